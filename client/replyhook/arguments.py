@@ -1,0 +1,151 @@
+"""What a caller passes to a client, checked and completed before anything is sent."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Required, TypedDict
+
+from replyhook.errors import ConfigurationError, InvalidRequest
+from replyhook.flows import Submission
+from replyhook.ids import new_id
+from replyhook.jobs import ExtendRequest, SourceKind, VideoSource, checked_reference
+from replyhook.providers import NEUTRAL_FIELDS, PROVIDERS, Capabilities, Provider, make_provider
+from replyhook.receiver_api import ReceiverAPI
+
+Video = str | os.PathLike[str] | bytes | VideoSource
+
+_PREFIX = "REPLYHOOK_PROVIDERS__"
+MAX_USER_LENGTH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """Where the receiver is, and the providers as they are set up."""
+
+    receiver: ReceiverAPI
+    providers: Mapping[str, Mapping[str, Any]] = field(repr=False)
+
+    @classmethod
+    def build(
+        cls,
+        receiver_url: str,
+        api_key: str,
+        provider_keys: Mapping[str, str] | None,
+        providers: Mapping[str, Mapping[str, Any]] | None,
+    ) -> "ClientSettings":
+        """Check everything a client is made of. Raises ``ConfigurationError``."""
+        merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (providers or {}).items()}
+        for name, key in (provider_keys or {}).items():
+            merged.setdefault(name, {})["api_key"] = key
+        for name, values in merged.items():
+            make_provider(name, values)
+        return cls(receiver=ReceiverAPI(url=receiver_url, api_key=api_key), providers=merged)
+
+    @staticmethod
+    def arguments_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
+        """A client's arguments from the environment. Raises ``ConfigurationError`` naming all that is missing."""
+        missing = [name for name in ("REPLYHOOK_RECEIVER_URL", "REPLYHOOK_API_KEY") if not environ.get(name)]
+        if missing:
+            raise ConfigurationError(f"set {' and '.join(missing)}")
+        return {
+            "receiver_url": environ["REPLYHOOK_RECEIVER_URL"],
+            "api_key": environ["REPLYHOOK_API_KEY"],
+            "providers": provider_settings_from_env(environ),
+        }
+
+    def provider(self, name: str) -> Provider:
+        """The provider called ``name``, with its key. Raises ``ConfigurationError`` when either is not there."""
+        provider = make_provider(name, self.providers.get(name))
+        if not provider.api_key:
+            variable = provider.capabilities.key_variable
+            raise ConfigurationError(f"no API key for {name}: pass provider_keys={{{name!r}: …}} or set {variable}")
+        return provider
+
+
+def provider_settings_from_env(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Provider settings from REPLYHOOK_PROVIDERS__<NAME>__<SETTING> and the key names people know (FAL_KEY, …)."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in PROVIDERS:
+        variable = make_provider(name).capabilities.key_variable
+        if environ.get(variable):
+            found.setdefault(name, {})["api_key"] = environ[variable]
+    for variable, value in environ.items():
+        if variable.upper().startswith(_PREFIX):
+            name, _, setting = variable[len(_PREFIX) :].lower().partition("__")
+            found.setdefault(name, {})[setting] = value
+    return found
+
+
+class SubmitArguments(TypedDict, total=False):
+    """The arguments of ``submit``; only ``provider``, ``video`` and ``prompt`` are required.
+
+    ``video`` is an http(s) URL, a file's path, bytes, or ``VideoSource.provider_job(id)``. ``duration`` is the seconds
+    to add. ``options`` holds the provider's own further fields by its own names. ``reply_ref`` and ``user`` are yours
+    and come back in every notification. ``notify`` lists URLs (or ``{"url": …, "secret": …, "types": […]}``) to post
+    signed notifications to. What each provider takes of the rest is in the README's table.
+    """
+
+    provider: Required[str]
+    video: Required[Video]
+    prompt: Required[str]
+    duration: int | None
+    quality: str | None
+    style: str | None
+    seed: int | None
+    negative_prompt: str | None
+    audio: bool | None
+    motion_mode: str | None
+    model: str | None
+    watermark: bool | None
+    options: Mapping[str, Any] | None
+    reply_ref: str | None
+    user: str | None
+    notify: Sequence[str | dict[str, Any]]
+
+
+def prepare(settings: ClientSettings, arguments: SubmitArguments) -> Submission:
+    """Everything one submit is made of. Raises ``InvalidRequest`` and ``ConfigurationError``; sends nothing.
+
+    Like any call, ``TypeError`` for an argument that is not there or missing.
+    """
+    unknown = set(arguments) - set(SubmitArguments.__annotations__)
+    missing = SubmitArguments.__required_keys__ - set(arguments)
+    if unknown or missing:
+        what = f"has no argument {min(unknown)!r}" if unknown else f"needs {', '.join(sorted(missing))}"
+        raise TypeError(f"submit() {what}")
+    name = arguments["provider"]
+    capabilities = settings.provider(name).capabilities
+    wanted: dict[str, Any] = {field: arguments.get(field) for field in NEUTRAL_FIELDS}
+    request = ExtendRequest(**wanted, options=dict(arguments.get("options") or {}))
+    return Submission(
+        job_id=new_id("job"),
+        provider=settings.provider(name),
+        request=capabilities.prepare(request),
+        source=_checked_source(arguments["video"], capabilities),
+        reference=checked_reference(arguments.get("reply_ref")),
+        user=_checked_user(arguments.get("user")),
+        notify=_checked_notify(arguments.get("notify", ())),
+    )
+
+
+def _checked_source(video: Video, capabilities: Capabilities) -> VideoSource:
+    source = VideoSource.of(video)
+    possible = capabilities.takes | capabilities.uploads
+    if source.kind not in possible:
+        kinds = ", ".join(sorted(possible))
+        raise InvalidRequest("video", source.kind.value, f"it takes {kinds}", provider=capabilities.name)
+    if source.kind is SourceKind.PROVIDER_JOB and not source.text:
+        raise InvalidRequest("video", source.text, "the earlier video's id is empty", provider=capabilities.name)
+    return source
+
+
+def _checked_user(user: str | None) -> str | None:
+    if user is not None and not 0 < len(user) <= MAX_USER_LENGTH:
+        raise InvalidRequest("user", user, f"a text of 1 to {MAX_USER_LENGTH} characters")
+    return user
+
+
+def _checked_notify(notify: Sequence[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
+    if isinstance(notify, str | dict):
+        raise InvalidRequest("notify", notify, "give a list of URLs")
+    return list(notify)

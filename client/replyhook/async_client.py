@@ -1,0 +1,154 @@
+"""The async client: the plain one with ``await``."""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Unpack
+
+from replyhook.arguments import ClientSettings, SubmitArguments, prepare
+from replyhook.errors import ReceiverUnavailable, ReplyhookError, SubmitOutcomeUnknown, WaitTimeout
+from replyhook.flows import Pause, Send, Submission, submit, with_purpose
+from replyhook.jobs import ExtendRequest
+from replyhook.messages import HTTPRequest, HTTPResponse
+from replyhook.notifications import Notification
+from replyhook.transport import AsyncTransport, ConnectionTrouble
+from replyhook.watching import Until, Watch
+
+
+class AsyncJobHandle:
+    """A submitted job. ``id`` finds it again; ``request`` shows what was really asked for."""
+
+    def __init__(self, client: "AsyncClient", submission: Submission, provider_job_id: str | None) -> None:
+        self._client = client
+        self.id = submission.job_id
+        self.provider = submission.provider.capabilities.name
+        self.reference = submission.reference
+        self.request: ExtendRequest = submission.request
+        self.provider_job_id = provider_job_id
+
+    def __repr__(self) -> str:
+        return f"<AsyncJobHandle {self.id} at {self.provider}>"
+
+    async def wait(self, timeout: float | None = None, *, until: Until = "stored") -> Notification:
+        """Block until the video is stored (or the provider has ``succeeded``), told by the receiver's push.
+
+        ``timeout`` is in seconds; None waits for ever. Returns the notification that ended the wait.
+        Raises ``JobFailed``, ``WaitTimeout``, and the receiver's refusals.
+        """
+        return await self._client._wait(self, timeout, until)
+
+    async def download(self, path: str | os.PathLike[str]) -> Path:
+        """Save the stored video as ``path``, from the receiver: the provider's own link may be long dead.
+
+        Raises ``JobNotFound`` when there is no stored video (yet), ``UnreadableMessage`` when bytes are missing.
+        """
+        return await self._client._download(self.id, Path(path))
+
+
+class AsyncClient:
+    """Submits extend jobs. Close it when done, or use it as a context manager.
+
+    ``receiver_url`` and ``api_key`` are the receiver's; ``provider_keys`` maps provider names to their API keys, and
+    ``providers`` to further settings (``{"useapi": {"submit_path": "videos/extend-v4"}}``). ``timeout`` is in seconds
+    and for one call. Raises ``ConfigurationError`` for what cannot be right.
+    """
+
+    def __init__(
+        self,
+        *,
+        receiver_url: str,
+        api_key: str,
+        provider_keys: Mapping[str, str] | None = None,
+        providers: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self._settings = ClientSettings.build(receiver_url, api_key, provider_keys, providers)
+        self._transport = AsyncTransport(timeout_seconds=timeout)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "AsyncClient":
+        """A client from REPLYHOOK_RECEIVER_URL, REPLYHOOK_API_KEY, REPLYHOOK_PROVIDERS__… and the usual key names."""
+        return cls(**ClientSettings.arguments_from_env(os.environ if environ is None else environ))
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._transport.close()
+
+    async def submit(self, **arguments: Unpack[SubmitArguments]) -> AsyncJobHandle:
+        """Submit one extend job and return its handle at once; the arguments are ``SubmitArguments``'.
+
+        Raises ``InvalidRequest`` before anything is sent; ``SubmissionRefused`` and its kinds, or
+        ``ProviderUnavailable``, when nothing was started; ``SubmitOutcomeUnknown``, with the handle to wait on, when
+        the job may have been started: it is never sent twice; ``ReceiverError`` when the receiver would not take it.
+        """
+        return await self._submit(prepare(self._settings, arguments))
+
+    async def _submit(self, submission: Submission) -> AsyncJobHandle:
+        flow = submit(submission, self._settings.receiver)
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    step = flow.send(None)
+                    continue
+                try:
+                    answer = await self._send(step)
+                except ReplyhookError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as done:
+            return AsyncJobHandle(self, submission, done.value.provider_job_id)
+        except SubmitOutcomeUnknown as error:
+            error.job = AsyncJobHandle(self, submission, None)
+            raise
+
+    async def _send(self, step: Send) -> HTTPResponse:
+        try:
+            return await self._transport.send(step.request)
+        except ConnectionTrouble as error:
+            raise with_purpose(error, step.purpose, maybe_sent=error.maybe_sent) from error
+
+    async def _wait(self, job: AsyncJobHandle, timeout: float | None, until: Until) -> Notification:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        watch = Watch(job, until)
+        while True:
+            try:
+                async for event in self._transport.events(self._stream_request(job, watch, deadline)):
+                    if isinstance(event, HTTPResponse):
+                        self._settings.receiver.raise_for_problem(event)
+                    elif ended := watch.take(event.id, event.data):
+                        return ended
+                    self._check_deadline(job, deadline)
+            except (ConnectionTrouble, ReceiverUnavailable):
+                pass  # the stream is opened again where it was cut
+            self._check_deadline(job, deadline)
+            await asyncio.sleep(watch.next_pause())
+
+    def _stream_request(self, job: AsyncJobHandle, watch: Watch, deadline: float | None) -> HTTPRequest:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0.001)
+        return self._settings.receiver.build_stream(job.id, after=watch.cursor, seconds=left)
+
+    def _check_deadline(self, job: AsyncJobHandle, deadline: float | None) -> None:
+        if deadline is not None and time.monotonic() > deadline:
+            raise WaitTimeout(f"job {job.id} has not ended yet; it goes on, and can be waited for again", job=job)
+
+    async def _download(self, job_id: str, path: Path) -> Path:
+        try:
+            answer = await self._transport.download(self._settings.receiver.build_video(job_id), path)
+        except ConnectionTrouble as error:
+            raise ReceiverUnavailable(f"the receiver could not be reached: {error}") from error
+        self._settings.receiver.raise_for_problem(answer)
+        return path

@@ -1,0 +1,162 @@
+"""What happens in which order when a job is submitted: a generator of steps, with nothing sent by itself.
+
+The same flow drives the plain and the async client: each step asks for one request to be sent (or for a pause), and
+gets the answer or the failure back.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from replyhook.errors import (
+    InvalidRequest,
+    ProviderUnavailable,
+    ReceiverUnavailable,
+    ReplyhookError,
+    SubmissionRefused,
+    SubmitOutcomeUnknown,
+    UnreadableMessage,
+)
+from replyhook.jobs import ExtendRequest, VideoSource
+from replyhook.messages import HTTPRequest, HTTPResponse
+from replyhook.providers import Provider
+from replyhook.receiver_api import ReceiverAPI, request_as_json
+
+REPORT_PAUSES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds between the tries to tell the receiver what became of a submit: it is idempotent."""
+
+
+class Purpose(StrEnum):
+    """Whom a request goes to, which decides what its failure means."""
+
+    RECEIVER = "receiver"
+    UPLOAD = "upload"
+    SUBMIT = "submit"
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this request; give back its answer."""
+
+    request: HTTPRequest
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait this many seconds; give back nothing of meaning."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Everything one submit is made of, checked already."""
+
+    job_id: str
+    provider: Provider
+    request: ExtendRequest
+    source: VideoSource
+    reference: str | None
+    user: str | None
+    notify: Sequence[str | dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """How a submit went well. ``reported`` is False when the receiver could not be told; the callback will tell it."""
+
+    provider_job_id: str
+    reply_url: str
+    reported: bool
+
+
+Step = Send | Pause
+Flow = Generator[Step, HTTPResponse | None, Submitted]
+
+_CERTAINLY_NOT_STARTED = (SubmissionRefused, ProviderUnavailable, UnreadableMessage, InvalidRequest)
+
+
+def submit(submission: Submission, receiver: ReceiverAPI) -> Flow:
+    """Register with the receiver, upload if need be, submit once, report.
+
+    The receiver knows the job before any money is spent, and a submit that may have arrived is never sent again.
+    Raises the typed refusals, ``SubmitOutcomeUnknown``, and the receiver's errors.
+    """
+    name = submission.provider.capabilities.name
+    registration = receiver.build_register(
+        submission.job_id,
+        provider=name,
+        reference=submission.reference,
+        user=submission.user,
+        notify=submission.notify,
+        request=request_as_json(submission.request),
+    )
+    reply_url = receiver.parse_register((yield from _send(registration, Purpose.RECEIVER)))
+    try:
+        source = yield from _upload(submission.provider, submission.source)
+        request = submission.provider.build_submit(
+            submission.request, source, reply_url=reply_url, job_id=submission.job_id
+        )
+    except _CERTAINLY_NOT_STARTED as error:
+        yield from _report(receiver, submission.job_id, outcome="refused", error=_words(error))
+        raise
+    try:
+        answer = yield from _send(request, Purpose.SUBMIT)
+        provider_job_id = submission.provider.parse_submit(answer)
+    except (SubmissionRefused, ProviderUnavailable) as error:
+        yield from _report(receiver, submission.job_id, outcome="refused", error=_words(error))
+        raise
+    except SubmitOutcomeUnknown as error:
+        yield from _report(receiver, submission.job_id, outcome="unknown", error=_words(error))
+        raise
+    reported = yield from _report(receiver, submission.job_id, outcome="accepted", provider_job_id=provider_job_id)
+    return Submitted(provider_job_id=provider_job_id, reply_url=reply_url, reported=reported)
+
+
+def _send(request: HTTPRequest, purpose: Purpose) -> Generator[Step, HTTPResponse | None, HTTPResponse]:
+    answer = yield Send(request, purpose)
+    if answer is None:
+        raise AssertionError("a step that sends must be given its answer")
+    return answer
+
+
+def _upload(provider: Provider, source: VideoSource) -> Generator[Step, HTTPResponse | None, VideoSource]:
+    request = provider.build_upload(source)
+    if request is None:
+        return source
+    upload = provider.parse_upload((yield from _send(request, Purpose.UPLOAD)), source)
+    if upload.then is not None:
+        answer = yield from _send(upload.then, Purpose.UPLOAD)
+        if answer.status >= 300:
+            raise ProviderUnavailable(f"the upload was answered {answer.status}; nothing was submitted")
+    return upload.source
+
+
+def _report(receiver: ReceiverAPI, job_id: str, **outcome: str | None) -> Generator[Step, HTTPResponse | None, bool]:
+    request = receiver.build_submission(job_id, **outcome)  # type: ignore[arg-type] # names are this module's own
+    for pause in (*REPORT_PAUSES, None):
+        try:
+            receiver.raise_for_problem((yield from _send(request, Purpose.RECEIVER)))
+        except ReceiverUnavailable:
+            if pause is not None:
+                yield Pause(pause)
+        except ReplyhookError:
+            return False
+        else:
+            return True
+    return False
+
+
+def _words(error: ReplyhookError) -> str:
+    return f"{type(error).__name__}: {error}"[:1000]
+
+
+def with_purpose(error: ReplyhookError, purpose: Purpose, *, maybe_sent: bool) -> ReplyhookError:
+    """The failure of a connection as what it means for a request of this purpose."""
+    if purpose is Purpose.RECEIVER:
+        return ReceiverUnavailable(f"the receiver could not be reached: {error}")
+    if purpose is Purpose.SUBMIT and maybe_sent:
+        return SubmitOutcomeUnknown(f"the submit may have reached the provider, but no answer came: {error}")
+    return ProviderUnavailable(f"the provider could not be reached: {error}")

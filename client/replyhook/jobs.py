@@ -1,0 +1,188 @@
+"""The plain values everything speaks of: a video source, an extend request, a status, an event, an asset."""
+
+import os
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from replyhook.errors import InvalidRequest
+
+MAX_REFERENCE_LENGTH = 1024
+
+
+class JobStatus(StrEnum):
+    """Where a job stands. What may follow what is the receiver's ``lifecycle``."""
+
+    CREATED = "created"
+    UNKNOWN = "unknown"
+    SUBMITTED = "submitted"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the provider has said its last word."""
+        return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
+
+
+class AssetStatus(StrEnum):
+    """Where a job's video stands on its way into our storage."""
+
+    NONE = "none"
+    PENDING = "pending"
+    DOWNLOADING = "downloading"
+    STORED = "stored"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class Trust(StrEnum):
+    """What makes us believe a report."""
+
+    SIGNED = "signed"
+    TOKEN_ONLY = "token_only"  # noqa: S105 - a word, not a secret
+    RELAYED = "relayed"
+    RECONCILED = "reconciled"
+
+
+class SourceKind(StrEnum):
+    """How the video to extend is given."""
+
+    URL = "url"
+    FILE = "file"
+    DATA = "data"
+    UPLOAD = "upload"
+    PROVIDER_JOB = "provider_job"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSource:
+    """The video to extend.
+
+    ``text`` is the URL, the file's path, the provider's word for an upload (useapi's ``path``), or the provider's id
+    of an earlier job, as ``kind`` says; ``data`` holds the bytes for ``kind=DATA``.
+    """
+
+    kind: SourceKind
+    text: str = field(default="", repr=False)
+    data: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def of(cls, video: "str | os.PathLike[str] | bytes | VideoSource") -> "VideoSource":
+        """Understand what a caller passes as ``video``: an http(s) URL, a path, bytes, or a ready source.
+
+        Raises ``InvalidRequest`` for anything else, and for a file that is not there.
+        """
+        match video:
+            case VideoSource():
+                return video
+            case bytes():
+                if not video:
+                    raise InvalidRequest("video", video, "the bytes are empty")
+                return cls(kind=SourceKind.DATA, data=video)
+            case str() if "://" in video:
+                return cls(kind=SourceKind.URL, text=_checked_url(video))
+            case str() | os.PathLike():
+                path = Path(video)
+                if not path.is_file():
+                    raise InvalidRequest("video", os.fspath(video), "give an http(s) URL, an existing file, or bytes")
+                return cls(kind=SourceKind.FILE, text=os.fspath(path))
+            case _:
+                raise InvalidRequest("video", video, "give an http(s) URL, a path or bytes")
+
+    @classmethod
+    def provider_job(cls, provider_job_id: str) -> "VideoSource":
+        """An earlier video of the same provider, by the provider's own id."""
+        return cls(kind=SourceKind.PROVIDER_JOB, text=provider_job_id)
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        parts, host = None, None
+    if parts is None or parts.scheme not in ("http", "https") or not host:
+        raise InvalidRequest("video", url, "a URL must begin with http:// or https:// and name a host")
+    if any(ord(letter) <= 32 or ord(letter) == 127 for letter in url):
+        raise InvalidRequest("video", url, "a URL holds no spaces or control characters; percent-encode them")
+    return url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendRequest:
+    """What the caller wants, in our words. None means: not asked for, so not sent.
+
+    ``duration`` is in whole seconds to add. ``options`` holds the provider's own further fields by the provider's own
+    names. What each provider takes is in its ``capabilities``.
+    """
+
+    prompt: str = field(repr=False)
+    duration: int | None = None
+    quality: str | None = None
+    style: str | None = None
+    seed: int | None = None
+    negative_prompt: str | None = field(default=None, repr=False)
+    audio: bool | None = None
+    motion_mode: str | None = None
+    model: str | None = None
+    watermark: bool | None = None
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """Why a provider says a job failed: its code, where it has one, and its words."""
+
+    code: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """The resulting video as the provider offers it. ``expires_at`` only where the provider says so."""
+
+    url: str = field(repr=False)
+    expires_at: datetime | None = None
+    content_type: str | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """One normalised fact about a job, from a callback or a status answer: the two become the same value.
+
+    ``status`` is None where the provider used a word we do not know (``word`` keeps it). A success whose result the
+    provider did not include has ``status=SUCCEEDED`` and no ``result``: it is not yet a success.
+    ``progress`` is 0 to 100, or None.
+    """
+
+    provider_job_id: str | None
+    status: JobStatus | None
+    progress: int | None = None
+    result: Asset | None = None
+    error: JobError | None = None
+    word: str | None = None
+    aliases: tuple[str, ...] = ()
+    """Further ids by which the provider may mean the same job (fal's ``gateway_request_id``)."""
+    job_id: str | None = None
+    """Our own job id, where the provider echoes it (useapi's ``replyRef``)."""
+
+
+def checked_reference(reference: str | None) -> str | None:
+    """The caller's own id for a job. Raises ``InvalidRequest`` over 1,024 characters or with control characters."""
+    if reference is None:
+        return None
+    if not reference:
+        raise InvalidRequest("reply_ref", reference, "give a text that is not empty")
+    if len(reference) > MAX_REFERENCE_LENGTH:
+        raise InvalidRequest("reply_ref", reference, f"at most {MAX_REFERENCE_LENGTH} characters")
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in reference):
+        raise InvalidRequest("reply_ref", reference, "no control characters")
+    return reference

@@ -1,0 +1,88 @@
+"""The three HTTP messages that providers are made of: plain values, comparable, with nothing sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from replyhook.errors import UnreadableMessage, VerificationError
+from replyhook.jobs import VideoSource
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HTTPRequest:
+    """A request for somebody else to send. At most one of ``json``, ``body`` and ``upload`` is set.
+
+    ``upload`` means: the body is this video's bytes. Headers, query and body hold secrets and
+    personal ids, so ``repr`` shows the method and the host alone.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Mapping[str, Any] | None = None
+    body: bytes | None = None
+    upload: VideoSource | None = None
+
+    def __repr__(self) -> str:
+        return f"<HTTPRequest {self.method} {_origin(self.url)}/…>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HTTPResponse:
+    """An answer with its whole body. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ``UnreadableMessage`` when it is none."""
+        return read_json(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """One HTTP request from a provider, exactly as it came.
+
+    ``headers`` keeps order, repeats and every byte (as Latin-1); names are lower case.
+    """
+
+    provider: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    received_at: datetime
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, or None. Raises ``VerificationError`` when it was sent more than once."""
+        values = [value for key, value in self.headers if key == name]
+        if len(values) > 1:
+            raise VerificationError(f"the header {name} was sent more than once")
+        return values[0] if values else None
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ``UnreadableMessage`` when it is none."""
+        return read_json(self.body)
+
+
+def read_json(body: bytes) -> Any:
+    """JSON from bytes; ``UnreadableMessage`` for everything that is none, however it is broken."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableMessage(f"the body is not JSON ({len(body)} bytes)") from error
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """``value`` when it is a JSON object; else ``UnreadableMessage``."""
+    if not isinstance(value, dict):
+        raise UnreadableMessage(f"a JSON object was expected, {type(value).__name__} came")
+    return value

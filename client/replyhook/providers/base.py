@@ -1,0 +1,154 @@
+"""The Provider protocol: one video vendor as pure pairs of build and parse, plus verify."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NoReturn, Protocol
+
+from replyhook.errors import (
+    AccountBlocked,
+    BadRequest,
+    InsufficientCredits,
+    Moderated,
+    ProviderUnavailable,
+    RateLimited,
+    SubmissionRefused,
+    SubmitOutcomeUnknown,
+    Unauthorized,
+)
+from replyhook.jobs import ExtendRequest, JobEvent, SourceKind, Trust, VideoSource
+from replyhook.messages import Callback, HTTPRequest, HTTPResponse
+from replyhook.providers.capabilities import Capabilities
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationKeys:
+    """What a receiver verifies a callback with: public keys, shared secrets, and the senders it has pinned."""
+
+    public_keys: Sequence[bytes] = ()
+    secrets: Sequence[str] = field(default=(), repr=False)
+    senders: Sequence[str] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """What an upload's answer leads to: the source to submit, after sending ``then`` if there is one."""
+
+    source: VideoSource
+    then: HTTPRequest | None = None
+
+
+class Provider(Protocol):
+    """One video vendor. ``build_*`` makes a request, ``parse_*`` reads an answer.
+
+    Nothing here opens a socket, reads a clock or looks at the environment: the caller sends what ``build_*`` returns
+    and passes ``now`` and the keys in. An implementation is a frozen dataclass whose fields are its settings.
+    """
+
+    @property
+    def api_key(self) -> str:
+        """The provider's key; empty where none is configured."""
+        ...
+
+    @property
+    def jwks_url(self) -> str | None:
+        """Where the provider publishes its public keys, if it signs with such."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    def build_upload(self, source: VideoSource) -> HTTPRequest | None:
+        """The request that uploads ``source`` first, or None where the submit takes it as it is."""
+        ...
+
+    def parse_upload(self, response: HTTPResponse, source: VideoSource) -> Upload:
+        """What the upload's answer leads to. Raises the typed refusals."""
+        ...
+
+    def build_submit(self, request: ExtendRequest, source: VideoSource, *, reply_url: str, job_id: str) -> HTTPRequest:
+        """The one request that spends money. ``request`` comes from ``capabilities.prepare``."""
+        ...
+
+    def parse_submit(self, response: HTTPResponse) -> str:
+        """The provider's job id. Raises the typed refusals, or ``SubmitOutcomeUnknown``."""
+        ...
+
+    def build_status(self, provider_job_id: str) -> HTTPRequest:
+        """The question how a job stands."""
+        ...
+
+    def parse_status(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
+        """The same value a callback becomes; None for "no news"."""
+        ...
+
+    def build_result(self, provider_job_id: str) -> HTTPRequest | None:
+        """The question for the result, where a status answer does not hold it; else None."""
+        ...
+
+    def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
+        """The same value a callback becomes; None for "no news"."""
+        ...
+
+    def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
+        """The request that cancels a job, or None where the provider cannot."""
+        ...
+
+    def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
+        """How far the callback is to be believed; the reply URL's token has been checked already.
+
+        Raises ``VerificationError``; ``NoMatchingKey`` when all is in order but the keys.
+        """
+        ...
+
+    def sender(self, callback: Callback) -> str | None:
+        """Which account the (verified) callback says it comes from, where the scheme names one."""
+        ...
+
+    def parse_callback(self, callback: Callback) -> JobEvent:
+        """What the callback says. Raises ``UnreadableMessage``; never verifies."""
+        ...
+
+
+def source_text(source: VideoSource, *kinds: SourceKind) -> str:
+    """The source's text when it is of one of ``kinds``; anything else is our own mistake."""
+    if source.kind not in kinds:
+        raise AssertionError(f"a source of kind {source.kind} reached a submit that takes {kinds}")
+    return source.text
+
+
+def raise_for_refusal(response: HTTPResponse, message: str | None, *, code: str | None = None) -> NoReturn:
+    """Turn a provider's answer other than success into the typed error it means.
+
+    ``message`` is the provider's own words, None where its body had none in the documented form. A server error may
+    have come after the job was started, so it is an unknown outcome, except the documented 503.
+    """
+    status = response.status
+    words = message or f"HTTP {status} without a readable reason"
+    kind: type[SubmissionRefused] | None = _REFUSALS.get(status)
+    if status == 429:
+        raise RateLimited(words, status=status, code=code, retry_after=_retry_after(response))
+    if kind is not None:
+        raise kind(words, status=status, code=code)
+    if status == 503 and message:
+        raise ProviderUnavailable(words)
+    if status == 408 or status >= 500 or 200 <= status < 300:
+        raise SubmitOutcomeUnknown(f"the submit's outcome is not known: {words}")
+    raise BadRequest(words, status=status, code=code)
+
+
+_REFUSALS: dict[int, type[SubmissionRefused]] = {
+    401: Unauthorized,
+    402: InsufficientCredits,
+    403: Unauthorized,
+    412: InsufficientCredits,
+    422: Moderated,
+    596: AccountBlocked,
+}
+
+
+def _retry_after(response: HTTPResponse) -> timedelta | None:
+    text = response.headers.get("retry-after", "")
+    return timedelta(seconds=int(text)) if text.isascii() and text.isdecimal() and len(text) < 7 else None

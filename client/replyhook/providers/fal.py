@@ -1,0 +1,281 @@
+"""fal.ai's queue for PixVerse V6 extend.
+
+https://fal.ai/docs/documentation/model-apis/inference/webhooks.md and the model page fal-ai/pixverse/v6/extend
+(PROVIDERS §3, read November 2026; client behaviour from fal-client 1.0.3). Signs callbacks with Ed25519 over
+``request_id \\n user_id \\n timestamp \\n hex(sha256(body))``; public keys come from a JWKS.
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from replyhook.errors import BadRequest, UnreadableMessage, VerificationError
+from replyhook.jobs import Asset, ExtendRequest, JobError, JobEvent, JobStatus, SourceKind, Trust, VideoSource
+from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object
+from replyhook.providers.base import Upload, VerificationKeys, raise_for_refusal, source_text
+from replyhook.providers.capabilities import CallbackKind, Capabilities, Field
+from replyhook.signatures import check_time, parse_unix_seconds, verify_ed25519
+
+_SEED = "fal model page [seed 002]"
+_TOLERANCE = timedelta(seconds=300)
+
+CAPABILITIES = Capabilities(
+    name="fal",
+    title="fal",
+    fields=(
+        Field(name="prompt", wire="prompt", type=str, required=True, source=_SEED),
+        Field(name="duration", wire="duration", type=int, minimum=1, maximum=15, default=5, source=_SEED),
+        Field(
+            name="quality",
+            wire="resolution",
+            type=str,
+            choices=("360p", "540p", "720p", "1080p"),
+            default="720p",
+            source=_SEED,
+        ),
+        Field(
+            name="style",
+            wire="style",
+            type=str,
+            choices=("anime", "3d_animation", "clay", "comic", "cyberpunk"),
+            source=_SEED,
+        ),
+        Field(name="seed", wire="seed", type=int, source=_SEED),
+        Field(name="negative_prompt", wire="negative_prompt", type=str, default="", source=_SEED),
+        Field(name="audio", wire="generate_audio_switch", type=bool, default=False, source=_SEED),
+    ),
+    takes=frozenset({SourceKind.URL, SourceKind.UPLOAD}),
+    uploads=frozenset({SourceKind.FILE, SourceKind.DATA}),
+    callback=CallbackKind.PER_JOB,
+    signed=True,
+    reports_progress=False,
+    can_cancel=True,
+    # "at least 7 days by default" comes from a secondary source only (PROVIDERS §3.5).
+    result_lifetime=timedelta(days=7),
+    media_hosts=(".fal.media",),
+    key_variable="FAL_KEY",
+    notes=("answers 2xx wanted within 15 s; 10 retries in 2 h", "result lifetime from a secondary source"),
+)
+
+STATUSES = {
+    # fal's word: ours
+    "IN_QUEUE": JobStatus.QUEUED,
+    "IN_PROGRESS": JobStatus.RUNNING,
+    # fal has no FAILED: a failed job is COMPLETED too, and its result tells (PROVIDERS §3.3).
+    "COMPLETED": JobStatus.SUCCEEDED,
+    # callbacks
+    "OK": JobStatus.SUCCEEDED,
+    "ERROR": JobStatus.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fal:
+    """fal's queue API. ``user_ids`` pins whose signed callbacks are ours: any fal customer can aim one at us."""
+
+    api_key: str = field(default="", repr=False)
+    base_url: str = "https://queue.fal.run"
+    rest_url: str = "https://rest.fal.ai"
+    jwks_url: str | None = "https://rest.fal.ai/.well-known/jwks.json"
+    model_path: str = "fal-ai/pixverse/v6/extend"
+    media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
+    user_ids: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(CAPABILITIES, media_hosts=self.media_hosts)
+
+    def build_upload(self, source: VideoSource) -> HTTPRequest | None:
+        if source.kind in CAPABILITIES.takes:
+            return None
+        return HTTPRequest(
+            method="POST",
+            url=f"{self.rest_url}/storage/upload/initiate?storage_type=gcs",
+            headers=self._headers(),
+            json={"file_name": "video.mp4", "content_type": "video/mp4"},
+        )
+
+    def parse_upload(self, response: HTTPResponse, source: VideoSource) -> Upload:
+        if response.status >= 300:
+            raise_for_refusal(response, _detail(response))
+        match response.json():
+            case {"upload_url": str(upload_url), "file_url": str(file_url)}:
+                put = HTTPRequest(method="PUT", url=upload_url, headers={"content-type": "video/mp4"}, upload=source)
+                return Upload(source=VideoSource(kind=SourceKind.UPLOAD, text=file_url), then=put)
+            case _:
+                raise UnreadableMessage("fal's upload answer names no upload_url and file_url")
+
+    def build_submit(self, request: ExtendRequest, source: VideoSource, *, reply_url: str, job_id: str) -> HTTPRequest:
+        # In the query, never in the JSON: there it is silently ignored (fal-ai/fal-js issue 135).
+        query = urlencode({"fal_webhook": reply_url})
+        return HTTPRequest(
+            method="POST",
+            url=f"{self.base_url}/{self.model_path}?{query}",
+            headers=self._headers(),
+            json={"video_url": source_text(source, *CAPABILITIES.takes), **CAPABILITIES.wire(request)},
+        )
+
+    def parse_submit(self, response: HTTPResponse) -> str:
+        if not 200 <= response.status < 300:
+            _refuse(response)
+        match _object_or_none(response):
+            case {"request_id": str(request_id)} if request_id:
+                return request_id
+            case _:
+                raise_for_refusal(response, None)
+
+    def build_status(self, provider_job_id: str) -> HTTPRequest:
+        return HTTPRequest(method="GET", url=f"{self._request_url(provider_job_id)}/status", headers=self._headers())
+
+    def parse_status(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
+        if response.status == 404:
+            return None
+        if response.status >= 300:
+            raise_for_refusal(response, _detail(response))
+        body = as_object(response.json())
+        word = body.get("status")
+        failure = body.get("error")
+        if word == "COMPLETED" and failure:
+            error = JobError(code=_text(body.get("error_type")), message=_text(failure) or "failed")
+            return JobEvent(provider_job_id=provider_job_id, status=JobStatus.FAILED, error=error, word=word)
+        return JobEvent(provider_job_id=provider_job_id, status=STATUSES.get(word or ""), word=_text(word))
+
+    def build_result(self, provider_job_id: str) -> HTTPRequest | None:
+        return HTTPRequest(method="GET", url=self._request_url(provider_job_id), headers=self._headers())
+
+    def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
+        if response.status in (202, 404):
+            return None
+        # Asked for only after the status said COMPLETED, so a 4xx here is the job's own failure (PROVIDERS §3.3).
+        if 400 <= response.status < 500 and response.status not in (401, 403, 429):
+            code = response.headers.get("x-fal-error-type") or str(response.status)
+            error = JobError(code=code, message=_detail(response) or "failed")
+            return JobEvent(provider_job_id=provider_job_id, status=JobStatus.FAILED, error=error)
+        if response.status >= 300:
+            raise_for_refusal(response, _detail(response))
+        return JobEvent(
+            provider_job_id=provider_job_id, status=JobStatus.SUCCEEDED, result=_video(as_object(response.json()))
+        )
+
+    def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
+        return HTTPRequest(method="PUT", url=f"{self._request_url(provider_job_id)}/cancel", headers=self._headers())
+
+    def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
+        request_id = callback.header("x-fal-webhook-request-id")
+        user_id = self.sender(callback)
+        timestamp = callback.header("x-fal-webhook-timestamp")
+        signature = callback.header("x-fal-webhook-signature")
+        if not request_id or not user_id or not timestamp or not signature:
+            raise VerificationError("a header of fal's signature is missing")
+        allowed = (*self.user_ids, *keys.senders)
+        if allowed and user_id not in allowed:
+            raise VerificationError("signed for another fal user than the pinned one")
+        # fal's own sample checks the clock first too, and P3 wants it before any fetch of keys.
+        check_time(parse_unix_seconds(timestamp, what="x-fal-webhook-timestamp"), now=now, tolerance=_TOLERANCE)
+        try:
+            raw_signature = bytes.fromhex(signature)
+        except ValueError as error:
+            raise VerificationError("x-fal-webhook-signature is not hexadecimal") from error
+        digest = hashlib.sha256(callback.body).hexdigest()
+        try:
+            message = "\n".join((request_id, user_id, timestamp, digest)).encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise VerificationError("a header of fal's signature is malformed") from error
+        verify_ed25519(keys.public_keys, signature=raw_signature, message=message)
+        self._check_ids(callback, request_id)
+        return Trust.SIGNED
+
+    def sender(self, callback: Callback) -> str | None:
+        return callback.header("x-fal-webhook-user-id")
+
+    def parse_callback(self, callback: Callback) -> JobEvent:
+        body = as_object(callback.json())
+        word = _text(body.get("status"))
+        status = STATUSES.get(word or "")
+        payload = body.get("payload")
+        gateway = _text(body.get("gateway_request_id"))
+        return JobEvent(
+            provider_job_id=_text(body.get("request_id")),
+            status=status,
+            # "payload": null with payload_error is still a success; the result waits in the queue (PROVIDERS §3.2).
+            result=_video(payload) if status is JobStatus.SUCCEEDED and isinstance(payload, dict) else None,
+            error=_callback_error(body) if status is JobStatus.FAILED else None,
+            word=word,
+            aliases=(gateway,) if gateway else (),
+        )
+
+    def _check_ids(self, callback: Callback, request_id: str) -> None:
+        try:
+            body = callback.json()
+        except UnreadableMessage:
+            return  # signed, so kept as it came, as unrecognised
+        if isinstance(body, dict) and request_id not in (body.get("request_id"), body.get("gateway_request_id")):
+            # Which of the two the header carries after a gateway retry is not published.
+            raise VerificationError("the signed request id is not the body's")
+
+    def _request_url(self, provider_job_id: str) -> str:
+        # Status and result live under owner/app alone, without the rest of the model's path (PROVIDERS §3.3).
+        owner_and_app = "/".join(self.model_path.split("/")[:2])
+        return f"{self.base_url}/{owner_and_app}/requests/{quote(provider_job_id, safe='')}"
+
+    def _headers(self) -> dict[str, str]:
+        return {"authorization": f"Key {self.api_key}"}
+
+
+def _refuse(response: HTTPResponse) -> None:
+    body = _object_or_none(response) or {}
+    details = body.get("detail")
+    # 422 is fal's word for a field it does not like, not for moderation: that has its own error type.
+    if response.status == 422 and "moderat" not in str(details).lower() and "content_policy" not in str(details):
+        raise BadRequest(_detail(response) or "HTTP 422", status=422, code=_text(body.get("error_type")))
+    raise_for_refusal(response, _detail(response), code=_text(body.get("error_type")))
+
+
+def _object_or_none(response: HTTPResponse) -> dict[str, Any] | None:
+    try:
+        return as_object(response.json())
+    except UnreadableMessage:
+        return None
+
+
+def _detail(response: HTTPResponse) -> str | None:
+    body = _object_or_none(response)
+    return _detail_text(body.get("detail")) if body else None
+
+
+def _detail_text(detail: Any) -> str | None:
+    if isinstance(detail, list):
+        parts = [
+            f"{'.'.join(str(step) for step in entry.get('loc', ()))}: {entry.get('msg')}"
+            for entry in detail
+            if isinstance(entry, dict) and isinstance(entry.get("loc", ()), list | tuple)
+        ]
+        return "; ".join(parts) or None
+    return _text(detail)
+
+
+def _callback_error(body: dict[str, Any]) -> JobError:
+    words = _text(body.get("error")) or "failed"
+    payload = body.get("payload")
+    detail = _detail_text(payload.get("detail")) if isinstance(payload, dict) else None
+    code = words.removeprefix("Invalid status code: ") if words.startswith("Invalid status code: ") else None
+    return JobError(code=code, message=f"{words}: {detail}" if detail else words)
+
+
+def _video(payload: dict[str, Any]) -> Asset | None:
+    match payload.get("video"):
+        case {"url": str(url), **rest} if url:
+            size = rest.get("file_size")
+            return Asset(
+                url=url,
+                content_type=_text(rest.get("content_type")),
+                bytes=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
+            )
+        case _:
+            return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

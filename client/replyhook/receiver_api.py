@@ -1,0 +1,145 @@
+"""The receiver's HTTP API seen from the library: pure pairs of build and parse."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from replyhook.errors import (
+    ConfigurationError,
+    InvalidRequest,
+    JobConflict,
+    JobNotFound,
+    ReceiverError,
+    ReceiverUnavailable,
+    UnreadableMessage,
+)
+from replyhook.jobs import ExtendRequest
+from replyhook.messages import HTTPRequest, HTTPResponse, as_object, read_json
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverAPI:
+    """Where the receiver is and the key to it. Raises ``ConfigurationError`` for an address that cannot be right."""
+
+    url: str
+    api_key: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError("receiver_url must begin with https:// (or http:// on loopback) and name a host")
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+            raise ConfigurationError(
+                f"receiver_url is http:// and {parts.hostname} is not this machine: "
+                "the API key would travel in the clear; use https://"
+            )
+        if not self.api_key:
+            raise ConfigurationError("no api_key for the receiver: pass api_key= or set REPLYHOOK_API_KEY")
+
+    def build_register(
+        self,
+        job_id: str,
+        *,
+        provider: str,
+        reference: str | None,
+        user: str | None,
+        notify: Sequence[str | dict[str, Any]],
+        request: dict[str, Any],
+    ) -> HTTPRequest:
+        """Make the job known; the answer holds its reply URL. The same call twice is the same job."""
+        targets = [{"url": entry} if isinstance(entry, str) else entry for entry in notify]
+        content = {
+            "provider": provider,
+            "reference": reference,
+            "user": user,
+            "notify": targets,
+            "request": request,
+        }
+        return self._request("PUT", f"/v1/jobs/{quote(job_id)}", json=content)
+
+    def parse_register(self, response: HTTPResponse) -> str:
+        """The reply URL for the job."""
+        match self._answer(response):
+            case {"reply_url": str(reply_url)}:
+                return reply_url
+            case _:
+                raise UnreadableMessage("the receiver's answer holds no reply_url")
+
+    def build_submission(
+        self, job_id: str, *, outcome: str, provider_job_id: str | None = None, error: str | None = None
+    ) -> HTTPRequest:
+        """Tell what became of the submit: ``accepted``, ``refused`` or ``unknown``."""
+        content = {"outcome": outcome, "provider_job_id": provider_job_id, "error": error}
+        return self._request("POST", f"/v1/jobs/{quote(job_id)}/submission", json=content)
+
+    def build_job(self, job_id: str) -> HTTPRequest:
+        """Ask for a job as the receiver knows it."""
+        return self._request("GET", f"/v1/jobs/{quote(job_id)}")
+
+    def parse_job(self, response: HTTPResponse) -> dict[str, Any]:
+        """The job as the receiver knows it."""
+        return self._answer(response)
+
+    def build_stream(self, job_id: str, *, after: str, seconds: float | None = None) -> HTTPRequest:
+        """Open the stream of a job's notifications after the given stream id ("0": from the first).
+
+        The receiver closes it after ``seconds``; None leaves it open.
+        """
+        limit = "" if seconds is None else f"&seconds={seconds:.3f}"
+        return self._request(
+            "GET",
+            f"/v1/stream?job={quote(job_id)}{limit}",
+            headers={"last-event-id": after, "accept": "text/event-stream"},
+        )
+
+    def build_video(self, job_id: str) -> HTTPRequest:
+        """Ask for the stored video."""
+        return self._request("GET", f"/v1/jobs/{quote(job_id)}/video")
+
+    def raise_for_problem(self, response: HTTPResponse) -> None:
+        """Raise the typed error that an answer other than success means."""
+        if 200 <= response.status < 300:
+            return
+        problem = _problem(response)
+        detail = problem.get("detail") or problem.get("title") or f"HTTP {response.status}"
+        words = f"the receiver answered {response.status}: {detail}"
+        if response.status == 404:
+            raise JobNotFound(words, status=404, problem=problem)
+        if response.status == 409:
+            raise JobConflict(words, status=409, problem=problem)
+        if response.status == 422 and isinstance(problem.get("field"), str):
+            raise InvalidRequest(problem["field"], problem.get("value"), str(problem.get("allowed") or detail))
+        if response.status == 429 or response.status >= 500:
+            raise ReceiverUnavailable(words, status=response.status, problem=problem)
+        raise ReceiverError(words, status=response.status, problem=problem)
+
+    def _answer(self, response: HTTPResponse) -> dict[str, Any]:
+        self.raise_for_problem(response)
+        return as_object(response.json())
+
+    def _request(
+        self, method: str, path: str, *, json: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+    ) -> HTTPRequest:
+        return HTTPRequest(
+            method=method,
+            url=f"{self.url.rstrip('/')}{path}",
+            headers={"authorization": f"Bearer {self.api_key}", **(headers or {})},
+            json=json,
+        )
+
+
+def _problem(response: HTTPResponse) -> dict[str, Any]:
+    try:
+        return as_object(read_json(response.body))
+    except UnreadableMessage:
+        return {}
+
+
+def request_as_json(request: ExtendRequest) -> dict[str, Any]:
+    """The request as the receiver keeps it: our words, without what was not asked for."""
+    names = ("prompt", "duration", "quality", "style", "seed", "negative_prompt", "audio", "motion_mode", "model")
+    content = {name: getattr(request, name) for name in (*names, "watermark", "options")}
+    return {name: value for name, value in content.items() if value is not None and value != {}}

@@ -1,0 +1,85 @@
+"""Reply URL ⇄ signed reference: the token that proves a callback was invited by us.
+
+A token is signed, not encrypted (itsdangerous, HMAC-SHA-256), so it holds nothing personal: the provider, the job's id
+and the time it was made. Keys are a list: the first signs, all verify, so a key is rotated by putting the new one
+in front and taking the old one off after the longest job.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from replyhook.errors import ConfigurationError, VerificationError
+from replyhook.ids import is_id
+
+MAX_REPLY_URL_LENGTH = 1024
+"""The shortest limit among the providers: useapi.net's ``replyUrl`` (PROVIDERS §5.1; AIHubMax takes 2,048)."""
+
+MIN_KEY_LENGTH = 16
+_VERSION = 1
+_MAX_TOKEN_LENGTH = 512
+_JOB_SALT = "replyhook.reply-url.job"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyToken:
+    """What a token says: whose callback it is for, about which job, and since when."""
+
+    provider: str
+    job_id: str
+    issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKeys:
+    """The key ring that mints and checks reply tokens."""
+
+    keys: Sequence[str] = field(repr=False)
+    _serializer: URLSafeSerializer = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise ConfigurationError("no signing key: set REPLYHOOK_SIGNING_KEYS to one or more keys, newest first")
+        if any(len(key) < MIN_KEY_LENGTH for key in self.keys):
+            raise ConfigurationError(f"a signing key needs at least {MIN_KEY_LENGTH} characters of randomness")
+        serializer = URLSafeSerializer(
+            list(reversed(self.keys)),  # itsdangerous signs with the last of its list
+            salt=_JOB_SALT,
+            signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+        )
+        object.__setattr__(self, "_serializer", serializer)
+
+    def mint(self, *, provider: str, job_id: str, now: datetime) -> str:
+        """A token for one job at one provider."""
+        claims = {"v": _VERSION, "p": provider, "j": job_id, "i": int(now.timestamp())}
+        return str(self._serializer.dumps(claims))
+
+    def read(self, token: str, *, provider: str) -> ReplyToken:
+        """What a token says. Raises ``VerificationError`` unless we made it, for this provider."""
+        if len(token) > _MAX_TOKEN_LENGTH or not token.isascii():
+            raise VerificationError("the reply URL's token is not one of ours")
+        try:
+            claims = self._serializer.loads(token)
+        except (BadData, ValueError, RecursionError) as error:
+            raise VerificationError("the reply URL's token is not one of ours") from error
+        match claims:
+            case {"v": 1, "p": str(name), "j": str(job_id), "i": int(issued)} if is_id("job", job_id):
+                if name != provider:
+                    raise VerificationError("the reply URL's token is for another provider")
+                return ReplyToken(provider=name, job_id=job_id, issued_at=datetime.fromtimestamp(issued, UTC))
+            case _:
+                raise VerificationError("the reply URL's token is not one of ours")
+
+
+def build_reply_url(public_url: str, *, provider: str, token: str) -> str:
+    """Where a provider calls back. Raises ``ConfigurationError`` when it would grow over 1,024 characters."""
+    url = f"{public_url.rstrip('/')}/callbacks/{provider}/{token}"
+    if len(url) > MAX_REPLY_URL_LENGTH:
+        raise ConfigurationError(
+            f"the reply URL would have {len(url)} characters; {MAX_REPLY_URL_LENGTH} is the shortest limit among the "
+            "providers: use a shorter REPLYHOOK_PUBLIC_URL"
+        )
+    return url

@@ -1,0 +1,47 @@
+"""When a job that is watched over the receiver's stream has come to its end: pure, fed one event at a time."""
+
+import contextlib
+from typing import Any, Literal
+
+from replyhook.errors import JobFailed, UnreadableMessage
+from replyhook.notifications import Notification, NotificationType, read_notification
+
+Until = Literal["stored", "succeeded"]
+
+_FAILURES = frozenset({NotificationType.JOB_FAILED, NotificationType.JOB_CANCELED, NotificationType.VIDEO_FAILED})
+_RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Watch:
+    """One wait for one job: remembers how far the stream was read, so that a reconnect misses nothing."""
+
+    def __init__(self, job: Any, until: Until) -> None:
+        self._job = job
+        self._until = until
+        self._failures = 0
+        self.cursor = "0"
+
+    def take(self, cursor: str, text: str) -> Notification | None:
+        """Read one stream event; the notification that ends the wait, or None. Raises ``JobFailed``."""
+        self._failures = 0
+        if cursor:
+            self.cursor = cursor
+        with contextlib.suppress(UnreadableMessage):
+            return self._judge(read_notification(cursor, text.encode()))
+        return None
+
+    def _judge(self, notification: Notification) -> Notification | None:
+        if notification.type in _FAILURES:
+            error = notification.data.get("error") or {}
+            words = error.get("message") or notification.type
+            raise JobFailed(f"job {self._job.id}: {words}", job=self._job, code=error.get("code"))
+        ends = {NotificationType.VIDEO_STORED}
+        if self._until == "succeeded":
+            ends.add(NotificationType.JOB_SUCCEEDED)
+        return notification if notification.type in ends else None
+
+    def next_pause(self) -> float:
+        """Seconds to wait before connecting again."""
+        pause = _RECONNECT_SECONDS[min(self._failures, len(_RECONNECT_SECONDS) - 1)]
+        self._failures += 1
+        return pause
