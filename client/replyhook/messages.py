@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,6 +47,12 @@ class HTTPResponse:
     def json(self) -> Any:
         """The body as JSON. Raises ``UnreadableMessage`` when it is none."""
         return read_json(self.body)
+
+    @property
+    def retry_after(self) -> timedelta | None:
+        """How long the other side asks to wait, where it says so in seconds."""
+        text = self.headers.get("retry-after", "")
+        return timedelta(seconds=int(text)) if text.isascii() and text.isdecimal() and len(text) < 7 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NoReturn, Protocol
 
 from replyhook.errors import (
@@ -129,7 +129,7 @@ def raise_for_refusal(response: HTTPResponse, message: str | None, *, code: str 
     words = message or f"HTTP {status} without a readable reason"
     kind: type[SubmissionRefused] | None = _REFUSALS.get(status)
     if status == 429:
-        raise RateLimited(words, status=status, code=code, retry_after=_retry_after(response))
+        raise RateLimited(words, status=status, code=code, retry_after=response.retry_after)
     if kind is not None:
         raise kind(words, status=status, code=code)
     if status == 503 and message:
@@ -147,8 +147,3 @@ _REFUSALS: dict[int, type[SubmissionRefused]] = {
     422: Moderated,
     596: AccountBlocked,
 }
-
-
-def _retry_after(response: HTTPResponse) -> timedelta | None:
-    text = response.headers.get("retry-after", "")
-    return timedelta(seconds=int(text)) if text.isascii() and text.isdecimal() and len(text) < 7 else None

@@ -1,0 +1,34 @@
+"""The ``replyhook`` command: says which extra to install where the receiver's parts are missing."""
+
+import sys
+from importlib.util import find_spec
+
+_NEEDED = (
+    "click",
+    "rich",
+    "starlette",
+    "uvicorn",
+    "aiosqlite",
+    "pydantic_settings",
+    "nacl",
+    "sse_starlette",
+    "ssrfguard",
+)
+NOT_CONFIGURED = 4
+
+
+def main() -> None:
+    """Run the command line."""
+    if any(find_spec(name) is None for name in _NEEDED):
+        sys.stderr.write(
+            "replyhook: only the client library is installed; the command line and the receiver need more:\n"
+            "    pip install 'replyhook[receiver]'\n"
+        )
+        sys.exit(NOT_CONFIGURED)
+    from replyhook_receiver.cli import run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What a notification says: one body for the webhook, the stream and every other channel."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from replyhook.notifications import NotificationType
+from replyhook_receiver.records import JobRecord
+
+_MASK = "(personal)"
+
+
+class Announcer:
+    """Builds notification bodies. ``personal`` names the providers whose job ids hold personal details."""
+
+    def __init__(self, *, public_url: str, personal: frozenset[str]) -> None:
+        self._public_url = public_url
+        self._personal = personal
+
+    def body(self, job: JobRecord, kind: NotificationType, now: datetime) -> bytes:
+        """The JSON body ``{type, timestamp, data}`` of a notification about ``job``."""
+        return msgspec.json.encode({"type": kind, "timestamp": now, "data": self.describe(job)})
+
+    def describe(self, job: JobRecord) -> dict[str, Any]:
+        """A job as people and programs are told of it."""
+        shown_id = _MASK if job.provider_job_id and job.provider in self._personal else job.provider_job_id
+        error = {"code": job.error.code, "message": job.error.message} if job.error else None
+        return {
+            "id": job.id,
+            "reference": job.reference,
+            "user": job.user,
+            "provider": job.provider,
+            "provider_job_id": shown_id,
+            "status": job.status,
+            "progress": job.progress,
+            "trust": job.trust,
+            "created_at": job.created_at,
+            "submitted_at": job.submitted_at,
+            "called_back_at": job.called_back_at,
+            "finished_at": job.finished_at,
+            "overdue_at": job.overdue_at,
+            "overdue_reason": job.overdue_reason,
+            "error": error,
+            "video": self._video(job),
+        }
+
+    def _video(self, job: JobRecord) -> dict[str, Any]:
+        asset = job.asset
+        return {
+            "status": asset.status,
+            "url": f"{self._public_url}/v1/jobs/{job.id}/video" if asset.stored_at else None,
+            "bytes": asset.bytes,
+            "sha256": asset.sha256,
+            "content_type": asset.content_type,
+            "duration": asset.duration_seconds,
+            "width": asset.width,
+            "height": asset.height,
+            "stored_at": asset.stored_at,
+            "provider_url": asset.url,
+            "provider_url_expires_at": asset.expires_at,
+            "problem": asset.problem,
+        }

@@ -1,0 +1,14 @@
+"""The Channel protocol: build what is sent, send it once."""
+
+from datetime import datetime
+from typing import Protocol
+
+from replyhook_receiver.records import DeliveryRecord
+
+
+class Channel(Protocol):
+    """One way to bring a notification. It sends once and raises; the worker decides about another try."""
+
+    async def send(self, delivery: DeliveryRecord, *, now: datetime) -> int:
+        """Bring it. The answer's status. Raises ``DeliveryRefused``, ``NetworkRefused``, ``NetworkTrouble``."""
+        ...

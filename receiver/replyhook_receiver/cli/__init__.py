@@ -1,0 +1,47 @@
+"""The command line: one file a command group."""
+
+import sys
+
+import click
+
+from replyhook.errors import ConfigurationError, ReplyhookError
+from replyhook_receiver.cli.demo import demo
+from replyhook_receiver.cli.sandbox import sandbox
+from replyhook_receiver.cli.serve import serve
+from replyhook_receiver.cli.version import version
+
+FAILURE = 1
+NOT_CONFIGURED = 4
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def replyhook() -> None:
+    """Submit video-extend jobs, be called back once, never poll, never lose a video.
+
+    Start with `replyhook demo`: it runs the whole thing on this machine and shows what happened.
+    """
+
+
+for command in (demo, serve, sandbox, version):
+    replyhook.add_command(command)
+
+
+def run() -> None:
+    """Run the command line; errors are one line on stderr and an exit code."""
+    try:
+        replyhook.main(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except ConfigurationError as error:
+        click.echo(f"replyhook: {error}", err=True)
+        sys.exit(NOT_CONFIGURED)
+    except ReplyhookError as error:
+        click.echo(f"replyhook: {error}", err=True)
+        sys.exit(FAILURE)

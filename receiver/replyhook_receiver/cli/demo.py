@@ -1,0 +1,116 @@
+"""`replyhook demo`: the main job, end to end, on this machine."""
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from replyhook_receiver.demo import DemoResult
+    from replyhook_receiver.own_secrets import Secrets
+
+FAILURE = 1
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("replyhook-demo"),
+    show_default=True,
+    help="Folder that gets the videos.",
+)
+@click.option("--serve", is_flag=True, help="Keep everything running afterwards, to look around; end with Ctrl-C.")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to wait for each video.")
+@click.option(
+    "--fault", default="none", show_default=True, help="Break the providers on purpose: see `replyhook sandbox -h`."
+)
+@click.option(
+    "--listener-answer",
+    type=click.IntRange(200, 599),
+    default=200,
+    show_default=True,
+    help="What the listener answers: 500 refuses every notification.",
+)
+def demo(as_json: bool, directory: Path, serve: bool, timeout: float, fault: str, listener_answer: int) -> None:
+    """Extend a video at every provider, be called back, store, notify: all on this machine.
+
+    Starts imitation providers and a receiver on free loopback ports, submits one job to each provider through the Python
+    client, and waits for the pushes; nobody polls. Exit code 0 only if every job ended with a stored, playable video and
+    one verified notification.
+    """
+    from replyhook_receiver.demo import DemoOptions, run_demo
+    from replyhook_receiver.media import HAS_PYAV
+    from replyhook_receiver.sandbox import Fault
+    from replyhook_receiver.serving import configure_logging
+
+    if not HAS_PYAV:
+        raise click.ClickException("the demo makes and checks real videos: pip install 'replyhook[receiver,media]'")
+    if fault not in {known.value for known in Fault}:
+        raise click.BadParameter(f"{fault!r} is none of {', '.join(Fault)}", param_hint="--fault")
+    configure_logging("error")
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    with tempfile.TemporaryDirectory(prefix="replyhook-demo-") as work_directory:
+        options = DemoOptions(
+            directory=directory,
+            work_directory=Path(work_directory),
+            timeout_seconds=timeout,
+            fault=Fault(fault),
+            listener_answer=listener_answer,
+        )
+        result = asyncio.run(
+            run_demo(options, say=say, show=lambda found: _show(found, as_json), serve=_serve if serve else None)
+        )
+    if not result.ok:
+        sys.exit(FAILURE)
+
+
+async def _serve(receiver_url: str, secrets: "Secrets") -> None:
+    click.echo(f"still running: receiver {receiver_url}, API key {secrets.api_keys[0]}; Ctrl-C ends it", err=True)
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        click.echo("ending", err=True)
+
+
+def _show(result: "DemoResult", as_json: bool) -> None:
+    if as_json:
+        click.echo(result.as_json())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="One job to each provider: called back, stored, notified; nobody polled")
+    for heading in ("provider", "trust", "to callback", "to stored", "to notified", "video", "calls", "file"):
+        table.add_column(heading, overflow="fold")
+    for job in result.jobs:
+        calls = job.provider_calls
+        table.add_row(
+            job.provider,
+            job.trust or "–",
+            _seconds(job.seconds_to_callback),
+            _seconds(job.seconds_to_stored),
+            _seconds(job.seconds_to_notified),
+            f"{job.duration:.1f} s, {job.bytes:,} bytes" if job.duration and job.bytes else "–",
+            f"submit {calls.submit}, status {calls.status}, upload {calls.upload}",
+            job.path or "–",
+        )
+    console = Console()
+    console.print(table)
+    for job in result.jobs:
+        if job.problem:
+            console.print(f"[red]{job.provider}:[/red] ", end="")
+            console.print(job.problem, markup=False)
+    console.print("all right" if result.ok else "not all right", style="green" if result.ok else "red")
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f} s"

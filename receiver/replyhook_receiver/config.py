@@ -1,0 +1,221 @@
+"""Settings: defaults < TOML file < environment < flags, read once at the start.
+
+pydantic-settings reads and checks them: it names every problem at once, where msgspec would name the first. The
+environment is passed in as a mapping, so that nothing but the entry point touches the real one.
+"""
+
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from replyhook.arguments import provider_settings_from_env
+from replyhook.errors import ConfigurationError
+from replyhook.providers import PROVIDERS, Provider, make_provider
+from replyhook.signatures import standard_webhooks_key
+from replyhook.tokens import MIN_KEY_LENGTH
+
+PREFIX = "REPLYHOOK_"
+_FILE_SUFFIX = "_FILE"
+
+TextList = Annotated[tuple[str, ...], NoDecode]
+SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Everything a receiver can be told. Each name is also an environment variable: REPLYHOOK_ and the name."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True
+    )
+
+    public_url: str = Field(default="", description="where providers reach this receiver; https:// outside loopback")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    data_dir: Path = Field(default=Path("replyhook-data"), description="folder for the database, videos and own keys")
+    database_url: str = Field(default="", description="sqlite:///path; by default replyhook.db in data_dir")
+    storage_url: str = Field(default="", description="file:///path; by default videos/ in data_dir")
+    signing_keys: SecretList = Field(default=(), description="keys of reply URLs, newest first")
+    api_keys: SecretList = Field(default=(), description="keys that programs call /v1 with")
+    notification_secrets: SecretList = Field(default=(), description="whsec_… that sign notifications, newest first")
+    allowed_networks: TextList = Field(default=(), description="private networks that may be talked to, as CIDR")
+    max_callback_bytes: int = Field(default=1024 * 1024, ge=1024, description="largest callback body taken")
+    max_video_bytes: int = Field(default=4 * 1024**3, ge=1, description="largest video taken")
+    download_concurrency: int = Field(default=4, ge=1, le=64, description="downloads at a time")
+    delivery_concurrency: int = Field(default=16, ge=1, le=256, description="notifications sent at a time")
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="how much is logged")
+    providers: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        repr=False,
+        description="per provider: its API key, addresses, media hosts, pinned senders",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what ``load`` passes: it merges the sources itself, from the mapping it is given."""
+        return (init_settings,)
+
+    @field_validator("signing_keys", "api_keys", "notification_secrets", "allowed_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("signing_keys", "api_keys")
+    @classmethod
+    def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in value):
+            raise ValueError(f"each needs at least {MIN_KEY_LENGTH} characters")
+        return value
+
+    @field_validator("notification_secrets")
+    @classmethod
+    def _signs(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in value:
+            try:
+                standard_webhooks_key(secret.get_secret_value())
+            except ConfigurationError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network, strict=False)
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError("must begin with https:// (or http:// on loopback), name a host, and hold no query")
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            raise ValueError("is http:// and not this machine: callbacks and keys would travel in the clear")
+        return value.rstrip("/")
+
+    @field_validator("providers")
+    @classmethod
+    def _known_providers(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, given in value.items():
+            try:
+                make_provider(name, given)
+            except ConfigurationError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return _local_path(self.database_url, "sqlite") if self.database_url else self.data_dir / "replyhook.db"
+
+    @property
+    def storage_path(self) -> Path:
+        """The folder for videos."""
+        return _local_path(self.storage_url, "file") if self.storage_url else self.data_dir / "videos"
+
+    def make_providers(self) -> dict[str, Provider]:
+        """Every provider, as it is set up here."""
+        return {name: make_provider(name, self.providers.get(name)) for name in PROVIDERS}
+
+    @field_validator("database_url")
+    @classmethod
+    def _sqlite(cls, value: str) -> str:
+        if value:
+            _local_path(value, "sqlite")
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        if value:
+            _local_path(value, "file")
+        return value
+
+
+class _Environ(EnvSettingsSource):
+    """pydantic's reader of the environment, over a mapping that is passed in."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = {name.lower(): value for name, value in environ.items()}
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return self._environ
+
+
+def load(
+    environ: Mapping[str, str], *, toml_file: Path | None = None, flags: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings in force. Raises ``ConfigurationError`` naming every problem, and never a value."""
+    environ = _with_files(environ)
+    values: dict[str, Any] = dict(_from_toml(toml_file)) if toml_file else {}
+    providers: dict[str, dict[str, Any]] = values.pop("providers", {})
+    values |= {name: value for name, value in _Environ(environ)().items() if name != "providers"}
+    for name, given in provider_settings_from_env(environ).items():
+        providers[name] = {**providers.get(name, {}), **given}
+    values |= {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        return Settings(**values, providers=providers)
+    except ValidationError as error:
+        problems = [f"{'.'.join(str(step) for step in entry['loc'])}: {entry['msg']}" for entry in error.errors()]
+        raise ConfigurationError("these settings cannot be right:\n  " + "\n  ".join(problems)) from None
+
+
+def _from_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigurationError(f"there is no settings file {path}")
+    try:
+        return TomlConfigSettingsSource(Settings, toml_file=path)()
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+
+
+def _with_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """REPLYHOOK_X_FILE stands for REPLYHOOK_X with what is in that file: container secrets come as files."""
+    found = dict(environ)
+    for name, path in environ.items():
+        target = name.removesuffix(_FILE_SUFFIX)
+        if name.upper().startswith(PREFIX) and target != name and target not in environ:
+            try:
+                found[target] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"{name} names a file that cannot be read: {type(error).__name__}") from error
+            del found[name]
+    return found
+
+
+def _local_path(url: str, scheme: str) -> Path:
+    prefix = f"{scheme}:///"
+    if not url.startswith(prefix) or len(url) == len(prefix):
+        raise ValueError(f"must be {prefix}path with a path")
+    path = url[len(prefix) :]
+    return Path(path if scheme == "sqlite" else f"/{path}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

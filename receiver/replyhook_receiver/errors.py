@@ -1,0 +1,117 @@
+"""Every error the receiver raises on purpose, beside the library's.
+
+* ReceiverTrouble
+  + StoreUnavailable        the store could not commit: the caller may send the same again
+    - Overloaded            more is waiting to be committed than we take on
+  + UnknownJob              no such job
+  + RegistrationConflict    the job is registered with other contents
+  + SubmissionConflict      the job's submission was reported differently before
+  + NetworkRefused          the address or URL is not one we talk to
+    - HostNotListed         not one of the provider's media hosts
+  + NetworkTrouble          the other side could not be reached or broke off
+  + AnswerTooLarge          more bytes than we take
+  + DownloadRefused         the other side answered, but not with a video
+    - LinkDead              it will never again answer with this video
+  + NotAVideo               what came is not a whole video
+  + DeliveryRefused         an endpoint answered, but not with success
+    - EndpointGone          it asked not to be called again
+  + ResultMissing           the provider has no result yet
+  + NoProviderKey           a question cannot be asked without the provider's key
+
+``retryable`` on the class is what the worker asks; never a list of types.
+"""
+
+from datetime import timedelta
+from typing import ClassVar
+
+
+class ReceiverTrouble(Exception):
+    """Anything the receiver raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+    retry_after: timedelta | None = None
+
+
+class StoreUnavailable(ReceiverTrouble):
+    """The store could not commit. Nothing of the request is kept; the same may be sent again."""
+
+    retryable = True
+
+
+class Overloaded(StoreUnavailable):
+    """More is waiting to be committed than we take on."""
+
+
+class UnknownJob(ReceiverTrouble):
+    """No such job."""
+
+
+class RegistrationConflict(ReceiverTrouble):
+    """The job is registered with other contents."""
+
+
+class SubmissionConflict(ReceiverTrouble):
+    """The job's submission was reported differently before."""
+
+
+class NetworkRefused(ReceiverTrouble):
+    """The address or URL is not one we talk to. The message never holds the URL."""
+
+
+class HostNotListed(NetworkRefused):
+    """The host is not one of the provider's media hosts."""
+
+
+class NetworkTrouble(ReceiverTrouble):
+    """The other side could not be reached or broke off."""
+
+    retryable = True
+
+
+class AnswerTooLarge(ReceiverTrouble):
+    """More bytes than we take."""
+
+
+class DownloadRefused(ReceiverTrouble):
+    """The other side answered, but not with a video."""
+
+    retryable = True
+
+
+class LinkDead(DownloadRefused):
+    """The link will never again answer with this video."""
+
+    retryable = False
+
+
+class NotAVideo(ReceiverTrouble):
+    """What came is not a whole video. It may be on a second try: cut connections look like this."""
+
+    retryable = True
+
+
+class DeliveryRefused(ReceiverTrouble):
+    """An endpoint answered, but not with success."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, status: int, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class EndpointGone(DeliveryRefused):
+    """The endpoint asked not to be called again (410)."""
+
+    retryable = False
+
+
+class ResultMissing(ReceiverTrouble):
+    """The provider said "done" but has no result to show yet."""
+
+    retryable = True
+
+
+class NoProviderKey(ReceiverTrouble):
+    """A question to a provider cannot be asked without its API key on the receiver."""

@@ -1,0 +1,119 @@
+"""From a provider's request to a kept report: token, signature, then everything in one transaction.
+
+The order is the promise: the token first because it is cheap, the sender and the time before any fetch of keys, the
+signature on the raw bytes before anything is parsed, and the answer only after the commit.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from replyhook.errors import KeysUnavailable, NoMatchingKey, UnreadableMessage, VerificationError
+from replyhook.ids import new_id
+from replyhook.jobs import JobEvent, Trust
+from replyhook.messages import Callback
+from replyhook.providers import Provider, VerificationKeys
+from replyhook.tokens import ReplyToken, TokenKeys
+from replyhook_receiver.counters import Refusals
+from replyhook_receiver.jwks import KeySet
+from replyhook_receiver.records import DEFAULT_ACCOUNT, Accepted, Report
+from replyhook_receiver.stores.base import Store
+
+CREATES_JOB_WITHIN = timedelta(days=30)
+
+
+class Ingest:
+    """Takes callbacks. ``key_sets`` holds the public keys of the providers that sign with such."""
+
+    def __init__(
+        self,
+        *,
+        providers: Mapping[str, Provider],
+        tokens: TokenKeys,
+        key_sets: Mapping[str, KeySet],
+        store: Store,
+        refusals: Refusals,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._providers = providers
+        self._tokens = tokens
+        self._key_sets = key_sets
+        self._store = store
+        self._refusals = refusals
+        self._now = now
+        self._senders: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    async def start(self) -> None:
+        """Load what was learned about senders."""
+        self._senders = await self._store.senders()
+
+    def knows(self, provider: str) -> bool:
+        """Whether there is such a provider."""
+        return provider in self._providers
+
+    def read_token(self, provider: str, token: str) -> ReplyToken:
+        """The reply URL's token, checked. Raises ``VerificationError``."""
+        try:
+            return self._tokens.read(token, provider=provider)
+        except VerificationError as error:
+            self._refusals.add(provider, str(error))
+            raise
+
+    async def take(self, token: ReplyToken, headers: tuple[tuple[str, str], ...], body: bytes) -> Accepted:
+        """Verify a callback and keep it with all that follows from it; on disk when this returns.
+
+        Raises ``VerificationError`` (not believed, nothing kept but a count), ``KeysUnavailable`` and
+        ``StoreUnavailable`` (our own trouble: the same may be sent again).
+        """
+        callback = Callback(provider=token.provider, headers=headers, body=body, received_at=self._now())
+        try:
+            trust = await self._verify(callback)
+            await self._check_age(token, callback.received_at)
+            accepted = await self._store.accept(self._report(token, callback, trust))
+        except VerificationError as error:
+            self._refusals.add(token.provider, str(error))
+            raise
+        except KeysUnavailable:
+            self._refusals.add(token.provider, "the provider's public keys could not be fetched")
+            raise
+        if accepted.learned_sender:
+            self._senders = await self._store.senders()
+        return accepted
+
+    async def _verify(self, callback: Callback) -> Trust:
+        provider = self._providers[callback.provider]
+        key_set = self._key_sets.get(callback.provider)
+        keys = self._keys(callback.provider, key_set.current() if key_set else ())
+        try:
+            return provider.verify(callback, keys=keys, now=callback.received_at)
+        except NoMatchingKey:
+            if key_set is None:
+                raise
+        fresh = self._keys(callback.provider, await key_set.refetched())
+        return provider.verify(callback, keys=fresh, now=callback.received_at)
+
+    def _keys(self, provider: str, public_keys: tuple[bytes, ...]) -> VerificationKeys:
+        return VerificationKeys(public_keys=public_keys, senders=self._senders.get((provider, DEFAULT_ACCOUNT), ()))
+
+    async def _check_age(self, token: ReplyToken, now: datetime) -> None:
+        """A token brings a missing job to life only while it is young; a job we know may be told of at any age."""
+        if now - token.issued_at > CREATES_JOB_WITHIN and await self._store.job(token.job_id) is None:
+            raise VerificationError("the reply URL's token is too old for a job we do not know")
+
+    def _report(self, token: ReplyToken, callback: Callback, trust: Trust) -> Report:
+        provider = self._providers[callback.provider]
+        event: JobEvent | None
+        try:
+            event = provider.parse_callback(callback)
+        except UnreadableMessage:
+            event = None
+        return Report(
+            callback_id=new_id("cb", at=callback.received_at.timestamp()),
+            provider=callback.provider,
+            job_id=token.job_id,
+            received_at=callback.received_at,
+            headers=callback.headers,
+            body=callback.body,
+            trust=trust,
+            event=event,
+            sender=provider.sender(callback),
+        )

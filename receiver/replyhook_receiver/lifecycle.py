@@ -1,0 +1,183 @@
+"""Which status may follow which, and what a report changes. Everything about that lives in this file, and is pure.
+
+Statuses have a rank; a report moves a job up, never down, so any order of the same reports ends in the same status. A
+``succeeded`` with a result outranks everything, since it is a paid video.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus
+from replyhook.notifications import NotificationType
+
+S = JobStatus
+
+ALLOWED: dict[JobStatus, frozenset[JobStatus]] = {
+    # unknown: a submit whose outcome is not known; any word from the provider settles it
+    S.CREATED: frozenset({S.UNKNOWN, S.SUBMITTED, S.QUEUED, S.RUNNING, S.CANCELED, S.FAILED, S.SUCCEEDED}),
+    S.UNKNOWN: frozenset({S.SUBMITTED, S.QUEUED, S.RUNNING, S.CANCELED, S.FAILED, S.SUCCEEDED}),
+    S.SUBMITTED: frozenset({S.QUEUED, S.RUNNING, S.CANCELED, S.FAILED, S.SUCCEEDED}),
+    S.QUEUED: frozenset({S.RUNNING, S.CANCELED, S.FAILED, S.SUCCEEDED}),
+    S.RUNNING: frozenset({S.CANCELED, S.FAILED, S.SUCCEEDED}),
+    # contradictions: the higher one holds, and the verdict says so
+    S.CANCELED: frozenset({S.FAILED, S.SUCCEEDED}),
+    S.FAILED: frozenset({S.SUCCEEDED}),
+    S.SUCCEEDED: frozenset(),
+}
+
+ANNOUNCES: dict[JobStatus, NotificationType] = {
+    S.QUEUED: NotificationType.JOB_QUEUED,
+    S.RUNNING: NotificationType.JOB_RUNNING,
+    S.SUCCEEDED: NotificationType.JOB_SUCCEEDED,
+    S.FAILED: NotificationType.JOB_FAILED,
+    S.CANCELED: NotificationType.JOB_CANCELED,
+}
+
+
+class Verdict(StrEnum):
+    """Why a report was applied or not. Kept with every report."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    AFTER_TERMINAL = "after_terminal"
+    CONFLICT = "conflict"
+    UNRECOGNISED = "unrecognised"
+
+
+class TaskKind(StrEnum):
+    """The kinds of work that follow a report."""
+
+    DOWNLOAD = "download"
+    FETCH_RESULT = "fetch_result"
+    NOTIFY = "notify"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """What a decision needs to know of a job."""
+
+    id: str
+    status: JobStatus
+    progress: int | None = None
+    provider_job_id: str | None = None
+    asset_status: AssetStatus = AssetStatus.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a report changes: the job's status and progress after it, and what follows.
+
+    ``error`` and ``result`` are None where nothing is to be changed. ``announce`` is None where nobody need hear of it.
+    """
+
+    verdict: Verdict
+    status: JobStatus
+    progress: int | None = None
+    provider_job_id: str | None = None
+    error: JobError | None = None
+    result: Asset | None = None
+    announce: NotificationType | None = None
+    task: TaskKind | None = None
+
+
+def decide(job: JobState, event: JobEvent) -> Decision:
+    """What ``event`` does to ``job``. Late, repeated and unknown reports move nothing."""
+    nothing = Decision(verdict=Verdict.STALE, status=job.status, progress=job.progress)
+    if _is_of_another_job(job, event):
+        return _with(nothing, Verdict.CONFLICT)
+    if event.status is None:
+        return _with(nothing, Verdict.UNRECOGNISED)
+    if event.status is S.SUCCEEDED and event.result is None:
+        return _without_result(job, event, nothing)
+    if event.status in ALLOWED[job.status]:
+        return Decision(
+            verdict=Verdict.CONFLICT if job.status.is_terminal else Verdict.APPLIED,
+            status=event.status,
+            progress=100 if event.status is S.SUCCEEDED else _higher(job.progress, event.progress),
+            provider_job_id=event.provider_job_id,
+            error=event.error,
+            result=event.result,
+            announce=ANNOUNCES.get(event.status),
+            task=TaskKind.DOWNLOAD if event.result else None,
+        )
+    if job.status.is_terminal:
+        return _after_the_end(job, event, nothing)
+    if event.status is job.status and _higher(job.progress, event.progress) != job.progress:
+        return Decision(
+            verdict=Verdict.APPLIED,
+            status=job.status,
+            progress=event.progress,
+            provider_job_id=event.provider_job_id,
+            announce=ANNOUNCES.get(job.status),
+        )
+    return nothing
+
+
+def _is_of_another_job(job: JobState, event: JobEvent) -> bool:
+    named = {name for name in (event.provider_job_id, *event.aliases) if name}
+    other_id = job.provider_job_id is not None and bool(named) and job.provider_job_id not in named
+    return other_id or (event.job_id is not None and event.job_id != job.id)
+
+
+def _without_result(job: JobState, event: JobEvent, nothing: Decision) -> Decision:
+    """A success whose result is missing is not yet one: the result is asked for once, the job is still running."""
+    if job.status is S.SUCCEEDED:
+        return _with(nothing, Verdict.AFTER_TERMINAL)
+    rises = S.RUNNING in ALLOWED[job.status]
+    return Decision(
+        verdict=Verdict.APPLIED,
+        status=S.RUNNING if rises else job.status,
+        progress=job.progress,
+        provider_job_id=event.provider_job_id,
+        announce=ANNOUNCES[S.RUNNING] if rises else None,
+        task=TaskKind.FETCH_RESULT,
+    )
+
+
+def _after_the_end(job: JobState, event: JobEvent, nothing: Decision) -> Decision:
+    """Nothing moves; but a second link for a video we do not have yet is worth having."""
+    if event.result is not None and job.asset_status is not AssetStatus.STORED:
+        return Decision(
+            verdict=Verdict.AFTER_TERMINAL,
+            status=job.status,
+            progress=job.progress,
+            result=event.result,
+            task=TaskKind.DOWNLOAD,
+        )
+    return _with(nothing, Verdict.AFTER_TERMINAL)
+
+
+def _with(decision: Decision, verdict: Verdict) -> Decision:
+    return Decision(verdict=verdict, status=decision.status, progress=decision.progress)
+
+
+def _higher(known: int | None, reported: int | None) -> int | None:
+    return max((value for value in (known, reported) if value is not None), default=None)
+
+
+def fact_key(*, provider: str, account: str, job_id: str | None, event: JobEvent) -> str:
+    """The ``event_id``'s substance: the same for the same fact, however often and in whatever request it is told.
+
+    The fact is the result's URL without its query (a fresh signature on the same link is no news), the error's code,
+    or the progress.
+    """
+    status = event.status.value if event.status else f"?{event.word or ''}"
+    if event.result is not None:
+        fact = urlsplit(event.result.url)._replace(query="", fragment="").geturl()
+    elif event.error is not None:
+        fact = event.error.code or ""
+    else:
+        fact = "" if event.progress is None else str(event.progress)
+    parts = (provider, account, event.provider_job_id or job_id or "", status, fact)
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def diagram() -> str:
+    """The table above as a Mermaid state diagram; the README's is printed from it."""
+    lines = ["stateDiagram-v2", "    [*] --> created"]
+    for status, following in ALLOWED.items():
+        lines += [f"    {status} --> {after}" for after in JobStatus if after in following]
+    return "\n".join(lines)

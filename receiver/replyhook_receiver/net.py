@@ -1,0 +1,201 @@
+"""The one door to the outside: everything the receiver fetches or posts goes through here.
+
+The address a name resolves to is checked where the connection is made (ssrfguard resolves once and connects to what it
+checked), on every hop. Outward only https; plain http only to the networks the operator has excepted. No proxies, no
+credentials or cookies carried to another host, every answer bounded in bytes and time.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from types import TracebackType
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import ssrfguard
+from ssrfguard.httpx import AsyncClient
+
+from replyhook.errors import ConfigurationError
+from replyhook.messages import HTTPRequest, HTTPResponse
+from replyhook_receiver.errors import AnswerTooLarge, HostNotListed, NetworkRefused, NetworkTrouble
+
+# httpx logs whole URLs at INFO, and ours hold tokens and signed links.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+MAX_REDIRECTS = 5
+MAX_ANSWER_BYTES = 1024 * 1024
+_CHUNK_BYTES = 256 * 1024
+_RESOLVE_SECONDS = 5.0
+_ALL_PORTS = frozenset(range(1, 65536))
+_NOTHING_BUT_EXCEPTIONS = ssrfguard.AddressTable(
+    tuple(
+        ssrfguard.Block(
+            network=ip_network(everything), name="plain http", rfc="our own rule", reach=ssrfguard.Reach.DENIED
+        )
+        for everything in ("0.0.0.0/0", "::/0")
+    )
+)
+
+HostRule = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """An answer whose body is still to come, in chunks of at most 256 KiB."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+class Door:
+    """Sends requests to the outside. ``allowed_networks`` are the operator's exceptions to "no private address"."""
+
+    def __init__(
+        self,
+        *,
+        allowed_networks: Sequence[str] = (),
+        resolver: ssrfguard.Resolver | None = None,
+        connections: int = 100,
+    ) -> None:
+        try:
+            exceptions = tuple(ip_network(text, strict=False) for text in allowed_networks)
+            self._https = ssrfguard.Policy(
+                allowed_schemes=frozenset({"https"}),
+                allowed_networks=exceptions,
+                allowed_ports=_ALL_PORTS,
+                max_redirects=MAX_REDIRECTS,
+            )
+            self._http = ssrfguard.Policy(
+                allowed_schemes=frozenset({"http"}),
+                denied_networks=_NOTHING_BUT_EXCEPTIONS,
+                allowed_networks=exceptions,
+                allowed_ports=_ALL_PORTS,
+                max_redirects=MAX_REDIRECTS,
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"allowed_networks cannot be read: {error}") from error
+        self._resolver = resolver
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=20)
+        self._clients = {
+            policy: AsyncClient(policy=policy, resolver=resolver, limits=limits, trust_env=False)
+            for policy in (self._https, self._http)
+        }
+
+    async def __aenter__(self) -> "Door":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def check(self, url: str) -> None:
+        """Raise ``NetworkRefused`` when we would never talk to ``url``. A name that does not resolve now may pass."""
+        policy, target = self._target(url)
+        try:
+            async with asyncio.timeout(_RESOLVE_SECONDS):
+                await asyncio.to_thread(ssrfguard.resolve, target, policy=policy, resolver=self._resolver)
+        except ssrfguard.SSRFGuardError as error:
+            raise NetworkRefused(_why(error)) from error
+        except (OSError, ValueError):
+            return
+
+    async def send(
+        self, request: HTTPRequest, *, timeout_seconds: float = 15.0, max_bytes: int = MAX_ANSWER_BYTES
+    ) -> HTTPResponse:
+        """The answer to one request; a redirect is an answer like any other.
+
+        Raises ``NetworkRefused``, ``NetworkTrouble`` (time-out of the whole exchange included), ``AnswerTooLarge``.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds), self._open(request, timeout_seconds) as response:
+                body = bytearray()
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > max_bytes:
+                        raise AnswerTooLarge(f"the answer is larger than {max_bytes} bytes")
+                return HTTPResponse(status=response.status_code, headers=_headers(response), body=bytes(body))
+        except TimeoutError as error:
+            raise NetworkTrouble(f"no whole answer within {timeout_seconds:g} s") from error
+
+    @asynccontextmanager
+    async def fetch(self, url: str, *, allows_host: HostRule, silence_seconds: float = 30.0) -> AsyncIterator[Incoming]:
+        """Get ``url``, following at most 5 redirects; every hop's host must be allowed and its address public.
+
+        ``silence_seconds`` bounds the wait for the next bytes. Raises ``HostNotListed``, ``NetworkRefused``,
+        ``NetworkTrouble``.
+        """
+        for _ in range(MAX_REDIRECTS + 1):
+            host = _host(url)
+            if not allows_host(host):
+                raise HostNotListed(f"the host {host!r} is not one of the provider's media hosts")
+            request = HTTPRequest(method="GET", url=url, headers={"accept-encoding": "identity"})
+            async with self._open(request, silence_seconds) as response:
+                location = response.headers.get("location")
+                if response.status_code not in (301, 302, 303, 307, 308) or location is None:
+                    yield Incoming(status=response.status_code, headers=_headers(response), chunks=_chunks(response))
+                    return
+            url = urljoin(url, location)
+        raise NetworkRefused(f"more than {MAX_REDIRECTS} redirects")
+
+    @asynccontextmanager
+    async def _open(self, request: HTTPRequest, timeout_seconds: float) -> AsyncIterator[httpx.Response]:
+        policy, _ = self._target(request.url)
+        timeout = httpx.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds))
+        try:
+            async with self._clients[policy].stream(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                json=request.json,
+                content=request.body,
+                timeout=timeout,
+                follow_redirects=False,
+            ) as response:
+                response.cookies.clear()
+                yield response
+        except ssrfguard.SSRFGuardError as error:
+            raise NetworkRefused(_why(error)) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise NetworkTrouble(type(error).__name__) from error
+        finally:
+            self._clients[policy].cookies.clear()
+
+    def _target(self, url: str) -> tuple[ssrfguard.Policy, ssrfguard.Target]:
+        policy = self._http if url[:7].lower() == "http://" else self._https
+        try:
+            return policy, policy.check_url(url)
+        except ssrfguard.SSRFGuardError as error:
+            raise NetworkRefused(_why(error)) from error
+
+
+def _why(error: ssrfguard.SSRFGuardError) -> str:
+    """The reason without the URL, which may hold a token or a signature."""
+    if isinstance(error, ssrfguard.BlockedAddressError):
+        if "our own rule" in error.reason:
+            return "plain http is only for networks in REPLYHOOK_ALLOWED_NETWORKS; use https"
+        return f"the address is not a public one ({error.reason})"
+    if isinstance(error, ssrfguard.BlockedURLError):
+        return f"the URL is not permitted: {error.reason}"
+    return type(error).__name__
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".").lower()
+    except ValueError:
+        return ""
+
+
+def _headers(response: httpx.Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    async for chunk in response.aiter_raw(_CHUNK_BYTES):
+        yield chunk

@@ -1,0 +1,81 @@
+"""Keys a receiver on loopback makes for itself, kept in its data folder for it alone to read."""
+
+import base64
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from replyhook.errors import ConfigurationError
+from replyhook_receiver.config import Settings, is_loopback
+
+_FILE_NAME = "secrets.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """The keys in force, newest first. ``made_here`` is the file of those nobody configured, if there are such."""
+
+    signing_keys: tuple[str, ...] = field(repr=False)
+    api_keys: tuple[str, ...] = field(repr=False)
+    notification_secrets: tuple[str, ...] = field(repr=False)
+    made_here: Path | None = None
+
+
+def secrets_for(settings: Settings) -> Secrets:
+    """The configured keys; what is missing is made and kept on loopback.
+
+    Raises ``ConfigurationError`` on any other address: keys that a public receiver made up by itself would be lost with its
+    disk, and every reply URL with them.
+    """
+    given = {
+        name: tuple(key.get_secret_value() for key in getattr(settings, name))
+        for name in ("signing_keys", "api_keys", "notification_secrets")
+    }
+    missing = [name for name, keys in given.items() if not keys]
+    if not missing:
+        return _of(given, None)
+    if not is_loopback(settings.host):
+        variables = ", ".join(f"REPLYHOOK_{name.upper()}" for name in missing)
+        raise ConfigurationError(
+            f"listening on {settings.host} needs configured keys: set {variables}. One way to make a key: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'; a notification secret is whsec_ and base64: "
+            "python -c 'import base64, secrets; print(\"whsec_\" + base64.b64encode(secrets.token_bytes(32)).decode())'"
+        )
+    path = settings.data_dir / _FILE_NAME
+    made = _read_or_make(path)
+    return _of({name: keys or (made[name],) for name, keys in given.items()}, path)
+
+
+def _of(keys: dict[str, tuple[str, ...]], made_here: Path | None) -> Secrets:
+    return Secrets(
+        signing_keys=keys["signing_keys"],
+        api_keys=keys["api_keys"],
+        notification_secrets=keys["notification_secrets"],
+        made_here=made_here,
+    )
+
+
+def _read_or_make(path: Path) -> dict[str, str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = {
+        "signing_keys": secrets.token_urlsafe(32),
+        "api_keys": "rhk_" + secrets.token_urlsafe(32),
+        "notification_secrets": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+    }
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return {**fresh, **_read(path)}
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(fresh, file, indent=2)
+    return fresh
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in content.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({type(error).__name__}); restore it or remove it") from error

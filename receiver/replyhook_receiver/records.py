@@ -1,0 +1,241 @@
+"""What the store keeps, as plain values: jobs, videos, callbacks, notifications, deliveries, tasks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from replyhook.jobs import AssetStatus, JobError, JobEvent, JobStatus, Trust
+from replyhook.notifications import NotificationType
+from replyhook_receiver.lifecycle import JobState, TaskKind, Verdict
+
+DEFAULT_ACCOUNT = "default"
+
+
+class ReportSource(StrEnum):
+    """Where a report came from."""
+
+    CALLBACK = "callback"
+    RELAY = "relay"
+    RECONCILE = "reconcile"
+
+
+class SubmissionOutcome(StrEnum):
+    """What became of a submit."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyTarget:
+    """A place to notify about one job. Without a secret of its own the receiver's is used."""
+
+    url: str = field(repr=False)
+    secret: str | None = field(default=None, repr=False)
+    types: tuple[NotificationType, ...] = ()
+
+    def wants(self, kind: NotificationType) -> bool:
+        """Whether it is told of ``kind``: what it named, or everything but progress."""
+        return kind in self.types if self.types else not kind.is_progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A job as its caller registers it, before it is submitted."""
+
+    job_id: str
+    provider: str
+    reference: str | None
+    user: str | None
+    notify: tuple[NotifyTarget, ...]
+    request: Mapping[str, Any] = field(repr=False)
+    account: str = DEFAULT_ACCOUNT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What a caller reports of its submit."""
+
+    outcome: SubmissionOutcome
+    provider_job_id: str | None = field(default=None, repr=False)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetRecord:
+    """A job's video on its way into our storage. ``name`` is its name there; ``url`` is the provider's link."""
+
+    status: AssetStatus = AssetStatus.NONE
+    url: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+    name: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    content_type: str | None = None
+    duration_seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
+    stored_at: datetime | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A job as we know it. ``registered`` is False while only its callback's token told us of it."""
+
+    id: str
+    provider: str
+    account: str
+    registered: bool
+    status: JobStatus
+    created_at: datetime
+    reference: str | None = None
+    user: str | None = None
+    provider_job_id: str | None = field(default=None, repr=False)
+    progress: int | None = None
+    trust: Trust | None = None
+    error: JobError | None = None
+    request: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    submission: SubmissionOutcome | None = None
+    submitted_at: datetime | None = None
+    called_back_at: datetime | None = None
+    finished_at: datetime | None = None
+    overdue_at: datetime | None = None
+    overdue_reason: str | None = None
+    asset: AssetRecord = field(default_factory=AssetRecord)
+
+    @property
+    def state(self) -> JobState:
+        """What a decision needs to know of it."""
+        return JobState(
+            id=self.id,
+            status=self.status,
+            progress=self.progress,
+            provider_job_id=self.provider_job_id,
+            asset_status=self.asset.status,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One verified request or answer from a provider, as it came, with what was read in it.
+
+    ``event`` is None for a body that could not be read. ``job_id`` is the reply URL's token's. ``sender`` is who signed it,
+    to be learned and kept as the account's if this report proves to answer our own submit.
+    """
+
+    callback_id: str
+    provider: str
+    job_id: str | None
+    received_at: datetime
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    trust: Trust
+    event: JobEvent | None
+    source: ReportSource = ReportSource.CALLBACK
+    sender: str | None = field(default=None, repr=False)
+    account: str = DEFAULT_ACCOUNT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What became of a report. ``learned_sender`` says that its sender is now the account's pinned one."""
+
+    callback_id: str
+    job_id: str | None
+    verdict: Verdict
+    learned_sender: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackRecord:
+    """A callback as it came, with what became of it."""
+
+    id: str
+    provider: str
+    job_id: str | None
+    source: ReportSource
+    received_at: datetime
+    trust: Trust
+    verdict: Verdict
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationRecord:
+    """One notification. ``sequence`` is its place in the stream; ``body`` is what is sent, byte for byte."""
+
+    sequence: int
+    id: str
+    job_id: str
+    type: NotificationType
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRecord:
+    """The duty to bring one notification to one endpoint, with all that is needed to do so."""
+
+    id: str
+    notification: NotificationRecord
+    channel: str
+    target: NotifyTarget
+    delivered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A claimed piece of work: the kind, whose row it is about, how often it was tried (this time included).
+
+    ``lease`` is the claim; a finish with another one is refused, so a worker that was too slow undoes nothing.
+    """
+
+    kind: TaskKind
+    subject: str
+    attempt: int
+    lease: str
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVideo:
+    """What is known of a video that is whole and in storage."""
+
+    name: str
+    bytes: int
+    sha256: str
+    content_type: str
+    duration_seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A task that is finished: ``video`` of a download, ``status`` of a delivery, ``report`` of a question."""
+
+    video: StoredVideo | None = None
+    status: int | None = None
+    report: Report | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """A task to be tried again at ``due_at``."""
+
+    due_at: datetime
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dead:
+    """A task that is given up: a dead letter, to be put back by hand."""
+
+    problem: str
+
+
+Outcome = Done | Retry | Dead

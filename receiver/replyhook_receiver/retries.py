@@ -1,0 +1,41 @@
+"""When to try again: a pure value. One policy type for downloads, deliveries and questions to providers."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """A ladder of waits, in seconds, one between each two attempts. ``jitter`` is the share that may be added."""
+
+    delays: tuple[float, ...]
+    jitter: float = 0.2
+
+    @property
+    def attempts(self) -> int:
+        """How often something is tried at most."""
+        return len(self.delays) + 1
+
+    def next_delay(
+        self, *, attempt: int, retryable: bool, luck: float, retry_after: timedelta | None = None
+    ) -> float | None:
+        """Seconds until the next try, or None for a dead letter.
+
+        ``attempt`` counts from 1; ``luck`` is between 0 and 1; what the other side asked for (``retry_after``) is the
+        least, up to a day.
+        """
+        if not retryable or attempt > len(self.delays):
+            return None
+        delay = self.delays[attempt - 1] * (1 + self.jitter * luck)
+        asked = min(retry_after.total_seconds(), 86_400.0) if retry_after else 0.0
+        return max(delay, asked)
+
+
+# 5 s, 1 min, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 24 h: about 2.3 days in all.
+DELIVERIES = RetryPolicy(delays=(5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400))
+
+# Fast at first: an unknown link may live only an hour (PROVIDERS §9.6).
+DOWNLOADS = RetryPolicy(delays=(1, 5, 15, 60, 300, 900, 1_800, 3_600, 7_200, 14_400))
+
+# A provider that says "done" without the result has it a moment later; three questions at most (P8).
+RESULTS = RetryPolicy(delays=(5, 60))

@@ -1,0 +1,49 @@
+"""The sandbox's files: results and uploads by provider, scratch space, and the downloads at ``/media``."""
+
+import re
+import uuid
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}")
+
+
+class Media:
+    """Where files are, on disk and for the world."""
+
+    def __init__(self, work_dir: Path, base_url: str) -> None:
+        self._work_dir = work_dir
+        self._base_url = base_url.rstrip("/")
+
+    def prepare(self, providers: tuple[str, ...]) -> None:
+        """Make the folders."""
+        for name in ("scratch", *(f"media/{provider}" for provider in providers)):
+            (self._work_dir / name).mkdir(parents=True, exist_ok=True)
+
+    def path(self, provider: str, name: str) -> Path:
+        """Where the file ``name`` of ``provider`` is."""
+        return self._work_dir / "media" / provider / name
+
+    def url(self, provider: str, name: str) -> str:
+        """Where the world downloads it."""
+        return f"{self._base_url}/media/{provider}/{name}"
+
+    def scratch(self) -> Path:
+        """A path that nobody uses yet."""
+        return self._work_dir / "scratch" / uuid.uuid4().hex
+
+    def routes(self) -> list[Route]:
+        return [Route("/media/{provider}/{name}", self._download)]
+
+    async def _download(self, request: Request) -> Response:
+        provider, name = request.path_params["provider"], request.path_params["name"]
+        if not (_NAME.fullmatch(provider) and _NAME.fullmatch(name)) or name.endswith(".part"):
+            raise HTTPException(404)
+        path = self.path(provider, name)
+        if not path.is_file():
+            raise HTTPException(404)
+        return FileResponse(path, media_type="video/mp4")

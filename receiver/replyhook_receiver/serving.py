@@ -1,0 +1,73 @@
+"""Running applications on real sockets with uvicorn: one in the foreground, or several within one event loop."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+SHUTDOWN_SECONDS = 10
+
+
+def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
+    """uvicorn as we always run it: its access log off (paths hold tokens), its other logs through ours."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=True,
+        lifespan="on",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+
+
+def configure_logging(level: str) -> None:
+    """Our logs on stderr, one line each; libraries that log URLs are kept quiet."""
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s  %(message)s")
+    for name in ("httpx", "httpcore", "aiosqlite", "sse_starlette"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def free_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    """A bound socket; with port 0 on a free port."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+class _Embedded(uvicorn.Server):
+    """A server that leaves the signals to whoever runs the event loop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def served(app: Starlette, bound: socket.socket) -> AsyncIterator[str]:
+    """Serve ``app`` on ``bound`` while the context lasts; its base URL. Raises ``RuntimeError`` when it cannot start."""
+    host, port = bound.getsockname()[:2]
+    server = _Embedded(server_config(app, host=host, port=port))
+    task = asyncio.create_task(server.serve(sockets=[bound]), name=f"server-{port}")
+    try:
+        while not server.started:
+            if task.done():
+                raise RuntimeError("the server could not start") from task.exception()
+            await asyncio.sleep(0.01)
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        await asyncio.gather(task, return_exceptions=True)
+        bound.close()

@@ -1,0 +1,120 @@
+"""Where videos go: a file appears whole under its name or not at all."""
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from anyio import to_thread
+
+
+class Incoming(Protocol):
+    """A video on its way in."""
+
+    @property
+    def path(self) -> Path:
+        """Where its bytes are so far, for a look inside before it is kept."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many bytes have come."""
+        ...
+
+    async def write(self, chunk: bytes) -> None:
+        """Append bytes."""
+        ...
+
+    async def flush(self) -> None:
+        """Let what was written be seen at ``path``."""
+        ...
+
+    async def keep(self) -> str:
+        """Make it durable under its name; its SHA-256 in hexadecimal."""
+        ...
+
+
+class Storage(Protocol):
+    """A place for videos."""
+
+    def incoming(self, name: str) -> AbstractAsyncContextManager[Incoming]:
+        """Take in a video called ``name``; without ``keep`` nothing of it remains."""
+        ...
+
+    def local_path(self, name: str) -> Path | None:
+        """The file of a stored video, or None where it is not (or not on this machine)."""
+        ...
+
+
+def video_name(job_id: str, finished_at: datetime) -> str:
+    """A video's name: by date and job id, so that nothing of it comes from outside."""
+    return f"{finished_at:%Y/%m/%d}/{job_id}.mp4"
+
+
+class LocalStorage:
+    """A folder on this machine. Names are ours (``video_name``); one that would leave the folder is refused."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    @asynccontextmanager
+    async def incoming(self, name: str) -> AsyncIterator[Incoming]:
+        """Take in a video called ``name``; without ``keep`` nothing of it remains."""
+        part = await to_thread.run_sync(_LocalIncoming, self._path(name))
+        try:
+            yield part
+        finally:
+            await to_thread.run_sync(part.discard)
+
+    def local_path(self, name: str) -> Path | None:
+        """The file of a stored video, or None where it is not there."""
+        path = self._path(name)
+        return path if path.is_file() else None
+
+    def _path(self, name: str) -> Path:
+        path = (self._root / name).resolve()
+        if not path.is_relative_to(self._root) or path == self._root:
+            raise ValueError("a video's name must stay inside the storage folder")
+        return path
+
+
+class _LocalIncoming:
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self.path = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("xb")
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    async def write(self, chunk: bytes) -> None:
+        await to_thread.run_sync(self._append, chunk)
+
+    async def flush(self) -> None:
+        await to_thread.run_sync(self._file.flush)
+
+    async def keep(self) -> str:
+        await to_thread.run_sync(self._rename)
+        return self._hash.hexdigest()
+
+    def discard(self) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def _append(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self._hash.update(chunk)
+        self.size += len(chunk)
+
+    def _rename(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.path.replace(self._target)
+        folder = os.open(self._target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,1 @@
+"""Where everything is kept. ``base`` is the seam; each store passes the same contract suite."""

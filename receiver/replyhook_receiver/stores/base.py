@@ -1,0 +1,102 @@
+"""The Store protocol: what the rest of the receiver asks of a database, whichever it is."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from replyhook.notifications import NotificationType
+from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.records import (
+    Accepted,
+    CallbackRecord,
+    DeliveryRecord,
+    JobRecord,
+    NotificationRecord,
+    Outcome,
+    Registration,
+    Report,
+    Submission,
+    Task,
+)
+
+Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
+"""Builds a notification's body; the store calls it inside the transaction that makes the fact."""
+
+
+class Store(Protocol):
+    """One database. Every method that writes returns only after the write is on disk, or raises.
+
+    All raise ``StoreUnavailable`` when the database cannot; the same call may then be made again.
+    """
+
+    async def open(self) -> None:
+        """Connect, bring the schema up to date, check that what we rely on is in force."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was taken on, then disconnect."""
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """Whether writes are being taken."""
+        ...
+
+    def on_change(self, *, tasks: Callable[[], None], notifications: Callable[[], None]) -> None:
+        """Set what is called, after a commit, when there are new tasks or new notifications."""
+        ...
+
+    async def register(self, registration: Registration, *, now: datetime) -> JobRecord:
+        """Make a job known. The same contents again change nothing; a job that only its callback's token told us of is
+        filled in, and its endpoints hear what has happened so far. Raises ``RegistrationConflict``."""
+        ...
+
+    async def record_submission(self, job_id: str, submission: Submission, *, now: datetime) -> JobRecord:
+        """Keep what became of a submit. Raises ``UnknownJob``, ``SubmissionConflict``."""
+        ...
+
+    async def accept(self, report: Report) -> Accepted:
+        """Keep a report with everything it leads to (event, job change, notifications, tasks) in one transaction."""
+        ...
+
+    async def job(self, job_id: str) -> JobRecord | None:
+        """A job, or None."""
+        ...
+
+    async def callbacks(self, *, job_id: str | None = None, limit: int = 100) -> list[CallbackRecord]:
+        """Kept callbacks, newest first; of one job, or of all."""
+        ...
+
+    async def notifications(
+        self, *, after: int, job_id: str | None = None, limit: int = 100
+    ) -> list[NotificationRecord]:
+        """Notifications after a place in the stream, oldest first."""
+        ...
+
+    async def last_notification(self) -> int:
+        """The last place in the stream, 0 where there is none."""
+        ...
+
+    async def delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """A delivery with its notification and target, or None."""
+        ...
+
+    async def senders(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """The senders learned so far, by provider and account."""
+        ...
+
+    async def claim(self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
+        """Take up to ``limit`` due tasks (or tasks whose lease has run out), counting the attempt."""
+        ...
+
+    async def renew(self, held: Sequence[Task], *, lease: timedelta, now: datetime) -> set[str]:
+        """Prolong the claims of tasks that are still being worked on; the leases that were not lost."""
+        ...
+
+    async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:
+        """Keep a task's outcome with everything it leads to. False when the lease was lost: then nothing is kept."""
+        ...
+
+    async def next_due(self, *, now: datetime) -> datetime | None:
+        """When the earliest task that waits will be due (now, if one is), or None."""
+        ...

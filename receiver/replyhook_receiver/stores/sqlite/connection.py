@@ -1,0 +1,90 @@
+"""Connections to the SQLite file: the settings durability rests on, verified, and the schema's migrations."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import TypeVar
+
+import aiosqlite
+
+from replyhook.errors import ConfigurationError
+
+T = TypeVar("T")
+
+_BUSY_MILLISECONDS = 5_000
+_ROWS_READ_AT_A_TIME = 64
+_SYNCHRONOUS_FULL = 2
+
+
+class Connection(aiosqlite.Connection):
+    """An aiosqlite connection that can run a whole piece of plain ``sqlite3`` work in one visit to its thread.
+
+    aiosqlite's own methods cost a thread switch per statement; a batch of callbacks is hundreds of statements.
+    """
+
+    async def work(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``function`` on the connection's thread."""
+        result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call] # aiosqlite types it not
+        return result
+
+
+async def connect(path: Path, *, read_only: bool = False) -> Connection:
+    """Open ``path`` with everything set that we rely on. Raises ``ConfigurationError`` when it is not in force."""
+
+    def open_file() -> sqlite3.Connection:
+        raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        raw.row_factory = sqlite3.Row
+        return raw
+
+    connection = Connection(open_file, _ROWS_READ_AT_A_TIME)
+    try:
+        await connection
+        await connection.work(_prepare_reader if read_only else _prepare_writer)
+    except BaseException:
+        # An unclosed connection's thread keeps the process alive at its end.
+        await asyncio.shield(connection.close())
+        raise
+    return connection
+
+
+def _prepare_writer(raw: sqlite3.Connection) -> None:
+    raw.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+    mode = raw.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    raw.execute("PRAGMA synchronous = FULL")
+    raw.execute("PRAGMA foreign_keys = ON")
+    synchronous = raw.execute("PRAGMA synchronous").fetchone()[0]
+    foreign_keys = raw.execute("PRAGMA foreign_keys").fetchone()[0]
+    if mode != "wal" or synchronous != _SYNCHRONOUS_FULL or foreign_keys != 1:
+        raise ConfigurationError(
+            f"the database does not run as it must (journal_mode={mode}, synchronous={synchronous}, "
+            f"foreign_keys={foreign_keys}): is it on a network file system? Move data_dir to a local disk"
+        )
+
+
+def _prepare_reader(raw: sqlite3.Connection) -> None:
+    raw.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+    raw.execute("PRAGMA query_only = ON")
+
+
+def migrate(raw: sqlite3.Connection) -> None:
+    """Bring the schema up to date, one numbered file a transaction. Raises ``ConfigurationError`` for a newer one."""
+    folder = resources.files("replyhook_receiver.stores") / "migrations" / "sqlite"
+    scripts = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    newest = int(scripts[-1].name[:4])
+    current = raw.execute("PRAGMA user_version").fetchone()[0]
+    if current > newest:
+        raise ConfigurationError(
+            f"the database is from a newer replyhook (schema {current}, ours is {newest}): upgrade"
+        )
+    for script in scripts:
+        number = int(script.name[:4])
+        if number > current:
+            statements = script.read_text(encoding="utf-8")
+            try:
+                raw.executescript(f"BEGIN IMMEDIATE;\n{statements}\nPRAGMA user_version = {number};\nCOMMIT;")
+            except sqlite3.Error:
+                if raw.in_transaction:
+                    raw.execute("ROLLBACK")
+                raise

@@ -1,0 +1,251 @@
+"""The heart: a report, its event, the job's change, the notifications and the tasks, written in one transaction."""
+
+import sqlite3
+from datetime import datetime
+
+from replyhook.errors import VerificationError
+from replyhook.ids import new_id
+from replyhook.jobs import Asset, AssetStatus, JobEvent, JobStatus
+from replyhook.notifications import NotificationType
+from replyhook_receiver.lifecycle import Decision, TaskKind, Verdict, decide, fact_key
+from replyhook_receiver.records import Accepted, JobRecord, NotifyTarget, Report, SubmissionOutcome
+from replyhook_receiver.stores.base import Describe
+from replyhook_receiver.stores.sqlite.rows import read_job, target_from, to_json, to_ms
+from replyhook_receiver.stores.sqlite.tasks import add_task
+
+__all__ = ["accept", "announce"]
+
+
+def accept(raw: sqlite3.Connection, report: Report, describe: Describe) -> Accepted:
+    """Keep ``report`` with everything it leads to."""
+    job = _job_of(raw, report)
+    verdict, key = Verdict.UNRECOGNISED, None
+    if report.event is not None:
+        verdict, key = _apply(raw, report, report.event, job, describe)
+    _keep_callback(raw, report, job.id if job else None, verdict, key)
+    learned = _learn_sender(raw, report, job, verdict)
+    return Accepted(
+        callback_id=report.callback_id, job_id=job.id if job else None, verdict=verdict, learned_sender=learned
+    )
+
+
+def _job_of(raw: sqlite3.Connection, report: Report) -> JobRecord | None:
+    """The job a report is about: the token's (made now if nobody registered it), else the one with the provider's id."""
+    if report.job_id is None:
+        if report.event is None or report.event.provider_job_id is None:
+            return None
+        where = "j.provider = ? AND j.account = ? AND j.provider_job_id = ?"
+        return read_job(raw, where, report.provider, report.account, report.event.provider_job_id)
+    job = read_job(raw, "j.id = ?", report.job_id)
+    if job is not None:
+        if job.provider != report.provider:
+            raise VerificationError("the job belongs to another provider")
+        return job
+    raw.execute(
+        "INSERT INTO jobs (id, provider, account, status, request, created_ms) VALUES (?, ?, ?, ?, '{}', ?)",
+        (report.job_id, report.provider, report.account, JobStatus.CREATED, to_ms(report.received_at)),
+    )
+    return read_job(raw, "j.id = ?", report.job_id)
+
+
+def _apply(
+    raw: sqlite3.Connection, report: Report, event: JobEvent, job: JobRecord | None, describe: Describe
+) -> tuple[Verdict, str]:
+    key = fact_key(provider=report.provider, account=report.account, job_id=report.job_id, event=event)
+    if raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
+        if job is not None and event.result is not None:
+            _refresh_link(raw, job, event.result, report.received_at)
+        return Verdict.DUPLICATE, key
+    decision = _decide(raw, job, event)
+    _keep_event(raw, report, event, job, decision.verdict, key)
+    if job is not None:
+        _change_job(raw, job, decision, report)
+        if decision.announce is not None:
+            announce(raw, job.id, decision.announce, report.received_at, describe)
+        if decision.task is not None:
+            add_task(raw, decision.task, job.id, now=report.received_at)
+    return decision.verdict, key
+
+
+def _decide(raw: sqlite3.Connection, job: JobRecord | None, event: JobEvent) -> Decision:
+    if job is None:  # an orphan: kept, and judged when its job is known
+        return Decision(verdict=Verdict.UNRECOGNISED, status=JobStatus.UNKNOWN)
+    decision = decide(job.state, event)
+    if decision.provider_job_id and job.provider_job_id is None:
+        other = read_job(
+            raw,
+            "j.provider = ? AND j.account = ? AND j.provider_job_id = ?",
+            job.provider,
+            job.account,
+            decision.provider_job_id,
+        )
+        if other is not None:
+            return Decision(verdict=Verdict.CONFLICT, status=job.status)
+    return decision
+
+
+def _change_job(raw: sqlite3.Connection, job: JobRecord, decision: Decision, report: Report) -> None:
+    now_ms = to_ms(report.received_at)
+    changes_status = decision.status is not job.status
+    raw.execute(
+        """
+        UPDATE jobs SET status = ?, progress = coalesce(?, progress), provider_job_id = coalesce(provider_job_id, ?),
+            error_code = ?, error_message = ?, trust = CASE WHEN ? THEN ? ELSE trust END,
+            called_back_ms = CASE WHEN ? THEN ? ELSE called_back_ms END,
+            finished_ms = CASE WHEN ? THEN ? ELSE finished_ms END
+        WHERE id = ?
+        """,
+        (
+            decision.status,
+            decision.progress,
+            decision.provider_job_id,
+            *_error_after(job, decision),
+            changes_status or job.trust is None,
+            report.trust,
+            changes_status and decision.status.is_terminal,
+            now_ms,
+            changes_status and decision.status.is_terminal,
+            now_ms,
+            job.id,
+        ),
+    )
+    if decision.result is not None:
+        _expect_video(raw, job.id, decision.result)
+
+
+def _error_after(job: JobRecord, decision: Decision) -> tuple[str | None, str | None]:
+    if decision.status is JobStatus.SUCCEEDED:
+        return None, None
+    error = decision.error or job.error
+    return (error.code, error.message) if error else (None, None)
+
+
+def _expect_video(raw: sqlite3.Connection, job_id: str, result: Asset) -> None:
+    raw.execute(
+        """
+        INSERT INTO assets (job_id, status, url, expires_ms) VALUES (?, ?, ?, ?)
+        ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, url = excluded.url,
+            expires_ms = excluded.expires_ms, problem = NULL
+        WHERE assets.status <> ?
+        """,
+        (
+            job_id,
+            AssetStatus.PENDING,
+            result.url,
+            to_ms(result.expires_at) if result.expires_at else None,
+            AssetStatus.STORED,
+        ),
+    )
+
+
+def _refresh_link(raw: sqlite3.Connection, job: JobRecord, result: Asset, now: datetime) -> None:
+    """The same fact again never suppresses work that is not done; a fresh link for it takes the old one's place."""
+    if job.asset.status in (AssetStatus.NONE, AssetStatus.STORED):
+        return
+    if job.asset.url != result.url:
+        _expect_video(raw, job.id, result)
+    add_task(raw, TaskKind.DOWNLOAD, job.id, now=now, revive=job.asset.url != result.url)
+
+
+def _keep_event(
+    raw: sqlite3.Connection, report: Report, event: JobEvent, job: JobRecord | None, verdict: Verdict, key: str
+) -> None:
+    raw.execute(
+        """
+        INSERT INTO events (key, id, job_id, callback_id, source, status, word, progress, result_url, error_code,
+            error_message, verdict, created_ms)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        (
+            key,
+            new_id("evt", at=report.received_at.timestamp()),
+            job.id if job else None,
+            report.callback_id,
+            report.source,
+            event.status,
+            event.word,
+            event.progress,
+            event.result.url if event.result else None,
+            event.error.code if event.error else None,
+            event.error.message if event.error else None,
+            verdict,
+            to_ms(report.received_at),
+        ),
+    )
+
+
+def _keep_callback(
+    raw: sqlite3.Connection, report: Report, job_id: str | None, verdict: Verdict, key: str | None
+) -> None:
+    raw.execute(
+        """
+        INSERT INTO callbacks (id, provider, account, job_id, source, received_ms, trust, verdict, event_key, headers, body)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        (
+            report.callback_id,
+            report.provider,
+            report.account,
+            job_id,
+            report.source,
+            to_ms(report.received_at),
+            report.trust,
+            verdict,
+            key,
+            to_json(report.headers),
+            report.body,
+        ),
+    )
+
+
+def _learn_sender(raw: sqlite3.Connection, report: Report, job: JobRecord | None, verdict: Verdict) -> bool:
+    """Keep who signs our account's callbacks, from the first that names the very id our own submit returned."""
+    answers_our_submit = (
+        report.sender is not None
+        and report.event is not None
+        and job is not None
+        and job.submission is SubmissionOutcome.ACCEPTED
+        and job.provider_job_id is not None
+        and job.provider_job_id == report.event.provider_job_id
+        and verdict in (Verdict.APPLIED, Verdict.DUPLICATE)
+    )
+    known = "SELECT 1 FROM senders WHERE provider = ? AND account = ?"
+    if not answers_our_submit or raw.execute(known, (report.provider, report.account)).fetchone():
+        return False
+    raw.execute(
+        "INSERT INTO senders (provider, account, sender, callback_id, learned_ms) VALUES (?, ?, ?, ?, ?)",
+        (report.provider, report.account, report.sender, report.callback_id, to_ms(report.received_at)),
+    )
+    return True
+
+
+def announce(raw: sqlite3.Connection, job_id: str, kind: NotificationType, now: datetime, describe: Describe) -> None:
+    """Write one notification about a job, a delivery for each endpoint that wants it, and the tasks to bring them."""
+    job = read_job(raw, "j.id = ?", job_id)
+    if job is None:
+        raise AssertionError(f"a notification about {job_id}, which is not there")
+    cursor = raw.execute(
+        "INSERT INTO notifications (id, job_id, type, body, created_ms) VALUES (?, ?, ?, ?, ?)",
+        (new_id("ntf", at=now.timestamp()), job_id, kind, describe(job, kind, now), to_ms(now)),
+    )
+    for endpoint in raw.execute("SELECT * FROM endpoints WHERE job_id = ?", (job_id,)).fetchall():
+        add_delivery(raw, int(cursor.lastrowid or 0), kind, endpoint["id"], target_from(endpoint), now)
+
+
+def add_delivery(
+    raw: sqlite3.Connection,
+    sequence: int,
+    kind: NotificationType,
+    endpoint_id: str,
+    target: NotifyTarget,
+    now: datetime,
+) -> None:
+    """The duty to bring a notification to an endpoint, where the endpoint wants it."""
+    if not target.wants(kind):
+        return
+    delivery_id = new_id("dlv", at=now.timestamp())
+    raw.execute(
+        "INSERT INTO deliveries (id, notification, endpoint_id, status, created_ms) VALUES (?, ?, ?, 'pending', ?)",
+        (delivery_id, sequence, endpoint_id, to_ms(now)),
+    )
+    add_task(raw, TaskKind.NOTIFY, delivery_id, now=now)

@@ -1,0 +1,85 @@
+"""What the end of a task changes: a stored or lost video, a made or given-up delivery, an answered question."""
+
+import sqlite3
+from datetime import datetime
+
+from replyhook.jobs import AssetStatus
+from replyhook.notifications import NotificationType
+from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.records import Dead, Done, Outcome, Retry, StoredVideo, Task
+from replyhook_receiver.stores.base import Describe
+from replyhook_receiver.stores.sqlite.facts import accept, announce
+from replyhook_receiver.stores.sqlite.rows import to_ms
+from replyhook_receiver.stores.sqlite.tasks import release
+
+
+def finish(raw: sqlite3.Connection, task: Task, outcome: Outcome, *, now: datetime, describe: Describe) -> bool:
+    """Keep a task's outcome. False when the lease was lost: then nothing is kept."""
+    match outcome:
+        case Done():
+            if not release(raw, task, state="done", due_at=now, problem=None, now=now):
+                return False
+            _keep_success(raw, task, outcome, now, describe)
+        case Retry():
+            if not release(raw, task, state="ready", due_at=outcome.due_at, problem=outcome.problem, now=now):
+                return False
+            _keep_problem(raw, task, outcome.problem, AssetStatus.PENDING)
+        case Dead():
+            if not release(raw, task, state="dead", due_at=now, problem=outcome.problem, now=now):
+                return False
+            _keep_failure(raw, task, outcome.problem, now, describe)
+    return True
+
+
+def _keep_success(raw: sqlite3.Connection, task: Task, done: Done, now: datetime, describe: Describe) -> None:
+    if done.report is not None:
+        accept(raw, done.report, describe)
+    if done.video is not None:
+        _keep_video(raw, task.subject, done.video, now)
+        announce(raw, task.subject, NotificationType.VIDEO_STORED, now, describe)
+    if task.kind is TaskKind.NOTIFY:
+        raw.execute(
+            "UPDATE deliveries SET status = 'delivered', answer = ?, delivered_ms = ?, problem = NULL WHERE id = ?",
+            (done.status, to_ms(now), task.subject),
+        )
+
+
+def _keep_video(raw: sqlite3.Connection, job_id: str, video: StoredVideo, now: datetime) -> None:
+    raw.execute(
+        """
+        UPDATE assets SET status = ?, name = ?, bytes = ?, sha256 = ?, content_type = ?, duration_ms = ?, width = ?,
+            height = ?, stored_ms = ?, problem = NULL
+        WHERE job_id = ?
+        """,
+        (
+            AssetStatus.STORED,
+            video.name,
+            video.bytes,
+            video.sha256,
+            video.content_type,
+            None if video.duration_seconds is None else round(video.duration_seconds * 1000),
+            video.width,
+            video.height,
+            to_ms(now),
+            job_id,
+        ),
+    )
+
+
+def _keep_problem(raw: sqlite3.Connection, task: Task, problem: str, status: AssetStatus) -> None:
+    if task.kind is TaskKind.DOWNLOAD:
+        raw.execute("UPDATE assets SET status = ?, problem = ? WHERE job_id = ?", (status, problem, task.subject))
+    elif task.kind is TaskKind.NOTIFY:
+        raw.execute("UPDATE deliveries SET problem = ? WHERE id = ?", (problem, task.subject))
+
+
+def _keep_failure(raw: sqlite3.Connection, task: Task, problem: str, now: datetime, describe: Describe) -> None:
+    _keep_problem(raw, task, problem, AssetStatus.FAILED)
+    if task.kind is TaskKind.DOWNLOAD:
+        announce(raw, task.subject, NotificationType.VIDEO_FAILED, now, describe)
+    elif task.kind is TaskKind.NOTIFY:
+        raw.execute("UPDATE deliveries SET status = 'dead' WHERE id = ?", (task.subject,))
+    elif task.kind is TaskKind.FETCH_RESULT:
+        statement = "UPDATE jobs SET overdue_ms = ?, overdue_reason = ? WHERE id = ?"
+        raw.execute(statement, (to_ms(now), problem, task.subject))
+        announce(raw, task.subject, NotificationType.JOB_OVERDUE, now, describe)

@@ -1,0 +1,142 @@
+"""Jobs as their callers tell of them: registration before the submit, and what became of the submit."""
+
+import sqlite3
+from datetime import datetime
+
+from replyhook.ids import new_id
+from replyhook.jobs import JobError, JobEvent, JobStatus
+from replyhook.notifications import NotificationType
+from replyhook_receiver.errors import RegistrationConflict, SubmissionConflict, UnknownJob
+from replyhook_receiver.lifecycle import ANNOUNCES, decide
+from replyhook_receiver.records import JobRecord, Registration, Submission, SubmissionOutcome
+from replyhook_receiver.stores.base import Describe
+from replyhook_receiver.stores.sqlite.facts import add_delivery, announce
+from replyhook_receiver.stores.sqlite.rows import read_job, to_json, to_ms
+
+_STATUS_AFTER = {
+    SubmissionOutcome.ACCEPTED: JobStatus.SUBMITTED,
+    SubmissionOutcome.REFUSED: JobStatus.FAILED,
+    SubmissionOutcome.UNKNOWN: JobStatus.UNKNOWN,
+}
+
+
+def register(raw: sqlite3.Connection, registration: Registration, *, now: datetime) -> JobRecord:
+    """Make a job known, or fill in one that only its callback's token told us of."""
+    job = read_job(raw, "j.id = ?", registration.job_id)
+    contents = _contents(registration)
+    if job is not None and job.registered:
+        kept = raw.execute("SELECT registration FROM jobs WHERE id = ?", (job.id,)).fetchone()["registration"]
+        if kept != contents:
+            raise RegistrationConflict(f"job {job.id} is registered with other contents")
+        return job
+    if job is not None and job.provider != registration.provider:
+        raise RegistrationConflict(f"job {job.id} belongs to another provider")
+    raw.execute(
+        """
+        INSERT INTO jobs (id, provider, account, reference, user, status, request, registration, created_ms)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET reference = excluded.reference, user = excluded.user,
+            request = excluded.request, registration = excluded.registration
+        """,
+        (
+            registration.job_id,
+            registration.provider,
+            registration.account,
+            registration.reference,
+            registration.user,
+            JobStatus.CREATED,
+            to_json(registration.request),
+            contents,
+            to_ms(now),
+        ),
+    )
+    _add_endpoints(raw, registration, now)
+    return _read(raw, registration.job_id)
+
+
+def _contents(registration: Registration) -> str:
+    targets = [
+        {"url": target.url, "secret": target.secret, "types": list(target.types)} for target in registration.notify
+    ]
+    return to_json(
+        [
+            registration.provider,
+            registration.account,
+            registration.reference,
+            registration.user,
+            targets,
+            sorted(registration.request.items()),
+        ]
+    )
+
+
+def _add_endpoints(raw: sqlite3.Connection, registration: Registration, now: datetime) -> None:
+    """One endpoint a target; each hears what was announced before it was known."""
+    missed = raw.execute(
+        "SELECT sequence, type FROM notifications WHERE job_id = ? ORDER BY sequence", (registration.job_id,)
+    ).fetchall()
+    for target in registration.notify:
+        endpoint_id = new_id("ep", at=now.timestamp())
+        raw.execute(
+            "INSERT INTO endpoints (id, job_id, channel, url, secret, types, created_ms) VALUES (?, ?, 'webhook', ?, ?, ?, ?)",
+            (endpoint_id, registration.job_id, target.url, target.secret, to_json(list(target.types)), to_ms(now)),
+        )
+        for row in missed:
+            add_delivery(raw, row["sequence"], NotificationType(row["type"]), endpoint_id, target, now)
+
+
+def record_submission(
+    raw: sqlite3.Connection, job_id: str, submission: Submission, *, now: datetime, describe: Describe
+) -> JobRecord:
+    """Keep what became of a submit. A callback may have come first: then the status stays where it is."""
+    job = read_job(raw, "j.id = ?", job_id)
+    if job is None:
+        raise UnknownJob(f"there is no job {job_id}")
+    if submission.provider_job_id and job.provider_job_id not in (None, submission.provider_job_id):
+        raise SubmissionConflict(f"job {job_id} has another provider_job_id")
+    if job.submission is submission.outcome:
+        return job
+    if job.submission in (SubmissionOutcome.ACCEPTED, SubmissionOutcome.REFUSED):
+        raise SubmissionConflict(f"the submission of job {job_id} was reported as {job.submission} before")
+    _check_free(raw, job, submission.provider_job_id)
+    refused = submission.outcome is SubmissionOutcome.REFUSED
+    error = JobError(code="submission_refused", message=submission.error or "refused") if refused else None
+    event = JobEvent(provider_job_id=submission.provider_job_id, status=_STATUS_AFTER[submission.outcome], error=error)
+    decision = decide(job.state, event)
+    failed_now = decision.status is JobStatus.FAILED and job.status is not JobStatus.FAILED
+    raw.execute(
+        """
+        UPDATE jobs SET submission = ?, status = ?, provider_job_id = coalesce(provider_job_id, ?),
+            submitted_ms = coalesce(submitted_ms, ?), error_code = coalesce(?, error_code),
+            error_message = coalesce(?, error_message), finished_ms = coalesce(finished_ms, ?)
+        WHERE id = ?
+        """,
+        (
+            submission.outcome,
+            decision.status,
+            submission.provider_job_id,
+            None if refused else to_ms(now),
+            error.code if error and failed_now else None,
+            error.message if error and failed_now else None,
+            to_ms(now) if failed_now else None,
+            job_id,
+        ),
+    )
+    if failed_now:
+        announce(raw, job_id, ANNOUNCES[JobStatus.FAILED], now, describe)
+    return _read(raw, job_id)
+
+
+def _check_free(raw: sqlite3.Connection, job: JobRecord, provider_job_id: str | None) -> None:
+    if provider_job_id is None:
+        return
+    where = "j.provider = ? AND j.account = ? AND j.provider_job_id = ? AND j.id <> ?"
+    if read_job(raw, where, job.provider, job.account, provider_job_id, job.id):
+        raise SubmissionConflict("that provider_job_id belongs to another job")
+
+
+def _read(raw: sqlite3.Connection, job_id: str) -> JobRecord:
+    job = read_job(raw, "j.id = ?", job_id)
+    if job is None:
+        raise AssertionError(f"job {job_id} was written and is not there")
+    return job

@@ -1,0 +1,167 @@
+"""SQLiteStore: the Store protocol over one writer and a few readers."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from replyhook_receiver.errors import StoreUnavailable
+from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.records import (
+    Accepted,
+    CallbackRecord,
+    DeliveryRecord,
+    JobRecord,
+    NotificationRecord,
+    Outcome,
+    Registration,
+    Report,
+    Submission,
+    Task,
+)
+from replyhook_receiver.stores.base import Describe
+from replyhook_receiver.stores.sqlite import facts, outcomes, registering, tasks
+from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
+from replyhook_receiver.stores.sqlite.rows import callback_from, notification_from, read_job, target_from
+from replyhook_receiver.stores.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+_READERS = 2
+
+
+def _ignore() -> None:
+    return None
+
+
+class SQLiteStore:
+    """One SQLite file. ``describe`` builds the bodies of notifications inside the transactions that make them."""
+
+    def __init__(self, path: Path, *, describe: Describe) -> None:
+        self._path = path
+        self._describe = describe
+        self._connections: list[Connection] = []
+        self._writer: Writer | None = None
+        self._reads = 0
+        self._on_tasks: Callable[[], None] = _ignore
+        self._on_notifications: Callable[[], None] = _ignore
+
+    async def open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            writing = await connect(self._path)
+            self._connections.append(writing)
+            await writing.work(migrate)
+            for _ in range(_READERS):
+                self._connections.append(await connect(self._path, read_only=True))
+        except BaseException:
+            await self.close()
+            raise
+        self._writer = Writer(writing, after_commit=self._tell)
+
+    async def close(self) -> None:
+        if self._writer is not None:
+            await self._writer.close()
+        for connection in reversed(self._connections):
+            await connection.close()
+        self._connections.clear()
+
+    @property
+    def healthy(self) -> bool:
+        return self._writer is not None and self._writer.healthy
+
+    def on_change(self, *, tasks: Callable[[], None], notifications: Callable[[], None]) -> None:
+        self._on_tasks, self._on_notifications = tasks, notifications
+
+    async def register(self, registration: Registration, *, now: datetime) -> JobRecord:
+        return await self._run(lambda raw: registering.register(raw, registration, now=now))
+
+    async def record_submission(self, job_id: str, submission: Submission, *, now: datetime) -> JobRecord:
+        return await self._run(
+            lambda raw: registering.record_submission(raw, job_id, submission, now=now, describe=self._describe)
+        )
+
+    async def accept(self, report: Report) -> Accepted:
+        return await self._run(lambda raw: facts.accept(raw, report, self._describe))
+
+    async def job(self, job_id: str) -> JobRecord | None:
+        return await self._read(lambda raw: read_job(raw, "j.id = ?", job_id))
+
+    async def callbacks(self, *, job_id: str | None = None, limit: int = 100) -> list[CallbackRecord]:
+        statement = "SELECT * FROM callbacks WHERE ? IS NULL OR job_id = ? ORDER BY id DESC LIMIT ?"
+        rows = await self._read(lambda raw: raw.execute(statement, (job_id, job_id, limit)).fetchall())
+        return [callback_from(row) for row in rows]
+
+    async def notifications(
+        self, *, after: int, job_id: str | None = None, limit: int = 100
+    ) -> list[NotificationRecord]:
+        if job_id is None:
+            statement = "SELECT * FROM notifications WHERE sequence > ? ORDER BY sequence LIMIT ?"
+            values: tuple[object, ...] = (after, limit)
+        else:
+            statement = "SELECT * FROM notifications WHERE job_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"
+            values = (job_id, after, limit)
+        rows = await self._read(lambda raw: raw.execute(statement, values).fetchall())
+        return [notification_from(row) for row in rows]
+
+    async def last_notification(self) -> int:
+        row = await self._read(lambda raw: raw.execute("SELECT max(sequence) AS last FROM notifications").fetchone())
+        return row["last"] or 0
+
+    async def delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        statement = """
+            SELECT n.*, e.channel, e.url, e.secret, e.types, d.status AS delivery_status
+            FROM deliveries d JOIN notifications n ON n.sequence = d.notification JOIN endpoints e ON e.id = d.endpoint_id
+            WHERE d.id = ?
+        """
+        row = await self._read(lambda raw: raw.execute(statement, (delivery_id,)).fetchone())
+        if row is None:
+            return None
+        return DeliveryRecord(
+            id=delivery_id,
+            notification=notification_from(row),
+            channel=row["channel"],
+            target=target_from(row),
+            delivered=row["delivery_status"] == "delivered",
+        )
+
+    async def senders(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        rows = await self._read(lambda raw: raw.execute("SELECT provider, account, sender FROM senders").fetchall())
+        found: dict[tuple[str, str], tuple[str, ...]] = {}
+        for row in rows:
+            key = (row["provider"], row["account"])
+            found[key] = (*found.get(key, ()), row["sender"])
+        return found
+
+    async def claim(self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
+        return await self._run(lambda raw: tasks.claim(raw, kinds, limit=limit, lease=lease, now=now))
+
+    async def renew(self, held: Sequence[Task], *, lease: timedelta, now: datetime) -> set[str]:
+        return await self._run(lambda raw: tasks.renew(raw, held, lease=lease, now=now))
+
+    async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:
+        return await self._run(lambda raw: outcomes.finish(raw, task, outcome, now=now, describe=self._describe))
+
+    async def next_due(self, *, now: datetime) -> datetime | None:
+        due = await self._read(tasks.next_due)
+        return None if due is None else max(due, now)
+
+    def _tell(self) -> None:
+        self._on_tasks()
+        self._on_notifications()
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._writer is None:
+            raise StoreUnavailable("the store is not open")
+        return await self._writer.run(work)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if len(self._connections) < 2:
+            raise StoreUnavailable("the store is not open")
+        self._reads += 1
+        readers = self._connections[1:]
+        try:
+            return await readers[self._reads % len(readers)].work(work)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store cannot be read ({type(error).__name__})") from error

@@ -1,0 +1,101 @@
+"""The task table: adding, claiming and finishing work. What a finish leads to besides is ``outcomes``."""
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.records import Task
+from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
+
+
+def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: datetime, revive: bool = False) -> None:
+    """Make sure there is a task. One that waits or runs stays as it is; ``revive`` puts a given-up one back."""
+    raw.execute(
+        """
+        INSERT INTO tasks (kind, subject, state, attempts, due_ms, created_ms) VALUES (?, ?, 'ready', 0, ?, ?)
+        ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', attempts = 0, due_ms = excluded.due_ms, problem = NULL
+        WHERE tasks.state = 'done' OR (tasks.state = 'dead' AND ?)
+        """,
+        (kind, subject, to_ms(now), to_ms(now), revive),
+    )
+
+
+def claim(
+    raw: sqlite3.Connection, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime
+) -> list[Task]:
+    """Take due tasks, oldest duty first, and those whose lease has run out. The attempt counts before it is made."""
+    marks = ", ".join("?" for _ in kinds)
+    rows = raw.execute(
+        f"""
+        SELECT kind, subject, attempts, due_ms FROM tasks WHERE state = 'ready' AND due_ms <= ? AND kind IN ({marks})
+        UNION ALL
+        SELECT kind, subject, attempts, due_ms FROM tasks
+            WHERE state = 'leased' AND lease_until_ms <= ? AND kind IN ({marks})
+        ORDER BY due_ms LIMIT ?
+        """,  # noqa: S608 - question marks only
+        (to_ms(now), *kinds, to_ms(now), *kinds, limit),
+    ).fetchall()
+    until = now + lease
+    tasks = [
+        Task(
+            kind=TaskKind(row["kind"]),
+            subject=row["subject"],
+            attempt=row["attempts"] + 1,
+            lease=secrets.token_hex(8),
+            lease_until=until,
+        )
+        for row in rows
+    ]
+    raw.executemany(
+        "UPDATE tasks SET state = 'leased', attempts = ?, lease = ?, lease_until_ms = ? WHERE kind = ? AND subject = ?",
+        [(task.attempt, task.lease, to_ms(until), task.kind, task.subject) for task in tasks],
+    )
+    return tasks
+
+
+def renew(raw: sqlite3.Connection, held: Sequence[Task], *, lease: timedelta, now: datetime) -> set[str]:
+    """Prolong claims; the leases that were still held."""
+    statement = "UPDATE tasks SET lease_until_ms = ? WHERE kind = ? AND subject = ? AND state = 'leased' AND lease = ?"
+    until = to_ms(now + lease)
+    return {
+        task.lease
+        for task in held
+        if raw.execute(statement, (until, task.kind, task.subject, task.lease)).rowcount == 1
+    }
+
+
+def release(
+    raw: sqlite3.Connection, task: Task, *, state: str, due_at: datetime, problem: str | None, now: datetime
+) -> bool:
+    """End a claim: the task is ``done``, ``dead``, or ``ready`` again at ``due_at``. False when the lease was lost."""
+    changed = raw.execute(
+        """
+        UPDATE tasks SET state = ?, due_ms = ?, lease = NULL, lease_until_ms = NULL, problem = ?, finished_ms = ?
+        WHERE kind = ? AND subject = ? AND state = 'leased' AND lease = ?
+        """,
+        (
+            state,
+            to_ms(due_at),
+            problem,
+            None if state == "ready" else to_ms(now),
+            task.kind,
+            task.subject,
+            task.lease,
+        ),
+    )
+    return changed.rowcount == 1
+
+
+def next_due(raw: sqlite3.Connection) -> datetime | None:
+    """When the earliest waiting task is due, or the earliest lease runs out."""
+    row = raw.execute(
+        """
+        SELECT min(due) AS due FROM (
+            SELECT min(due_ms) AS due FROM tasks WHERE state = 'ready'
+            UNION ALL SELECT min(lease_until_ms) FROM tasks WHERE state = 'leased'
+        )
+        """
+    ).fetchone()
+    return from_ms(row["due"])

@@ -1,0 +1,1 @@
+"""The web application: the callback route, the API, and how it is all put together."""

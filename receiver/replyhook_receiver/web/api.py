@@ -1,0 +1,136 @@
+"""The job API: register, report the submit, look, take the video."""
+
+import base64
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from replyhook.tokens import TokenKeys, build_reply_url
+from replyhook_receiver.announcements import Announcer
+from replyhook_receiver.counters import Refusals
+from replyhook_receiver.errors import UnknownJob
+from replyhook_receiver.net import Door
+from replyhook_receiver.records import CallbackRecord, JobRecord
+from replyhook_receiver.storage import Storage
+from replyhook_receiver.stores.base import Store
+from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.models import RegistrationModel, SubmissionModel, read_model
+from replyhook_receiver.web.problems import problem
+
+MAX_BODY_BYTES = 256 * 1024
+
+
+class JobApi:
+    """What the endpoints stand on."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        storage: Storage,
+        door: Door,
+        tokens: TokenKeys,
+        announcer: Announcer,
+        refusals: Refusals,
+        public_url: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._storage = storage
+        self._door = door
+        self._tokens = tokens
+        self._announcer = announcer
+        self._refusals = refusals
+        self._public_url = public_url
+        self._now = now
+
+    def routes(self, keys: ApiKeys) -> list[Route]:
+        """The routes, each for those with a key."""
+        table: list[tuple[str, str, Any]] = [
+            ("PUT", "/v1/jobs/{id}", self.register),
+            ("GET", "/v1/jobs/{id}", self.show),
+            ("POST", "/v1/jobs/{id}/submission", self.report_submission),
+            ("GET", "/v1/jobs/{id}/video", self.video),
+            ("GET", "/v1/callbacks", self.callbacks),
+            ("GET", "/v1/refusals", self.refusals),
+        ]
+        return [
+            Route(path, keys.guard(endpoint), methods=[method], max_body_size=MAX_BODY_BYTES)
+            for method, path, endpoint in table
+        ]
+
+    async def register(self, request: Request) -> Response:
+        """Make a job known before it is submitted; the answer holds its reply URL."""
+        job_id = request.path_params["id"]
+        registration = (await read_model(request, RegistrationModel)).checked(job_id)
+        for target in registration.notify:
+            await self._door.check(target.url)
+        now = self._now()
+        job = await self._store.register(registration, now=now)
+        # Minted from the job's own time, so that the same registration is always answered with the same URL.
+        token = self._tokens.mint(provider=job.provider, job_id=job.id, now=job.created_at)
+        reply_url = build_reply_url(self._public_url, provider=job.provider, token=token)
+        return _json({**self._announcer.describe(job), "reply_url": reply_url})
+
+    async def report_submission(self, request: Request) -> Response:
+        """Keep what became of the submit."""
+        submission = (await read_model(request, SubmissionModel)).checked()
+        job = await self._store.record_submission(request.path_params["id"], submission, now=self._now())
+        return _json(self._announcer.describe(job))
+
+    async def show(self, request: Request) -> Response:
+        """A job as we know it."""
+        return _json(self._announcer.describe(await self._job(request)))
+
+    async def video(self, request: Request) -> Response:
+        """The stored video; ``Range`` is honoured."""
+        job = await self._job(request)
+        path = self._storage.local_path(job.asset.name) if job.asset.stored_at and job.asset.name else None
+        if path is None or job.asset.sha256 is None:
+            return problem(404, f"job {job.id} has no stored video; its video's status is {job.asset.status}")
+        digest = base64.b64encode(bytes.fromhex(job.asset.sha256)).decode()
+        return FileResponse(
+            path,
+            media_type=job.asset.content_type,
+            filename=f"{job.id}.mp4",
+            content_disposition_type="inline",
+            headers={"repr-digest": f"sha-256=:{digest}:", "x-content-type-options": "nosniff"},
+        )
+
+    async def callbacks(self, request: Request) -> Response:
+        """What providers sent, newest first, with what became of it; ``?job=`` for one job's."""
+        found = await self._store.callbacks(job_id=request.query_params.get("job"), limit=100)
+        return _json({"data": [_shown(callback) for callback in found], "has_more": len(found) == 100})
+
+    async def refusals(self, _: Request) -> Response:
+        """How many callbacks were refused since the start, by provider and reason."""
+        return _json(self._refusals.by_provider())
+
+    async def _job(self, request: Request) -> JobRecord:
+        job = await self._store.job(request.path_params["id"])
+        if job is None:
+            raise UnknownJob(f"there is no job {request.path_params['id'][:64]}")
+        return job
+
+
+def _shown(callback: CallbackRecord) -> dict[str, Any]:
+    return {
+        "id": callback.id,
+        "provider": callback.provider,
+        "job_id": callback.job_id,
+        "source": callback.source,
+        "received_at": callback.received_at,
+        "trust": callback.trust,
+        "verdict": callback.verdict,
+        "headers": [list(header) for header in callback.headers],
+        "body": callback.body.decode("utf-8", "replace"),
+    }
+
+
+def _json(content: Any) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json", headers={"cache-control": "no-store"})

@@ -1,0 +1,138 @@
+"""How the receiver is put together, and what starts and stops with it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from replyhook.providers import Provider
+from replyhook.tokens import TokenKeys
+from replyhook_receiver.announcements import Announcer
+from replyhook_receiver.channels.webhook import WebhookChannel
+from replyhook_receiver.config import Settings
+from replyhook_receiver.counters import Refusals
+from replyhook_receiver.ingest import Ingest
+from replyhook_receiver.jwks import KeySet
+from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.net import Door
+from replyhook_receiver.own_secrets import Secrets, secrets_for
+from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RESULTS
+from replyhook_receiver.storage import LocalStorage
+from replyhook_receiver.stores.base import Store
+from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.stream import Stream
+from replyhook_receiver.web.access_log import AccessLog
+from replyhook_receiver.web.api import JobApi
+from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.callbacks import callback_routes
+from replyhook_receiver.web.health import health_routes
+from replyhook_receiver.web.live import stream_routes
+from replyhook_receiver.web.problems import HANDLERS
+from replyhook_receiver.work.download import Download
+from replyhook_receiver.work.notify import Notify
+from replyhook_receiver.work.reconcile import FetchResult
+from replyhook_receiver.work.worker import Handler, Worker
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock = utc_now) -> Starlette:
+    """The receiver as an application; everything it needs opens and closes with its lifespan.
+
+    ``secrets`` are ``secrets_for(settings)`` when left out. Raises ``ConfigurationError``.
+    """
+    secrets = secrets or secrets_for(settings)
+    public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+    providers = settings.make_providers()
+    personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
+    announcer = Announcer(public_url=public_url, personal=personal)
+    store = SQLiteStore(settings.database_path, describe=announcer.body)
+    storage = LocalStorage(settings.storage_path)
+    door = Door(allowed_networks=settings.allowed_networks)
+    tokens = TokenKeys(secrets.signing_keys)
+    refusals = Refusals()
+    key_sets = _key_sets(providers, door, now)
+    ingest = Ingest(providers=providers, tokens=tokens, key_sets=key_sets, store=store, refusals=refusals, now=now)
+    stream = Stream(store)
+    worker = Worker(
+        store=store,
+        now=now,
+        handlers={
+            TaskKind.DOWNLOAD: Handler(
+                run=Download(
+                    store=store, storage=storage, door=door, providers=providers, max_bytes=settings.max_video_bytes
+                ),
+                policy=DOWNLOADS,
+                concurrency=settings.download_concurrency,
+            ),
+            TaskKind.NOTIFY: Handler(
+                run=Notify(
+                    store=store,
+                    channels={"webhook": WebhookChannel(door=door, secrets=secrets.notification_secrets)},
+                    now=now,
+                ),
+                policy=DELIVERIES,
+                concurrency=settings.delivery_concurrency,
+            ),
+            TaskKind.FETCH_RESULT: Handler(
+                run=FetchResult(store=store, door=door, providers=providers, now=now), policy=RESULTS, concurrency=4
+            ),
+        },
+    )
+    store.on_change(tasks=worker.wake, notifications=stream.nudge)
+    api = JobApi(
+        store=store,
+        storage=storage,
+        door=door,
+        tokens=tokens,
+        announcer=announcer,
+        refusals=refusals,
+        public_url=public_url,
+        now=now,
+    )
+    keys = ApiKeys(secrets.api_keys)
+    routes: list[Route] = [
+        *callback_routes(ingest, max_body_bytes=settings.max_callback_bytes),
+        *api.routes(keys),
+        *stream_routes(stream, store, keys),
+        *health_routes({"store": lambda: store.healthy, "worker": lambda: worker.healthy}),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(AccessLog, routes=routes)],
+        exception_handlers=HANDLERS,
+        lifespan=_lifespan(store, door, ingest, worker, stream, key_sets),
+    )
+
+
+def _key_sets(providers: dict[str, Provider], door: Door, now: Clock) -> dict[str, KeySet]:
+    urls = {name: provider.jwks_url for name, provider in providers.items()}
+    return {name: KeySet(url, door=door, now=now) for name, url in urls.items() if url}
+
+
+def _lifespan(
+    store: Store, door: Door, ingest: Ingest, worker: Worker, stream: Stream, key_sets: dict[str, KeySet]
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(door)
+            stack.push_async_callback(store.close)
+            await store.open()
+            for key_set in key_sets.values():
+                stack.push_async_callback(key_set.close)
+            await ingest.start()
+            stack.push_async_callback(worker.stop)
+            await worker.start()
+            stack.callback(stream.close)
+            yield
+
+    return lifespan

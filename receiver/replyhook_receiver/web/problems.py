@@ -1,0 +1,89 @@
+"""Errors as RFC 9457 problems: the only place that knows what an error is in HTTP."""
+
+import logging
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from replyhook.errors import InvalidRequest
+from replyhook_receiver.errors import (
+    NetworkRefused,
+    RegistrationConflict,
+    StoreUnavailable,
+    SubmissionConflict,
+    UnknownJob,
+)
+
+_log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 5
+_TITLES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Content too large",
+    422: "Not possible",
+    500: "Fault of ours",
+    503: "Not possible now",
+}
+
+
+def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """An RFC 9457 answer. ``more`` are its further members."""
+    content = {"type": "about:blank", "title": _TITLES.get(status, "Error"), "status": status, "detail": detail, **more}
+    return Response(
+        msgspec.json.encode(content), status_code=status, headers=headers, media_type="application/problem+json"
+    )
+
+
+async def on_http_exception(_: Request, error: Exception) -> Response:
+    """Starlette's own refusals (no such route, wrong method, body too large) in the same form."""
+    if not isinstance(error, HTTPException):
+        raise error
+    return problem(error.status_code, error.detail, headers=dict(error.headers or {}))
+
+
+async def on_known_error(_: Request, error: Exception) -> Response:
+    """Errors raised on purpose."""
+    match error:
+        case InvalidRequest():
+            shown = error.value if isinstance(error.value, str | int | float | bool | None) else repr(error.value)[:200]
+            return problem(422, str(error), field=error.field, value=shown, allowed=error.allowed)
+        case NetworkRefused():
+            return problem(422, str(error))
+        case UnknownJob():
+            return problem(404, str(error))
+        case RegistrationConflict() | SubmissionConflict():
+            return problem(409, str(error))
+        case StoreUnavailable():
+            return unavailable(str(error))
+        case _:
+            raise error
+
+
+async def on_fault(request: Request, error: Exception) -> Response:
+    """A fault of ours: said so, with nothing of its inside."""
+    _log.error("a fault of ours while answering %s", request.scope.get("route_template", "?"), exc_info=error)
+    return problem(500, "a fault of ours, not yours; it is logged", headers={"retry-after": str(RETRY_AFTER_SECONDS)})
+
+
+def unavailable(detail: str) -> Response:
+    """Not possible now; the same may be sent again."""
+    return problem(503, detail, headers={"retry-after": str(RETRY_AFTER_SECONDS)})
+
+
+HANDLERS: dict[Any, Any] = {
+    HTTPException: on_http_exception,
+    InvalidRequest: on_known_error,
+    NetworkRefused: on_known_error,
+    UnknownJob: on_known_error,
+    RegistrationConflict: on_known_error,
+    SubmissionConflict: on_known_error,
+    StoreUnavailable: on_known_error,
+    Exception: on_fault,
+}

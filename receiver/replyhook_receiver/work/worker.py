@@ -1,0 +1,165 @@
+"""The worker: claim, run, finish. Woken by a commit or by the earliest due task; nothing is looked up on a timer."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from replyhook.errors import ReplyhookError
+from replyhook_receiver.errors import ReceiverTrouble, StoreUnavailable
+from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.records import Dead, Done, Outcome, Retry, Task
+from replyhook_receiver.retries import RetryPolicy
+from replyhook_receiver.stores.base import Store
+
+_log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=30)
+_RENEW_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+_STORE_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """How one kind of task is run, how many at a time, and when it is tried again."""
+
+    run: Callable[[Task], Awaitable[Done]]
+    policy: RetryPolicy
+    concurrency: int
+
+
+class Worker:
+    """The embedded engine: runs what the store's task table holds."""
+
+    def __init__(self, *, store: Store, handlers: Mapping[TaskKind, Handler], now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._handlers = handlers
+        self._now = now
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._running: dict[asyncio.Task[None], Task] = {}
+        self._loops: list[asyncio.Task[None]] = []
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it is at work."""
+        return bool(self._loops) and not any(loop.done() for loop in self._loops)
+
+    async def start(self) -> None:
+        """Begin."""
+        self._loops = [
+            asyncio.create_task(self._work(), name="replyhook-worker"),
+            asyncio.create_task(self._renew(), name="replyhook-leases"),
+        ]
+
+    async def stop(self) -> None:
+        """Take nothing new, give what runs a moment to end, put the rest back."""
+        self._stopping = True
+        self.wake()
+        if self._running:
+            await asyncio.wait(self._running, timeout=_STOP_SECONDS)
+        for task in [*self._running, *self._loops]:
+            task.cancel()
+        await asyncio.gather(*self._running, *self._loops, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                pause = await self._claim_and_start()
+            except StoreUnavailable as error:
+                _log.warning("the worker cannot reach the store: %s", error)
+                await asyncio.sleep(_STORE_PAUSE_SECONDS)
+                continue
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout=pause)
+            except TimeoutError:
+                continue
+
+    async def _claim_and_start(self) -> float | None:
+        """Start what is due and fits; seconds until it is worth looking again, None for "when woken"."""
+        now = self._now()
+        due = await self._store.next_due(now=now)
+        if due is None:
+            return None
+        if due > now:
+            return (due - now).total_seconds()
+        started = 0
+        for kind, handler in self._handlers.items():
+            free = handler.concurrency - sum(task.kind is kind for task in self._running.values())
+            if free > 0:
+                for task in await self._store.claim([kind], limit=free, lease=LEASE, now=now):
+                    self._start(task)
+                    started += 1
+        # Nothing fitted: all places are taken (an end wakes us) or another worker was faster.
+        return 0.0 if started else _STORE_PAUSE_SECONDS
+
+    def _start(self, task: Task) -> None:
+        running = asyncio.create_task(self._run(task), name=f"replyhook-{task.kind}")
+        self._running[running] = task
+        running.add_done_callback(self._ended)
+
+    def _ended(self, running: asyncio.Task[None]) -> None:
+        self._running.pop(running, None)
+        self.wake()
+
+    async def _run(self, task: Task) -> None:
+        handler = self._handlers[task.kind]
+        try:
+            outcome: Outcome = await handler.run(task)
+        except (ReceiverTrouble, ReplyhookError) as error:
+            outcome = self._after_failure(task, handler.policy, error)
+        except asyncio.CancelledError:
+            await self._finish(task, Retry(due_at=self._now(), problem="the worker was stopped"))
+            raise
+        except Exception as error:
+            _log.exception("a %s task failed by a fault of ours", task.kind)
+            outcome = self._after_failure(task, handler.policy, error)
+        await self._finish(task, outcome)
+
+    def _after_failure(self, task: Task, policy: RetryPolicy, error: Exception) -> Outcome:
+        known = isinstance(error, ReceiverTrouble | ReplyhookError)
+        delay = policy.next_delay(
+            attempt=task.attempt,
+            retryable=error.retryable if isinstance(error, ReceiverTrouble | ReplyhookError) else True,
+            luck=random.random(),  # noqa: S311 - spreads retries, guards nothing
+            retry_after=error.retry_after if isinstance(error, ReceiverTrouble) else None,
+        )
+        problem = str(error) if known else f"a fault of ours ({type(error).__name__})"
+        if delay is None:
+            _log.warning("%s of %s is given up after %d tries: %s", task.kind, task.subject, task.attempt, problem)
+            return Dead(problem=problem)
+        _log.info("%s of %s is tried again in %.0f s: %s", task.kind, task.subject, delay, problem)
+        return Retry(due_at=self._now() + timedelta(seconds=delay), problem=problem)
+
+    async def _finish(self, task: Task, outcome: Outcome) -> None:
+        try:
+            kept = await self._store.finish(task, outcome, now=self._now())
+        except StoreUnavailable as error:
+            _log.warning(
+                "%s of %s was done but could not be noted; it will be done again: %s", task.kind, task.subject, error
+            )
+            return
+        if not kept:
+            _log.warning("%s of %s took too long: another worker has it", task.kind, task.subject)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_SECONDS)
+            held = dict(self._running)
+            if not held:
+                continue
+            try:
+                kept = await self._store.renew(list(held.values()), lease=LEASE, now=self._now())
+            except StoreUnavailable:
+                continue
+            for running, task in held.items():
+                if task.lease not in kept:
+                    running.cancel()
