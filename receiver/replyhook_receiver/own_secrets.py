@@ -26,8 +26,8 @@ class Secrets:
 def secrets_for(settings: Settings) -> Secrets:
     """The configured keys; what is missing is made and kept on loopback.
 
-    Raises ``ConfigurationError`` on any other address: keys that a public receiver made up by itself would be lost with its
-    disk, and every reply URL with them.
+    Raises ``ConfigurationError`` on any other address: keys that a public receiver made up by itself would be lost with
+    its disk, and every reply URL with them.
     """
     given = {
         name: tuple(key.get_secret_value() for key in getattr(settings, name))

@@ -123,8 +123,8 @@ class JobRecord:
 class Report:
     """One verified request or answer from a provider, as it came, with what was read in it.
 
-    ``event`` is None for a body that could not be read. ``job_id`` is the reply URL's token's. ``sender`` is who signed it,
-    to be learned and kept as the account's if this report proves to answer our own submit.
+    ``event`` is None for a body that could not be read. ``job_id`` is the reply URL's token's. ``sender`` is who signed
+    it, to be learned and kept as the account's if this report proves to answer our own submit.
     """
 
     callback_id: str

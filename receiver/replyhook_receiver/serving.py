@@ -57,7 +57,7 @@ class _Embedded(uvicorn.Server):
 
 @asynccontextmanager
 async def served(app: Starlette, bound: socket.socket) -> AsyncIterator[str]:
-    """Serve ``app`` on ``bound`` while the context lasts; its base URL. Raises ``RuntimeError`` when it cannot start."""
+    """Serve ``app`` on ``bound`` while the context lasts; its base URL. ``RuntimeError`` when it cannot start."""
     host, port = bound.getsockname()[:2]
     server = _Embedded(server_config(app, host=host, port=port))
     task = asyncio.create_task(server.serve(sockets=[bound]), name=f"server-{port}")

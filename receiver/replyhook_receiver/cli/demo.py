@@ -40,9 +40,9 @@ FAILURE = 1
 def demo(as_json: bool, directory: Path, serve: bool, timeout: float, fault: str, listener_answer: int) -> None:
     """Extend a video at every provider, be called back, store, notify: all on this machine.
 
-    Starts imitation providers and a receiver on free loopback ports, submits one job to each provider through the Python
-    client, and waits for the pushes; nobody polls. Exit code 0 only if every job ended with a stored, playable video and
-    one verified notification.
+    Starts imitation providers and a receiver on free loopback ports, submits one job to each provider through the
+    Python client, and waits for the pushes; nobody polls. Exit code 0 only if every job ended with a stored, playable
+    video and one verified notification.
     """
     from replyhook_receiver.demo import DemoOptions, run_demo
     from replyhook_receiver.media import HAS_PYAV
@@ -85,32 +85,40 @@ def _show(result: "DemoResult", as_json: bool) -> None:
     if as_json:
         click.echo(result.as_json())
         return
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="One job to each provider: called back, stored, notified; nobody polled")
-    for heading in ("provider", "trust", "to callback", "to stored", "to notified", "video", "calls", "file"):
-        table.add_column(heading, overflow="fold")
+    table = Table(
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        title="One job to each provider: called back, stored, notified; nobody polled",
+        caption="in seconds; stored and notified after the callback; calls are submit/status/upload",
+    )
+    for heading in ("provider", "trust", "callback", "stored", "notified", "video", "bytes", "calls"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading in ("provider", "trust") else "right")
     for job in result.jobs:
         calls = job.provider_calls
         table.add_row(
             job.provider,
-            job.trust or "–",
+            job.trust or "-",
             _seconds(job.seconds_to_callback),
             _seconds(job.seconds_to_stored),
             _seconds(job.seconds_to_notified),
-            f"{job.duration:.1f} s, {job.bytes:,} bytes" if job.duration and job.bytes else "–",
-            f"submit {calls.submit}, status {calls.status}, upload {calls.upload}",
-            job.path or "–",
+            "-" if job.duration is None else f"{job.duration:.1f} s",
+            "-" if job.bytes is None else f"{job.bytes:,}",
+            f"{calls.submit}/{calls.status}/{calls.upload}",
         )
     console = Console()
     console.print(table)
     for job in result.jobs:
+        if job.path:
+            console.print(f"{job.provider}: {job.path}", markup=False, soft_wrap=True)
         if job.problem:
-            console.print(f"[red]{job.provider}:[/red] ", end="")
-            console.print(job.problem, markup=False)
+            console.print(f"{job.provider}: {job.problem}", markup=False, style="red", soft_wrap=True)
     console.print("all right" if result.ok else "not all right", style="green" if result.ok else "red")
 
 
 def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f} s"
+    return "-" if value is None else f"{value:.3f}"

@@ -14,7 +14,7 @@ class ProviderCalls(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class JobResult(msgspec.Struct, kw_only=True, frozen=True):
-    """One job's row. Seconds to stored and to notified count from the callback; ``problem`` is None when all is right."""
+    """One job's row. Seconds to stored and to notified count from the callback; without a ``problem`` all is right."""
 
     provider: str
     job_id: str | None = None

@@ -36,8 +36,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """``directory`` gets the videos, ``work_directory`` everything else. ``fault`` and ``listener_answer`` break a step on
-    purpose, to see what is said then."""
+    """``directory`` gets the videos, ``work_directory`` everything else.
+
+    ``fault`` and ``listener_answer`` break a step on purpose, to see what is said then.
+    """
 
     directory: Path
     work_directory: Path
@@ -141,7 +143,7 @@ async def _one_job(stage: _Stage, provider: str) -> JobResult:
         await job.wait(stage.options.timeout_seconds)
         path = await job.download(stage.options.directory / f"{provider}.mp4")
     except ReplyhookError as error:
-        why = f"{error} ({await _explain(stage, provider)})"
+        why = f"{error} ({await _explain(stage, provider, job.id)})"
         return JobResult(provider=provider, job_id=job.id, provider_calls=await _calls(stage, provider), problem=why)
     stage.say(f"{provider}: the video is stored")
     return await _judged(stage, job, path)
@@ -196,15 +198,20 @@ async def _calls(stage: _Stage, provider: str) -> ProviderCalls:
     return ProviderCalls(**{name: counted.get(name, 0) for name in ("submit", "status", "upload")})
 
 
-async def _explain(stage: _Stage, provider: str) -> str:
-    """Why no video came: what the provider sent and what the receiver refused."""
+async def _explain(stage: _Stage, provider: str, job_id: str) -> str:
+    """Why no video came: what the provider sent and what the receiver made of it."""
     jobs = (await _get(stage, f"{stage.sandbox_url}/_sandbox/jobs")).get("data", [])
     sent = [attempt for job in jobs if job["provider"] == provider for attempt in job["callbacks"]]
     answers = ", ".join(sorted({f"{attempt['kind']} → {attempt['status'] or attempt['error']}" for attempt in sent}))
-    refused = (await _get(stage, f"{stage.receiver_url}/v1/refusals", stage.secrets.api_keys[0])).get(provider, {})
-    reasons = ", ".join(f"{count} × {reason}" for reason, count in refused.items())
-    said = f"the provider called back: {answers}" if sent else "the provider never called back"
-    return f"{said}; the receiver refused: {reasons}" if reasons else said
+    api_key = stage.secrets.api_keys[0]
+    kept = (await _get(stage, f"{stage.receiver_url}/v1/callbacks?job={job_id}", api_key)).get("data", [])
+    refused = (await _get(stage, f"{stage.receiver_url}/v1/refusals", api_key)).get(provider, {})
+    verdicts = ", ".join(callback["verdict"] for callback in reversed(kept))
+    reasons = ", ".join(f"{count} times: {reason}" for reason, count in refused.items())
+    parts = [f"the provider called back: {answers}" if sent else "the provider never called back"]
+    parts += [f"the receiver kept them as: {verdicts}"] if verdicts else []
+    parts += [f"the receiver refused: {reasons}"] if reasons else []
+    return "; ".join(parts)
 
 
 async def _get(stage: _Stage, url: str, api_key: str = "") -> dict[str, Any]:

@@ -10,8 +10,8 @@ from replyhook_receiver.errors import AnswerTooLarge, DownloadRefused, LinkDead,
 from replyhook_receiver.media import inspect
 from replyhook_receiver.net import Door, Incoming
 from replyhook_receiver.records import Done, StoredVideo, Task
-from replyhook_receiver.storage import Storage, video_name
 from replyhook_receiver.storage import Incoming as Part
+from replyhook_receiver.storage import Storage, video_name
 from replyhook_receiver.stores.base import Store
 
 _DEAD_LINK = frozenset({401, 403, 404, 410})
@@ -30,7 +30,7 @@ class Download:
         self._max_bytes = max_bytes
 
     async def __call__(self, task: Task) -> Done:
-        """Fetch the video, unless it is stored already. Raises ``DownloadRefused``, ``NotAVideo``, the door's errors."""
+        """Fetch the video, unless it is stored. Raises ``DownloadRefused``, ``NotAVideo``, the door's errors."""
         job = await self._store.job(task.subject)
         if job is None or job.asset.status is AssetStatus.STORED or job.asset.url is None:
             return Done()

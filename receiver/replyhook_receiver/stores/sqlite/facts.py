@@ -30,7 +30,7 @@ def accept(raw: sqlite3.Connection, report: Report, describe: Describe) -> Accep
 
 
 def _job_of(raw: sqlite3.Connection, report: Report) -> JobRecord | None:
-    """The job a report is about: the token's (made now if nobody registered it), else the one with the provider's id."""
+    """The job a report is about: the token's, made now if nobody registered it; else the one with the provider's id."""
     if report.job_id is None:
         if report.event is None or report.event.provider_job_id is None:
             return None
@@ -179,7 +179,8 @@ def _keep_callback(
 ) -> None:
     raw.execute(
         """
-        INSERT INTO callbacks (id, provider, account, job_id, source, received_ms, trust, verdict, event_key, headers, body)
+        INSERT INTO callbacks (id, provider, account, job_id, source, received_ms, trust, verdict, event_key, headers,
+            body)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         (

@@ -78,7 +78,10 @@ def _add_endpoints(raw: sqlite3.Connection, registration: Registration, now: dat
     for target in registration.notify:
         endpoint_id = new_id("ep", at=now.timestamp())
         raw.execute(
-            "INSERT INTO endpoints (id, job_id, channel, url, secret, types, created_ms) VALUES (?, ?, 'webhook', ?, ?, ?, ?)",
+            """
+            INSERT INTO endpoints (id, job_id, channel, url, secret, types, created_ms)
+            VALUES (?, ?, 'webhook', ?, ?, ?, ?)
+            """,
             (endpoint_id, registration.job_id, target.url, target.secret, to_json(list(target.types)), to_ms(now)),
         )
         for row in missed:
@@ -107,7 +110,8 @@ def record_submission(
     raw.execute(
         """
         UPDATE jobs SET submission = ?, status = ?, provider_job_id = coalesce(provider_job_id, ?),
-            submitted_ms = coalesce(submitted_ms, ?), error_code = coalesce(?, error_code),
+            submitted_ms = coalesce(submitted_ms, min(?, coalesce(called_back_ms, ?))),
+            error_code = coalesce(?, error_code),
             error_message = coalesce(?, error_message), finished_ms = coalesce(finished_ms, ?)
         WHERE id = ?
         """,
@@ -116,6 +120,7 @@ def record_submission(
             decision.status,
             submission.provider_job_id,
             None if refused else to_ms(now),
+            to_ms(now),
             error.code if error and failed_now else None,
             error.message if error and failed_now else None,
             to_ms(now) if failed_now else None,

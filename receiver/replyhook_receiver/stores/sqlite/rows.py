@@ -25,8 +25,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 JOB_COLUMNS = """
     j.id, j.provider, j.account, j.reference, j.user, j.provider_job_id, j.status, j.progress, j.trust, j.error_code,
     j.error_message, j.request, j.registration, j.submission, j.created_ms, j.submitted_ms, j.called_back_ms,
-    j.finished_ms, j.overdue_ms, j.overdue_reason, a.status AS asset_status, a.url, a.expires_ms, a.name, a.bytes, a.sha256,
-    a.content_type, a.duration_ms, a.width, a.height, a.stored_ms, a.problem
+    j.finished_ms, j.overdue_ms, j.overdue_reason, a.status AS asset_status, a.url, a.expires_ms, a.name, a.bytes,
+    a.sha256, a.content_type, a.duration_ms, a.width, a.height, a.stored_ms, a.problem
 """
 
 
@@ -47,7 +47,7 @@ def to_json(value: Any) -> str:
 
 def read_job(raw: sqlite3.Connection, where: str, *values: Any) -> JobRecord | None:
     """The job for which ``where`` holds, or None."""
-    statement = f"SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id WHERE {where}"  # noqa: S608 - constants of ours
+    statement = f"SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id WHERE {where}"  # noqa: S608 - ours
     row = raw.execute(statement, values).fetchone()
     return job_from(row) if row else None
 

@@ -112,7 +112,9 @@ class SQLiteStore:
     async def delivery(self, delivery_id: str) -> DeliveryRecord | None:
         statement = """
             SELECT n.*, e.channel, e.url, e.secret, e.types, d.status AS delivery_status
-            FROM deliveries d JOIN notifications n ON n.sequence = d.notification JOIN endpoints e ON e.id = d.endpoint_id
+            FROM deliveries d
+            JOIN notifications n ON n.sequence = d.notification
+            JOIN endpoints e ON e.id = d.endpoint_id
             WHERE d.id = ?
         """
         row = await self._read(lambda raw: raw.execute(statement, (delivery_id,)).fetchone())

@@ -15,7 +15,8 @@ def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: date
     raw.execute(
         """
         INSERT INTO tasks (kind, subject, state, attempts, due_ms, created_ms) VALUES (?, ?, 'ready', 0, ?, ?)
-        ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', attempts = 0, due_ms = excluded.due_ms, problem = NULL
+        ON CONFLICT (kind, subject) DO UPDATE
+            SET state = 'ready', attempts = 0, due_ms = excluded.due_ms, problem = NULL
         WHERE tasks.state = 'done' OR (tasks.state = 'dead' AND ?)
         """,
         (kind, subject, to_ms(now), to_ms(now), revive),

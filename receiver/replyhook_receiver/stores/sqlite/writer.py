@@ -22,8 +22,9 @@ _log = logging.getLogger(__name__)
 class Writer:
     """The only one that writes. ``run`` returns once the work is committed and on disk, or raises.
 
-    ``after_commit`` is called after every commit, whether anybody still waits for it or not. One that fails fails alone, and a failed commit fails its whole batch: nothing of it is kept. A caller that goes away
-    does not take its work back: it is committed with the others.
+    ``after_commit`` is called after every commit, whether anybody still waits for it or not. One that fails fails
+    alone, and a failed commit fails its whole batch: nothing of it is kept. A caller that goes away does not take its
+    work back: it is committed with the others.
     """
 
     def __init__(self, connection: Connection, *, after_commit: Callable[[], None]) -> None:
