@@ -108,9 +108,11 @@ def submit(submission: Submission, receiver: ReceiverAPI) -> Flow:
     except (SubmissionRefused, ProviderUnavailable) as error:
         yield from _report(receiver, submission.job_id, outcome="refused", error=_words(error))
         raise
-    except SubmitOutcomeUnknown as error:
+    except (SubmitOutcomeUnknown, UnreadableMessage) as error:
         yield from _report(receiver, submission.job_id, outcome="unknown", error=_words(error))
-        raise
+        if isinstance(error, SubmitOutcomeUnknown):
+            raise
+        raise SubmitOutcomeUnknown(f"the submit's outcome is not known: {error}") from error
     reported = yield from _report(receiver, submission.job_id, outcome="accepted", provider_job_id=provider_job_id)
     return Submitted(provider_job_id=provider_job_id, reply_url=reply_url, reported=reported)
 

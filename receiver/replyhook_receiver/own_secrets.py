@@ -58,7 +58,7 @@ def _of(keys: dict[str, tuple[str, ...]], made_here: Path | None) -> Secrets:
 
 
 def _read_or_make(path: Path) -> dict[str, str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = {
         "signing_keys": secrets.token_urlsafe(32),
         "api_keys": "rhk_" + secrets.token_urlsafe(32),

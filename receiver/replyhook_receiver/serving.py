@@ -37,7 +37,8 @@ def configure_logging(level: str) -> None:
 
 def free_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
     """A bound socket; with port 0 on a free port."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))

@@ -22,6 +22,7 @@ class AccessLog:
             return
         started = time.perf_counter()
         status = 0
+        scope["route_template"] = template = self._template(scope)
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -33,10 +34,10 @@ class AccessLog:
             await self._app(scope, receive, watched)
         finally:
             milliseconds = (time.perf_counter() - started) * 1000
-            _log.info("%s %s %d %.1f ms", scope["method"][:16], self._template(scope), status, milliseconds)
+            _log.info("%s %s %d %.1f ms", scope["method"][:16], template, status, milliseconds)
 
     def _template(self, scope: Scope) -> str:
         for route in self._routes:
             if route.matches(scope)[0] is not Match.NONE:
-                return route.path
+                return route.path.replace(":path", "")
         return "(no such route)"

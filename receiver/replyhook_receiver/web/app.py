@@ -8,11 +8,12 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from replyhook.errors import ConfigurationError
 from replyhook.providers import Provider
 from replyhook.tokens import TokenKeys
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.channels.webhook import WebhookChannel
-from replyhook_receiver.config import Settings
+from replyhook_receiver.config import Settings, is_loopback
 from replyhook_receiver.counters import Refusals
 from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.jwks import KeySet
@@ -50,7 +51,7 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
     ``secrets`` are ``secrets_for(settings)`` when left out. Raises ``ConfigurationError``.
     """
     secrets = secrets or secrets_for(settings)
-    public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+    public_url = _public_url(settings)
     providers = settings.make_providers()
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
     announcer = Announcer(public_url=public_url, personal=personal)
@@ -105,12 +106,24 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
         *stream_routes(stream, store, keys),
         *health_routes({"store": lambda: store.healthy, "worker": lambda: worker.healthy}),
     ]
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(AccessLog, routes=routes)],
         exception_handlers=HANDLERS,
         lifespan=_lifespan(store, door, ingest, worker, stream, key_sets),
     )
+    # A redirect to the same path with a slash would repeat a token in a header.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _public_url(settings: Settings) -> str:
+    if not settings.public_url and not is_loopback(settings.host):
+        raise ConfigurationError(
+            f"listening on {settings.host} needs REPLYHOOK_PUBLIC_URL: the https:// address that providers call back on"
+        )
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return settings.public_url or f"http://{host}:{settings.port}"
 
 
 def _key_sets(providers: dict[str, Provider], door: Door, now: Clock) -> dict[str, KeySet]:

@@ -28,7 +28,7 @@ def callback_routes(ingest: Ingest, *, max_body_bytes: int) -> list[Route]:
         if not ingest.knows(provider):
             raise HTTPException(404)
         try:
-            token = ingest.read_token(provider, request.path_params["token"])
+            token = ingest.read_token(provider, request.path_params.get("token", ""))
             headers = _headers(request)
             async with asyncio.timeout(BODY_SECONDS):
                 body = await request.body()
@@ -44,7 +44,9 @@ def callback_routes(ingest: Ingest, *, max_body_bytes: int) -> list[Route]:
             return PlainTextResponse("gone", status_code=400)
         return PlainTextResponse(_OK)
 
-    return [Route("/callbacks/{provider}/{token}", take, methods=["POST"], max_body_size=max_body_bytes)]
+    # A token with slashes, or none at all, is a wrong token: 401, not 404.
+    paths = ("/callbacks/{provider}/{token:path}", "/callbacks/{provider}")
+    return [Route(path, take, methods=["POST"], max_body_size=max_body_bytes) for path in paths]
 
 
 def _headers(request: Request) -> tuple[tuple[str, str], ...]:

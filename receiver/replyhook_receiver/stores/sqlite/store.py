@@ -48,7 +48,7 @@ class SQLiteStore:
         self._on_notifications: Callable[[], None] = _ignore
 
     async def open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             writing = await connect(self._path)
             self._connections.append(writing)

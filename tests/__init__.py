@@ -1,0 +1,1 @@
+"""The tests: one folder a part, contracts for everything pluggable, recorded callbacks with their origin."""

@@ -1,0 +1,30 @@
+"""What every test shares: one async backend, contracts with readable failures, and a count of what is only guessed."""
+
+import pytest
+from hypothesis import settings
+
+pytest.register_assert_rewrite("tests.contracts")
+settings.register_profile("replyhook", deadline=None, print_blob=True)
+settings.load_profile("replyhook")
+
+from tests.callbacks import every_recorded  # noqa: E402 - after the registration above, which it may come to need
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio alone: it is what the receiver runs on."""
+    return "asyncio"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a contract's test one run for each of its class's ``CASES[argument]``."""
+    for argument, cases in getattr(metafunc.cls, "CASES", {}).items():
+        if argument in metafunc.fixturenames:
+            metafunc.parametrize(argument, cases, ids=str)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many of the recorded callbacks nobody has seen yet."""
+    everything = every_recorded()
+    guesses = [entry for entry in everything if entry.is_guess]
+    terminalreporter.write_line(f"recorded callbacks: {len(guesses)} of {len(everything)} were never seen live")

@@ -1,0 +1,59 @@
+"""`replyhook demo` as its user runs it: a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from replyhook.providers import PROVIDERS
+
+
+def demo(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    command = [sys.executable, "-m", "replyhook_receiver", "demo", "--json", "--dir", str(tmp_path / "out"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=tmp_path, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_every_provider_ends_with_a_playable_video_and_one_verified_notification(tmp_path: Path) -> None:
+    code, result = demo(tmp_path)
+    assert code == 0, result
+    assert result["ok"] is True
+    assert sorted(job["provider"] for job in result["jobs"]) == sorted(PROVIDERS)
+    for job in result["jobs"]:
+        assert job["ok"]
+        assert job["problem"] is None
+        assert job["provider_calls"]["submit"] == 1
+        assert job["provider_calls"]["status"] == 0
+        with av.open(job["path"]) as video:
+            assert video.duration is not None
+            assert abs(video.duration / av.time_base - 7.0) < 0.1
+            assert sum(1 for _ in video.decode(video=0)) > 7 * 20
+        assert Path(job["path"]).stat().st_size == job["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--fault", "forged"], "the receiver refused"),
+        (["--fault", "never"], "never called back"),
+        (["--fault", "garbage"], "unrecognised"),
+        (["--fault", "failed"], "eneration failed"),
+        (["--listener-answer", "500"], "the listener answered 500"),
+    ],
+)
+def test_a_step_that_is_unplugged_makes_it_fail_and_say_why(tmp_path: Path, arguments: list[str], said: str) -> None:
+    code, result = demo(tmp_path, "--timeout", "4", *arguments)
+    assert code == 1
+    assert result["ok"] is False
+    for job in result["jobs"]:
+        assert said in job["problem"]
+
+
+@pytest.mark.parametrize("fault", ["duplicate", "early"])
+def test_a_repeated_or_early_callback_changes_nothing(tmp_path: Path, fault: str) -> None:
+    code, result = demo(tmp_path, "--fault", fault)
+    assert code == 0, result
