@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Required, TypedDict
 
+from replyhook.environment import provider_settings_from_env, with_files
 from replyhook.errors import ConfigurationError, InvalidRequest
 from replyhook.flows import Submission
 from replyhook.ids import new_id
-from replyhook.jobs import ExtendRequest, SourceKind, VideoSource, checked_reference
-from replyhook.providers import NEUTRAL_FIELDS, PROVIDERS, Capabilities, Provider, make_provider
+from replyhook.jobs import ExtendRequest, VideoSource, checked_reference
+from replyhook.providers import NEUTRAL_FIELDS, Capabilities, Provider, make_provider
 from replyhook.receiver_api import ReceiverAPI
 
 Video = str | os.PathLike[str] | bytes | VideoSource
 
-_PREFIX = "REPLYHOOK_PROVIDERS__"
 MAX_USER_LENGTH = 256
 
 
@@ -44,6 +44,7 @@ class ClientSettings:
     @staticmethod
     def arguments_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
         """A client's arguments from the environment. Raises ``ConfigurationError`` naming all that is missing."""
+        environ = with_files(environ)
         missing = [name for name in ("REPLYHOOK_RECEIVER_URL", "REPLYHOOK_API_KEY") if not environ.get(name)]
         if missing:
             raise ConfigurationError(f"set {' and '.join(missing)}")
@@ -60,20 +61,6 @@ class ClientSettings:
             variable = provider.capabilities.key_variable
             raise ConfigurationError(f"no API key for {name}: pass provider_keys={{{name!r}: …}} or set {variable}")
         return provider
-
-
-def provider_settings_from_env(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Provider settings from REPLYHOOK_PROVIDERS__<NAME>__<SETTING> and the key names people know (FAL_KEY, …)."""
-    found: dict[str, dict[str, Any]] = {}
-    for name in PROVIDERS:
-        variable = make_provider(name).capabilities.key_variable
-        if environ.get(variable):
-            found.setdefault(name, {})["api_key"] = environ[variable]
-    for variable, value in environ.items():
-        if variable.upper().startswith(_PREFIX):
-            name, _, setting = variable[len(_PREFIX) :].lower().partition("__")
-            found.setdefault(name, {})[setting] = value
-    return found
 
 
 class SubmitArguments(TypedDict, total=False):
@@ -134,8 +121,6 @@ def _checked_source(video: Video, capabilities: Capabilities) -> VideoSource:
     if source.kind not in possible:
         kinds = ", ".join(sorted(possible))
         raise InvalidRequest("video", source.kind.value, f"it takes {kinds}", provider=capabilities.name)
-    if source.kind is SourceKind.PROVIDER_JOB and not source.text:
-        raise InvalidRequest("video", source.text, "the earlier video's id is empty", provider=capabilities.name)
     return source
 
 
@@ -147,5 +132,5 @@ def _checked_user(user: str | None) -> str | None:
 
 def _checked_notify(notify: Sequence[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
     if isinstance(notify, str | dict):
-        raise InvalidRequest("notify", notify, "give a list of URLs")
+        raise InvalidRequest("notify", type(notify).__name__, "give a list of URLs")
     return list(notify)

@@ -1,9 +1,11 @@
 """The async client: the plain one with ``await``."""
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
@@ -12,14 +14,14 @@ from replyhook.arguments import ClientSettings, SubmitArguments, prepare
 from replyhook.errors import ReceiverUnavailable, ReplyhookError, SubmitOutcomeUnknown, WaitTimeout
 from replyhook.flows import Pause, Send, Submission, submit, with_purpose
 from replyhook.jobs import ExtendRequest
-from replyhook.messages import HTTPRequest, HTTPResponse
+from replyhook.messages import HTTPResponse
 from replyhook.notifications import Notification
 from replyhook.transport import AsyncTransport, ConnectionTrouble
 from replyhook.watching import Until, Watch
 
 
 class AsyncJobHandle:
-    """A submitted job. ``id`` finds it again; ``request`` shows what was really asked for."""
+    """A submitted job. ``id`` is ours; ``request`` shows what was really asked for."""
 
     def __init__(self, client: "AsyncClient", submission: Submission, provider_job_id: str | None) -> None:
         self._client = client
@@ -125,21 +127,20 @@ class AsyncClient:
         deadline = None if timeout is None else time.monotonic() + timeout
         watch = Watch(job, until)
         while True:
+            left = math.inf if deadline is None else max(deadline - time.monotonic(), 0.001)
+            request = self._settings.receiver.build_stream(job.id, after=watch.cursor, seconds=left)
             try:
-                async for event in self._transport.events(self._stream_request(job, watch, deadline)):
-                    if isinstance(event, HTTPResponse):
-                        self._settings.receiver.raise_for_problem(event)
-                    elif ended := watch.take(event.id, event.data):
-                        return ended
-                    self._check_deadline(job, deadline)
+                async with aclosing(self._transport.events(request, seconds=left)) as events:
+                    async for event in events:
+                        if isinstance(event, HTTPResponse):
+                            self._settings.receiver.raise_for_problem(event)
+                        elif ended := watch.take(event.id, event.data):
+                            return ended
+                        self._check_deadline(job, deadline)
             except (ConnectionTrouble, ReceiverUnavailable):
                 pass  # the stream is opened again where it was cut
             self._check_deadline(job, deadline)
-            await asyncio.sleep(watch.next_pause())
-
-    def _stream_request(self, job: AsyncJobHandle, watch: Watch, deadline: float | None) -> HTTPRequest:
-        left = None if deadline is None else max(deadline - time.monotonic(), 0.001)
-        return self._settings.receiver.build_stream(job.id, after=watch.cursor, seconds=left)
+            await asyncio.sleep(min(watch.next_pause(), left))
 
     def _check_deadline(self, job: AsyncJobHandle, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() > deadline:
@@ -150,5 +151,5 @@ class AsyncClient:
             answer = await self._transport.download(self._settings.receiver.build_video(job_id), path)
         except ConnectionTrouble as error:
             raise ReceiverUnavailable(f"the receiver could not be reached: {error}") from error
-        self._settings.receiver.raise_for_problem(answer)
+        self._settings.receiver.raise_unless_video(answer)
         return path

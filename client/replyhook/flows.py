@@ -5,7 +5,7 @@ gets the answer or the failure back.
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -60,15 +60,15 @@ class Submission:
     source: VideoSource
     reference: str | None
     user: str | None
-    notify: Sequence[str | dict[str, Any]]
+    notify: Sequence[str | dict[str, Any]] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """How a submit went well. ``reported`` is False when the receiver could not be told; the callback will tell it."""
 
-    provider_job_id: str
-    reply_url: str
+    provider_job_id: str = field(repr=False)
+    reply_url: str = field(repr=False)
     reported: bool
 
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from replyhook.errors import InvalidRequest
+from replyhook.urls import http_parts, shown_url
 
 MAX_REFERENCE_LENGTH = 1024
 
@@ -81,20 +81,28 @@ class VideoSource:
         """
         match video:
             case VideoSource():
-                return video
+                return video._checked()
             case bytes():
-                if not video:
-                    raise InvalidRequest("video", video, "the bytes are empty")
-                return cls(kind=SourceKind.DATA, data=video)
+                return cls(kind=SourceKind.DATA, data=video)._checked()
             case str() if "://" in video:
-                return cls(kind=SourceKind.URL, text=_checked_url(video))
+                return cls(kind=SourceKind.URL, text=video)._checked()
             case str() | os.PathLike():
-                path = Path(video)
-                if not path.is_file():
-                    raise InvalidRequest("video", os.fspath(video), "give an http(s) URL, an existing file, or bytes")
-                return cls(kind=SourceKind.FILE, text=os.fspath(path))
+                return cls(kind=SourceKind.FILE, text=os.fspath(video))._checked()
             case _:
-                raise InvalidRequest("video", video, "give an http(s) URL, a path or bytes")
+                raise InvalidRequest("video", type(video).__name__, "give an http(s) URL, a path or bytes")
+
+    def _checked(self) -> "VideoSource":
+        match self.kind:
+            case SourceKind.DATA if not self.data:
+                raise InvalidRequest("video", b"", "the bytes are empty")
+            case SourceKind.URL if http_parts(self.text) is None:
+                allowed = "an http:// or https:// URL with a host; no spaces or control characters"
+                raise InvalidRequest("video", shown_url(self.text), allowed)
+            case SourceKind.FILE if not _is_file(self.text):
+                raise InvalidRequest("video", self.text, "give an http(s) URL, an existing file, or bytes")
+            case SourceKind.UPLOAD | SourceKind.PROVIDER_JOB if not self.text:
+                raise InvalidRequest("video", self.text, "the provider's id of the video is empty")
+        return self
 
     @classmethod
     def provider_job(cls, provider_job_id: str) -> "VideoSource":
@@ -102,17 +110,11 @@ class VideoSource:
         return cls(kind=SourceKind.PROVIDER_JOB, text=provider_job_id)
 
 
-def _checked_url(url: str) -> str:
+def _is_file(path: str) -> bool:
     try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        parts, host = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not host:
-        raise InvalidRequest("video", url, "a URL must begin with http:// or https:// and name a host")
-    if any(ord(letter) <= 32 or ord(letter) == 127 for letter in url):
-        raise InvalidRequest("video", url, "a URL holds no spaces or control characters; percent-encode them")
-    return url
+        return Path(path).is_file()
+    except ValueError:  # a NUL in it
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,13 +165,13 @@ class JobEvent:
     ``progress`` is 0 to 100, or None.
     """
 
-    provider_job_id: str | None
+    provider_job_id: str | None = field(repr=False)
     status: JobStatus | None
     progress: int | None = None
     result: Asset | None = None
     error: JobError | None = None
     word: str | None = None
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = field(default=(), repr=False)
     """Further ids by which the provider may mean the same job (fal's ``gateway_request_id``)."""
     job_id: str | None = None
     """Our own job id, where the provider echoes it (useapi's ``replyRef``)."""

@@ -4,17 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from replyhook.errors import UnreadableMessage, VerificationError
+from replyhook.errors import ConfigurationError, UnreadableMessage, VerificationError
 from replyhook.jobs import VideoSource
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}"
+from replyhook.urls import http_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +28,9 @@ class HTTPRequest:
     upload: VideoSource | None = None
 
     def __repr__(self) -> str:
-        return f"<HTTPRequest {self.method} {_origin(self.url)}/…>"
+        parts = http_parts(self.url)
+        where = f"{parts.scheme}://{parts.hostname}/…" if parts else "(not a URL)"
+        return f"<HTTPRequest {self.method} {where}>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,3 +89,9 @@ def as_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UnreadableMessage(f"a JSON object was expected, {type(value).__name__} came")
     return value
+
+
+def check_header_value(secret: str, *, what: str) -> None:
+    """Raise ``ConfigurationError`` when no header can carry ``secret``; most often it was read with its line end."""
+    if not secret.isascii() or any(ord(letter) <= 32 or ord(letter) == 127 for letter in secret):
+        raise ConfigurationError(f"{what} holds a character that no header can carry: a line end, a space, an accent?")

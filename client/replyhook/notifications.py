@@ -32,7 +32,11 @@ class NotificationType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """One verified notification. ``id`` is stable across repeats: keep it to notice them."""
+    """One verified notification.
+
+    ``id`` is its ``webhook-id``, stable across repeats: keep it to notice them. In one that ``wait()`` returns it is
+    the place in the stream.
+    """
 
     id: str
     type: str
@@ -74,6 +78,8 @@ def read_notification(message_id: str, body: bytes) -> Notification:
                 timestamp = datetime.fromisoformat(text)
             except ValueError as error:
                 raise UnreadableMessage("a notification's timestamp is not ISO 8601") from error
+            if timestamp.tzinfo is None:
+                raise UnreadableMessage("a notification's timestamp names no time zone")
             return Notification(id=message_id, type=kind, timestamp=timestamp, data=values)
         case _:
             raise UnreadableMessage("a notification has type, timestamp and data")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from replyhook.errors import (
     ConfigurationError,
@@ -15,8 +15,10 @@ from replyhook.errors import (
     UnreadableMessage,
 )
 from replyhook.jobs import ExtendRequest
-from replyhook.messages import HTTPRequest, HTTPResponse, as_object, read_json
+from replyhook.messages import HTTPRequest, HTTPResponse, as_object, check_header_value, read_json
+from replyhook.urls import http_parts
 
+LONGEST_STREAM_SECONDS = 24 * 3600.0
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -28,8 +30,8 @@ class ReceiverAPI:
     api_key: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = http_parts(self.url)
+        if parts is None:
             raise ConfigurationError("receiver_url must begin with https:// (or http:// on loopback) and name a host")
         if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
             raise ConfigurationError(
@@ -38,6 +40,7 @@ class ReceiverAPI:
             )
         if not self.api_key:
             raise ConfigurationError("no api_key for the receiver: pass api_key= or set REPLYHOOK_API_KEY")
+        check_header_value(self.api_key, what="the receiver's API key")
 
     def build_register(
         self,
@@ -63,7 +66,7 @@ class ReceiverAPI:
     def parse_register(self, response: HTTPResponse) -> str:
         """The reply URL for the job."""
         match self._answer(response):
-            case {"reply_url": str(reply_url)}:
+            case {"reply_url": str(reply_url)} if reply_url:
                 return reply_url
             case _:
                 raise UnreadableMessage("the receiver's answer holds no reply_url")
@@ -75,20 +78,12 @@ class ReceiverAPI:
         content = {"outcome": outcome, "provider_job_id": provider_job_id, "error": error}
         return self._request("POST", f"/v1/jobs/{quote(job_id)}/submission", json=content)
 
-    def build_job(self, job_id: str) -> HTTPRequest:
-        """Ask for a job as the receiver knows it."""
-        return self._request("GET", f"/v1/jobs/{quote(job_id)}")
-
-    def parse_job(self, response: HTTPResponse) -> dict[str, Any]:
-        """The job as the receiver knows it."""
-        return self._answer(response)
-
-    def build_stream(self, job_id: str, *, after: str, seconds: float | None = None) -> HTTPRequest:
+    def build_stream(self, job_id: str, *, after: str, seconds: float) -> HTTPRequest:
         """Open the stream of a job's notifications after the given stream id ("0": from the first).
 
-        The receiver closes it after ``seconds``; None leaves it open.
+        The receiver closes it after ``seconds``, or a day.
         """
-        limit = "" if seconds is None else f"&seconds={seconds:.3f}"
+        limit = f"&seconds={min(seconds, LONGEST_STREAM_SECONDS):.3f}"
         return self._request(
             "GET",
             f"/v1/stream?job={quote(job_id)}{limit}",
@@ -97,7 +92,14 @@ class ReceiverAPI:
 
     def build_video(self, job_id: str) -> HTTPRequest:
         """Ask for the stored video."""
-        return self._request("GET", f"/v1/jobs/{quote(job_id)}/video")
+        headers = {"accept-encoding": "identity"}
+        return self._request("GET", f"/v1/jobs/{quote(job_id)}/video", headers=headers)
+
+    def raise_unless_video(self, response: HTTPResponse) -> None:
+        """Raise the typed error that an answer without the video means."""
+        self.raise_for_problem(response)
+        if response.status != 200:
+            raise ReceiverError(f"the receiver answered {response.status} instead of the video", status=response.status)
 
     def raise_for_problem(self, response: HTTPResponse) -> None:
         """Raise the typed error that an answer other than success means."""

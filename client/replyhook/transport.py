@@ -6,11 +6,11 @@ decided in ``flows`` and ``watching``, once.
 
 import logging
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
@@ -19,6 +19,7 @@ from replyhook.errors import InvalidRequest, ReplyhookError, UnreadableMessage
 from replyhook.jobs import SourceKind, VideoSource
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.saving import PartFile
+from replyhook.urls import shown_url
 
 # httpx logs whole URLs at INFO, and ours hold tokens and signed links.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -70,26 +71,27 @@ class Transport:
 
     @contextmanager
     def _opened(self, source: VideoSource | None) -> Iterator[tuple[Iterable[bytes] | bytes, int | None]]:
-        if source is None or source.kind is SourceKind.DATA:
-            yield (source.data if source else b""), None
-        elif source.kind is SourceKind.FILE:
-            with Path(source.text).open("rb") as file:
-                yield iter(lambda: file.read(_CHUNK_BYTES), b""), os.fstat(file.fileno()).st_size
-        else:
-            try:
+        with _blaming(source):
+            if source is None or source.kind is SourceKind.DATA:
+                yield (source.data if source else b""), None
+            elif source.kind is SourceKind.FILE:
+                with Path(source.text).open("rb") as file:
+                    yield iter(lambda: file.read(_CHUNK_BYTES), b""), os.fstat(file.fileno()).st_size
+            else:
                 with self._http.stream("GET", source.text, follow_redirects=True) as response:
-                    yield response.iter_bytes(), _source_length(source, response)
-            except httpx.HTTPError as error:
-                raise InvalidRequest("video", _shown(source.text), f"it could not be fetched: {error}") from error
+                    yield _fetched(source, response), _source_length(source, response)
 
-    def events(self, request: HTTPRequest) -> Iterator[ServerSentEvent | HTTPResponse]:
-        """A stream's events as they come, or the answer that refuses the stream. Raises ``ConnectionTrouble``."""
-        timeout = httpx.Timeout(10.0, read=_STREAM_SILENCE_SECONDS)
+    def events(self, request: HTTPRequest, *, seconds: float) -> Generator[ServerSentEvent | HTTPResponse]:
+        """A stream's events as they come, for ``seconds``; or the answer that refuses the stream.
+
+        Raises ``ConnectionTrouble``, also when the time is over.
+        """
         try:
-            with self._http.stream(**_arguments(request), timeout=timeout) as response:
+            with self._http.stream(**_arguments(request), timeout=_stream_timeout(seconds)) as response:
                 if response.status_code != 200:
                     yield _plain(response, response.read())
                     return
+                response.stream = _UntilTime(response.stream, seconds)
                 yield from EventSource(response).iter_sse()
         except (httpx.HTTPError, SSEError) as error:
             raise ConnectionTrouble(error) from error
@@ -97,11 +99,11 @@ class Transport:
     def download(self, request: HTTPRequest, path: Path) -> HTTPResponse:
         """Save an answer's body as ``path``: whole, or not at all. Raises ``ConnectionTrouble``, ``OSError``."""
         try:
-            with self._http.stream(**_arguments(request)) as response:
+            with self._http.stream(**_arguments(request), follow_redirects=True) as response:
                 if response.status_code != 200:
                     return _plain(response, response.read())
                 with PartFile(path) as part:
-                    for chunk in response.iter_raw(_CHUNK_BYTES):
+                    for chunk in response.iter_bytes(_CHUNK_BYTES):
                         part.write(chunk)
                     part.keep(response.headers)
                 return _plain(response, b"")
@@ -135,26 +137,27 @@ class AsyncTransport:
     async def _opened(
         self, source: VideoSource | None
     ) -> AsyncIterator[tuple[AsyncIterable[bytes] | bytes, int | None]]:
-        if source is None or source.kind is SourceKind.DATA:
-            yield (source.data if source else b""), None
-        elif source.kind is SourceKind.FILE:
-            with Path(source.text).open("rb") as file:  # noqa: ASYNC230 - the caller's own file, 256 KiB at a time
-                yield _file_chunks(file), os.fstat(file.fileno()).st_size
-        else:
-            try:
+        with _blaming(source):
+            if source is None or source.kind is SourceKind.DATA:
+                yield (source.data if source else b""), None
+            elif source.kind is SourceKind.FILE:
+                with Path(source.text).open("rb") as file:  # noqa: ASYNC230 - the caller's own file, 256 KiB at a time
+                    yield _file_chunks(file), os.fstat(file.fileno()).st_size
+            else:
                 async with self._http.stream("GET", source.text, follow_redirects=True) as response:
-                    yield response.aiter_bytes(), _source_length(source, response)
-            except httpx.HTTPError as error:
-                raise InvalidRequest("video", _shown(source.text), f"it could not be fetched: {error}") from error
+                    yield _fetched_async(source, response), _source_length(source, response)
 
-    async def events(self, request: HTTPRequest) -> AsyncIterator[ServerSentEvent | HTTPResponse]:
-        """A stream's events as they come, or the answer that refuses the stream. Raises ``ConnectionTrouble``."""
-        timeout = httpx.Timeout(10.0, read=_STREAM_SILENCE_SECONDS)
+    async def events(self, request: HTTPRequest, *, seconds: float) -> AsyncGenerator[ServerSentEvent | HTTPResponse]:
+        """A stream's events as they come, for ``seconds``; or the answer that refuses the stream.
+
+        Raises ``ConnectionTrouble``, also when the time is over.
+        """
         try:
-            async with self._http.stream(**_arguments(request), timeout=timeout) as response:
+            async with self._http.stream(**_arguments(request), timeout=_stream_timeout(seconds)) as response:
                 if response.status_code != 200:
                     yield _plain(response, await response.aread())
                     return
+                response.stream = _UntilTime(response.stream, seconds)
                 async for event in EventSource(response).aiter_sse():
                     yield event
         except (httpx.HTTPError, SSEError) as error:
@@ -163,11 +166,11 @@ class AsyncTransport:
     async def download(self, request: HTTPRequest, path: Path) -> HTTPResponse:
         """Save an answer's body as ``path``: whole, or not at all. Raises ``ConnectionTrouble``, ``OSError``."""
         try:
-            async with self._http.stream(**_arguments(request)) as response:
+            async with self._http.stream(**_arguments(request), follow_redirects=True) as response:
                 if response.status_code != 200:
                     return _plain(response, await response.aread())
                 with PartFile(path) as part:
-                    async for chunk in response.aiter_raw(_CHUNK_BYTES):
+                    async for chunk in response.aiter_bytes(_CHUNK_BYTES):
                         part.write(chunk)
                     part.keep(response.headers)
                 return _plain(response, b"")
@@ -202,7 +205,7 @@ def _grow(body: bytearray, chunk: bytes) -> None:
 
 def _source_length(source: VideoSource, response: httpx.Response) -> int | None:
     if response.status_code != 200:
-        raise InvalidRequest("video", _shown(source.text), f"it could not be fetched: HTTP {response.status_code}")
+        raise InvalidRequest("video", shown_url(source.text), f"it could not be fetched: HTTP {response.status_code}")
     length = response.headers.get("content-length", "")
     return int(length) if length.isdecimal() and "content-encoding" not in response.headers else None
 
@@ -212,5 +215,56 @@ async def _file_chunks(file: Any) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _shown(url: str) -> str:
-    return urlsplit(url)._replace(query="", fragment="").geturl()
+def _fetched(source: VideoSource, response: httpx.Response) -> Iterator[bytes]:
+    with _blaming(source):
+        yield from response.iter_bytes()
+
+
+async def _fetched_async(source: VideoSource, response: httpx.Response) -> AsyncIterator[bytes]:
+    with _blaming(source):
+        async for chunk in response.aiter_bytes():
+            yield chunk
+
+
+@contextmanager
+def _blaming(source: VideoSource | None) -> Iterator[None]:
+    """A source that cannot be read is the caller's, not the provider's; its address is shown without its secrets."""
+    try:
+        yield
+    except (httpx.HTTPError, OSError) as error:
+        if source is None:
+            raise
+        raise InvalidRequest(
+            "video", shown_url(source.text), f"it could not be read: {type(error).__name__}"
+        ) from error
+
+
+def _stream_timeout(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(min(10.0, seconds), read=min(_STREAM_SILENCE_SECONDS, seconds))
+
+
+class _UntilTime(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that ends with a time-out once ``seconds`` are over, however often the other side pings."""
+
+    def __init__(self, inner: Any, seconds: float) -> None:
+        self._inner = inner
+        self._end = time.monotonic() + seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._inner:
+            yield self._in_time(chunk)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._inner:
+            yield self._in_time(chunk)
+
+    def _in_time(self, chunk: bytes) -> bytes:
+        if time.monotonic() > self._end:
+            raise httpx.ReadTimeout("the time for this stream is over")
+        return chunk
+
+    def close(self) -> None:
+        self._inner.close()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

@@ -32,9 +32,8 @@ class Watch:
 
     def _judge(self, notification: Notification) -> Notification | None:
         if notification.type in _FAILURES:
-            error = notification.data.get("error") or {}
-            words = error.get("message") or notification.type
-            raise JobFailed(f"job {self._job.id}: {words}", job=self._job, code=error.get("code"))
+            code, words = _why(notification)
+            raise JobFailed(f"job {self._job.id}: {words}", job=self._job, code=code)
         ends = {NotificationType.VIDEO_STORED}
         if self._until == "succeeded":
             ends.add(NotificationType.JOB_SUCCEEDED)
@@ -45,3 +44,14 @@ class Watch:
         pause = _RECONNECT_SECONDS[min(self._failures, len(_RECONNECT_SECONDS) - 1)]
         self._failures += 1
         return pause
+
+
+def _why(notification: Notification) -> tuple[str | None, str]:
+    match notification.data.get("error"):
+        case {"message": str(words), **rest} if words:
+            code = rest.get("code")
+        case {"code": code}:
+            words = notification.type
+        case other:
+            code, words = None, str(other or notification.type)
+    return (None if code is None else str(code)), words

@@ -20,14 +20,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from replyhook.arguments import provider_settings_from_env
+from replyhook.environment import provider_settings_from_env, with_files
 from replyhook.errors import ConfigurationError
 from replyhook.providers import PROVIDERS, Provider, make_provider
 from replyhook.signatures import standard_webhooks_key
 from replyhook.tokens import MIN_KEY_LENGTH
 
 PREFIX = "REPLYHOOK_"
-_FILE_SUFFIX = "_FILE"
 
 TextList = Annotated[tuple[str, ...], NoDecode]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
@@ -166,7 +165,7 @@ def load(
     environ: Mapping[str, str], *, toml_file: Path | None = None, flags: Mapping[str, Any] | None = None
 ) -> Settings:
     """The settings in force. Raises ``ConfigurationError`` naming every problem, and never a value."""
-    environ = _with_files(environ)
+    environ = with_files(environ)
     values: dict[str, Any] = dict(_from_toml(toml_file)) if toml_file else {}
     providers: dict[str, dict[str, Any]] = values.pop("providers", {})
     values |= {name: value for name, value in _Environ(environ)().items() if name != "providers"}
@@ -187,20 +186,6 @@ def _from_toml(path: Path) -> dict[str, Any]:
         return TomlConfigSettingsSource(Settings, toml_file=path)()
     except ValueError as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
-
-
-def _with_files(environ: Mapping[str, str]) -> dict[str, str]:
-    """REPLYHOOK_X_FILE stands for REPLYHOOK_X with what is in that file: container secrets come as files."""
-    found = dict(environ)
-    for name, path in environ.items():
-        target = name.removesuffix(_FILE_SUFFIX)
-        if name.upper().startswith(PREFIX) and target != name and target not in environ:
-            try:
-                found[target] = Path(path).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigurationError(f"{name} names a file that cannot be read: {type(error).__name__}") from error
-            del found[name]
-    return found
 
 
 def _local_path(url: str, scheme: str) -> Path:

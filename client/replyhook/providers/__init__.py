@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from replyhook.errors import ConfigurationError
+from replyhook.messages import check_header_value
 from replyhook.providers.base import Provider, Upload, VerificationKeys
 from replyhook.providers.capabilities import NEUTRAL_FIELDS, CallbackKind, Capabilities
 from replyhook.providers.fal import Fal
@@ -32,11 +33,14 @@ def make_provider(name: str, settings: Mapping[str, Any] | None = None) -> Provi
         if key not in fields:
             raise ConfigurationError(f"{name} has no setting {key!r}; it has {', '.join(fields)}")
         is_list = fields[key].type == tuple[str, ...]
-        given[key] = [part.strip() for part in value.split(",")] if is_list and isinstance(value, str) else value
+        given[key] = (
+            [part.strip() for part in value.split(",") if part.strip()] if is_list and isinstance(value, str) else value
+        )
     try:
         made: Provider = msgspec.convert(given, type=kind, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"a setting of {name} cannot be read: {error}") from error
+    check_header_value(made.api_key, what=f"the API key for {name}")
     return made
 
 

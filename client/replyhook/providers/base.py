@@ -120,23 +120,32 @@ def source_text(source: VideoSource, *kinds: SourceKind) -> str:
 
 
 def raise_for_refusal(response: HTTPResponse, message: str | None, *, code: str | None = None) -> NoReturn:
-    """Turn a provider's answer other than success into the typed error it means.
+    """Turn a provider's answer other than success into the typed error it means, where no job can have been started.
 
-    ``message`` is the provider's own words, None where its body had none in the documented form. A server error may
-    have come after the job was started, so it is an unknown outcome, except the documented 503.
+    ``message`` is the provider's own words, None where its body had none in the documented form.
     """
     status = response.status
     words = message or f"HTTP {status} without a readable reason"
-    kind: type[SubmissionRefused] | None = _REFUSALS.get(status)
     if status == 429:
         raise RateLimited(words, status=status, code=code, retry_after=response.retry_after)
+    kind: type[SubmissionRefused] | None = _REFUSALS.get(status)
     if kind is not None:
         raise kind(words, status=status, code=code)
-    if status == 503 and message:
+    if _leaves_open(status):
         raise ProviderUnavailable(words)
-    if status == 408 or status >= 500 or 200 <= status < 300:
-        raise SubmitOutcomeUnknown(f"the submit's outcome is not known: {words}")
     raise BadRequest(words, status=status, code=code)
+
+
+def raise_for_refused_submit(response: HTTPResponse, message: str | None, *, code: str | None = None) -> NoReturn:
+    """The same for a submit, where a server error or an unreadable success may have started the job."""
+    if _leaves_open(response.status):
+        words = message or f"HTTP {response.status} without a readable reason"
+        raise SubmitOutcomeUnknown(f"the submit's outcome is not known: {words}")
+    raise_for_refusal(response, message, code=code)
+
+
+def _leaves_open(status: int) -> bool:
+    return 200 <= status < 300 or status == 408 or (status >= 500 and status not in _REFUSALS)
 
 
 _REFUSALS: dict[int, type[SubmissionRefused]] = {

@@ -11,10 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from replyhook.errors import BadRequest, UnreadableMessage, VerificationError
+from replyhook.errors import BadRequest, ProviderUnavailable, UnreadableMessage, VerificationError
 from replyhook.jobs import Asset, ExtendRequest, JobError, JobEvent, JobStatus, SourceKind, Trust, VideoSource
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object
-from replyhook.providers.base import Upload, VerificationKeys, raise_for_refusal, source_text
+from replyhook.providers.base import (
+    Upload,
+    VerificationKeys,
+    raise_for_refusal,
+    raise_for_refused_submit,
+    source_text,
+)
 from replyhook.providers.capabilities import CallbackKind, Capabilities, Field
 from replyhook.signatures import check_time, parse_unix_seconds, verify_ed25519
 
@@ -92,7 +98,7 @@ class Fal:
             return None
         return HTTPRequest(
             method="POST",
-            url=f"{self.rest_url}/storage/upload/initiate?storage_type=gcs",
+            url=f"{self.rest_url.rstrip('/')}/storage/upload/initiate?storage_type=gcs",
             headers=self._headers(),
             json={"file_name": "video.mp4", "content_type": "video/mp4"},
         )
@@ -112,7 +118,7 @@ class Fal:
         query = urlencode({"fal_webhook": reply_url})
         return HTTPRequest(
             method="POST",
-            url=f"{self.base_url}/{self.model_path}?{query}",
+            url=f"{self.base_url.rstrip('/')}/{self.model_path}?{query}",
             headers=self._headers(),
             json={"video_url": source_text(source, *CAPABILITIES.takes), **CAPABILITIES.wire(request)},
         )
@@ -124,7 +130,7 @@ class Fal:
             case {"request_id": str(request_id)} if request_id:
                 return request_id
             case _:
-                raise_for_refusal(response, None)
+                raise_for_refused_submit(response, None)
 
     def build_status(self, provider_job_id: str) -> HTTPRequest:
         return HTTPRequest(method="GET", url=f"{self._request_url(provider_job_id)}/status", headers=self._headers())
@@ -135,12 +141,12 @@ class Fal:
         if response.status >= 300:
             raise_for_refusal(response, _detail(response))
         body = as_object(response.json())
-        word = body.get("status")
+        word = _text(body.get("status"))
         failure = body.get("error")
         if word == "COMPLETED" and failure:
             error = JobError(code=_text(body.get("error_type")), message=_text(failure) or "failed")
             return JobEvent(provider_job_id=provider_job_id, status=JobStatus.FAILED, error=error, word=word)
-        return JobEvent(provider_job_id=provider_job_id, status=STATUSES.get(word or ""), word=_text(word))
+        return JobEvent(provider_job_id=provider_job_id, status=STATUSES.get(word or ""), word=word)
 
     def build_result(self, provider_job_id: str) -> HTTPRequest | None:
         return HTTPRequest(method="GET", url=self._request_url(provider_job_id), headers=self._headers())
@@ -149,7 +155,7 @@ class Fal:
         if response.status in (202, 404):
             return None
         # Asked for only after the status said COMPLETED, so a 4xx here is the job's own failure (PROVIDERS §3.3).
-        if 400 <= response.status < 500 and response.status not in (401, 403, 429):
+        if 400 <= response.status < 500 and response.status not in (401, 403, 408, 429):
             code = response.headers.get("x-fal-error-type") or str(response.status)
             error = JobError(code=code, message=_detail(response) or "failed")
             return JobEvent(provider_job_id=provider_job_id, status=JobStatus.FAILED, error=error)
@@ -218,7 +224,7 @@ class Fal:
     def _request_url(self, provider_job_id: str) -> str:
         # Status and result live under owner/app alone, without the rest of the model's path (PROVIDERS §3.3).
         owner_and_app = "/".join(self.model_path.split("/")[:2])
-        return f"{self.base_url}/{owner_and_app}/requests/{quote(provider_job_id, safe='')}"
+        return f"{self.base_url.rstrip('/')}/{owner_and_app}/requests/{quote(provider_job_id, safe='')}"
 
     def _headers(self) -> dict[str, str]:
         return {"authorization": f"Key {self.api_key}"}
@@ -226,11 +232,21 @@ class Fal:
 
 def _refuse(response: HTTPResponse) -> None:
     body = _object_or_none(response) or {}
-    details = body.get("detail")
+    detail = _detail(response)
+    if response.status == 503 and detail:
+        # Documented, with words of fal's own: refused before anything is queued (PROVIDERS §3.5).
+        raise ProviderUnavailable(detail)
     # 422 is fal's word for a field it does not like, not for moderation: that has its own error type.
-    if response.status == 422 and "moderat" not in str(details).lower() and "content_policy" not in str(details):
+    if response.status == 422 and not _is_moderation(body.get("detail")):
         raise BadRequest(_detail(response) or "HTTP 422", status=422, code=_text(body.get("error_type")))
-    raise_for_refusal(response, _detail(response), code=_text(body.get("error_type")))
+    raise_for_refused_submit(response, _detail(response), code=_text(body.get("error_type")))
+
+
+def _is_moderation(detail: Any) -> bool:
+    entries = detail if isinstance(detail, list) else [{"msg": detail}]
+    # Not the whole entry: it may repeat the prompt, and a prompt may speak of moderation.
+    words = " ".join(f"{entry.get('type')} {entry.get('msg')}" for entry in entries if isinstance(entry, dict))
+    return "content_policy" in words or "moderat" in words.lower()
 
 
 def _object_or_none(response: HTTPResponse) -> dict[str, Any] | None:
@@ -271,7 +287,7 @@ def _video(payload: dict[str, Any]) -> Asset | None:
             return Asset(
                 url=url,
                 content_type=_text(rest.get("content_type")),
-                bytes=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
+                bytes=size if isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**63 else None,
             )
         case _:
             return None

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from replyhook.errors import BadRequest, InvalidRequest, UnreadableMessage
 from replyhook.jobs import Asset, ExtendRequest, JobError, JobEvent, JobStatus, SourceKind, Trust, VideoSource
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object
-from replyhook.providers.base import Upload, VerificationKeys, raise_for_refusal
+from replyhook.providers.base import Upload, VerificationKeys, raise_for_refusal, raise_for_refused_submit
 from replyhook.providers.capabilities import CallbackKind, Capabilities, Field
 
 _SEED = "useapi.net extend-v3 page [seed 004]"
@@ -99,7 +99,7 @@ class UseAPI:
         query = f"?{urlencode({'email': self.email})}" if self.email else ""
         return HTTPRequest(
             method="POST",
-            url=f"{self.base_url}/files/{query}",
+            url=f"{self._base}/files/{query}",
             headers={**self._headers(), "content-type": "video/mp4"},
             upload=source,
         )
@@ -120,7 +120,7 @@ class UseAPI:
         fields = {"email": self.email} if self.email else {}
         return HTTPRequest(
             method="POST",
-            url=f"{self.base_url}/{self.submit_path}",
+            url=f"{self._base}/{self.submit_path}",
             headers=self._headers(),
             json={
                 **fields,
@@ -133,17 +133,17 @@ class UseAPI:
 
     def parse_submit(self, response: HTTPResponse) -> str:
         if not 200 <= response.status < 300:
-            raise_for_refusal(response, _error(response))
+            raise_for_refused_submit(response, _error(response))
         match _object_or_none(response):
             case {"video_id": str(video_id)} if video_id:
                 return video_id
             case {"error": str(words)}:
                 raise BadRequest(words, status=response.status)
             case _:
-                raise_for_refusal(response, None)
+                raise_for_refused_submit(response, None)
 
     def build_status(self, provider_job_id: str) -> HTTPRequest:
-        url = f"{self.base_url}/videos/{quote(provider_job_id, safe='')}"
+        url = f"{self._base}/videos/{quote(provider_job_id, safe='')}"
         return HTTPRequest(method="GET", url=url, headers=self._headers())
 
     def parse_status(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
@@ -171,6 +171,10 @@ class UseAPI:
     def parse_callback(self, callback: Callback) -> JobEvent:
         return _event(as_object(callback.json()))
 
+    @property
+    def _base(self) -> str:
+        return self.base_url.rstrip("/")
+
     def _headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.api_key}"}
 
@@ -178,7 +182,7 @@ class UseAPI:
 def _event(item: dict[str, Any]) -> JobEvent:
     nested = item.get("response")
     if isinstance(nested, dict):  # the vendor's sample looks for ``replyRef`` in both places
-        item = {**nested, **item}
+        item = {**nested, **{name: value for name, value in item.items() if value not in (None, "")}}
     word = _text(item.get("video_status_name")) or STATUS_NUMBERS.get(_number(item.get("video_status")) or 0)
     status = STATUSES.get(word or "")
     if item.get("errCode"):

@@ -1,0 +1,1 @@
+"""Contracts: what every implementation of something pluggable must do, as inherited tests."""

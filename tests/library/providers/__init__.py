@@ -1,0 +1,1 @@
+"""Each provider registers itself with the contract; what is its own follows."""

@@ -1,0 +1,160 @@
+"""The reply URL's token: ours, for one provider, or refused."""
+
+import hashlib
+import json
+import string
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from itsdangerous import Signer
+from itsdangerous.encoding import base64_encode
+
+from replyhook.errors import ConfigurationError, VerificationError
+from replyhook.ids import new_id
+from replyhook.tokens import MAX_REPLY_URL_LENGTH, ReplyToken, TokenKeys, build_reply_url
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+OLD, NEW, OTHER = "old-key-" + "a" * 24, "new-key-" + "b" * 24, "other-key-" + "c" * 24
+KEYS = TokenKeys([NEW, OLD])
+JOB_ID = "job_06gzvyj6038xt427xgy6esgkjx"
+TOKEN = KEYS.mint(provider="fal", job_id=JOB_ID, now=NOW)
+SECONDS = st.integers(0, 4_000_000_000)
+URL_SAFE = string.ascii_letters + string.digits + "-_"
+
+
+@given(provider=st.sampled_from(["fal", "useapi", "pixverse"]), seconds=SECONDS)
+def test_what_was_minted_is_read_again(provider: str, seconds: int) -> None:
+    at = datetime.fromtimestamp(seconds, UTC)
+    job_id = new_id("job", at=seconds)
+    token = KEYS.mint(provider=provider, job_id=job_id, now=at)
+    assert KEYS.read(token, provider=provider) == ReplyToken(provider=provider, job_id=job_id, issued_at=at)
+
+
+def test_a_token_needs_no_encoding_in_a_path() -> None:
+    assert set(TOKEN) <= set(URL_SAFE + ".")
+
+
+@given(place=st.integers(0, len(TOKEN) - 1), letter=st.sampled_from(URL_SAFE + ".!=\n "))
+def test_any_changed_character_is_refused(place: int, letter: str) -> None:
+    changed = TOKEN[:place] + letter + TOKEN[place + 1 :]
+    if changed != TOKEN:
+        with pytest.raises(VerificationError):
+            KEYS.read(changed, provider="fal")
+
+
+@pytest.mark.parametrize("letter", URL_SAFE)
+def test_the_last_character_counts_like_every_other(letter: str) -> None:
+    """Base 64 leaves two bits of it unused: one job must not have four tokens."""
+    if letter != TOKEN[-1]:
+        with pytest.raises(VerificationError):
+            KEYS.read(TOKEN[:-1] + letter, provider="fal")
+
+
+@pytest.mark.parametrize("extra", ["=", "!", "\n", " ", ".", "A", "é"])
+def test_nothing_can_be_added(extra: str) -> None:
+    for changed in (TOKEN + extra, extra + TOKEN, TOKEN[:-5] + extra + TOKEN[-5:]):
+        with pytest.raises(VerificationError):
+            KEYS.read(changed, provider="fal")
+
+
+def test_another_providers_token_is_refused() -> None:
+    with pytest.raises(VerificationError):
+        KEYS.read(TOKEN, provider="useapi")
+
+
+def test_the_old_key_verifies_until_it_is_taken_off() -> None:
+    before = TokenKeys([OLD]).mint(provider="fal", job_id=JOB_ID, now=NOW)
+    assert TokenKeys([NEW, OLD]).read(before, provider="fal").job_id == JOB_ID
+    with pytest.raises(VerificationError):
+        TokenKeys([NEW]).read(before, provider="fal")
+
+
+def test_the_first_key_signs() -> None:
+    assert TokenKeys([NEW]).read(TOKEN, provider="fal").job_id == JOB_ID
+    with pytest.raises(VerificationError):
+        TokenKeys([OLD]).read(TOKEN, provider="fal")
+
+
+def test_another_key_is_refused() -> None:
+    with pytest.raises(VerificationError):
+        TokenKeys([OTHER]).read(TOKEN, provider="fal")
+
+
+def signer(salt: bytes) -> Signer:
+    return Signer([OLD, NEW], salt=salt, digest_method=hashlib.sha256, key_derivation="hmac")
+
+
+def signed(claims: object) -> str:
+    payload = base64_encode(json.dumps(claims, separators=(",", ":")))
+    return signer(b"replyhook.reply-url.job").sign(payload).decode()
+
+
+def test_the_same_key_used_for_something_else_forges_nothing() -> None:
+    payload = TOKEN.rpartition(".")[0]
+    assert (
+        signer(b"replyhook.reply-url.job").sign(payload).decode() == TOKEN
+    )  # what follows differs by its salt alone
+    with pytest.raises(VerificationError):
+        KEYS.read(signer(b"replyhook.video-link").sign(payload).decode(), provider="fal")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        None,
+        [],
+        "job",
+        {},
+        {"v": 2, "p": "fal", "j": JOB_ID, "i": 1},
+        {"v": 1, "p": "fal", "j": "cb_x", "i": 1},
+        {"v": 1, "p": "fal", "j": JOB_ID, "i": "1"},
+        {"v": 1, "p": "fal", "j": JOB_ID, "i": 10**30},
+        {"v": 1, "p": "fal", "j": JOB_ID, "i": -(10**30)},
+        {"v": 1, "p": ["fal"], "j": JOB_ID, "i": 1},
+    ],
+)
+def test_a_properly_signed_token_of_another_form_is_refused(claims: object) -> None:
+    with pytest.raises(VerificationError):
+        KEYS.read(signed(claims), provider="fal")
+
+
+@given(text=st.text() | st.text(URL_SAFE + ".", max_size=600))
+def test_any_text_is_refused_with_a_verification_error_alone(text: str) -> None:
+    with pytest.raises(VerificationError) as caught:
+        KEYS.read(text, provider="fal")
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a.b", ".eJw.x", "A" * 1_000_000, "\x00", "\ud800", "٣"], ids=repr)
+def test_strange_text_is_refused(text: str) -> None:
+    with pytest.raises(VerificationError):
+        KEYS.read(text[:2000], provider="fal")
+
+
+def test_the_reply_url_ends_in_the_token() -> None:
+    for public_url in ("https://hooks.example", "https://hooks.example/"):
+        url = build_reply_url(public_url, provider="fal", token=TOKEN)
+        assert url == f"https://hooks.example/callbacks/fal/{TOKEN}"
+
+
+def test_a_reply_url_has_1024_characters_at_most() -> None:
+    assert MAX_REPLY_URL_LENGTH == 1024
+    room = 1024 - len(build_reply_url("", provider="useapi", token=TOKEN))
+    assert len(build_reply_url("h" * room, provider="useapi", token=TOKEN)) == 1024
+    with pytest.raises(ConfigurationError) as caught:
+        build_reply_url("h" * (room + 1), provider="useapi", token=TOKEN)
+    assert "1025" in str(caught.value)
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("keys", [[], [""], ["k" * 15], [NEW, "short"], "one string, and not a list of keys"])
+def test_no_keys_and_short_keys_are_refused(keys: list[str]) -> None:
+    with pytest.raises(ConfigurationError):
+        TokenKeys(keys)
+
+
+def test_keys_are_not_shown() -> None:
+    assert NEW not in repr(KEYS)
+    assert OLD not in repr(KEYS)

@@ -1,0 +1,140 @@
+"""Waiting for a job over real HTTP: told by the push, on time, and holding nothing afterwards."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from replyhook import JobFailed, WaitTimeout
+from replyhook.errors import JobNotFound, ReceiverError
+from tests.library.conftest import Driver
+from tests.library.loopback import PING, World, event, hangs_up, late, says, script
+
+STORED = event(9, "video.stored", id="job")
+
+
+def within(seconds: float, action: Callable[[], object]) -> None:
+    """Run ``action`` and insist that it took no longer."""
+    began = time.monotonic()
+    action()
+    assert time.monotonic() - began < seconds
+
+
+def test_a_wait_ends_with_the_push_that_the_video_is_stored(drive: Driver, job: Any, world: World) -> None:
+    world.streams(script(PING, event(1, "job.running", progress=40), event(2, "job.succeeded"), STORED, then="ping"))
+    done = drive(job.wait(5))
+    assert (done.type, done.data) == ("video.stored", {"id": "job"})
+    (opened,) = world.to("GET /v1/stream")
+    assert opened.query["job"] == job.id
+    assert opened.headers["last-event-id"] == "0"
+    assert opened.headers["authorization"] == "Bearer rk-geheim"
+    assert float(opened.query["seconds"]) == pytest.approx(5, abs=0.5)
+
+
+def test_a_wait_may_end_when_the_provider_is_done(drive: Driver, job: Any, world: World) -> None:
+    world.streams(script(event(1, "job.running"), event(2, "job.succeeded"), then="ping"))
+    assert drive(job.wait(5, until="succeeded")).type == "job.succeeded"
+
+
+@pytest.mark.parametrize("then", ["end", "cut"])
+def test_a_stream_that_breaks_is_opened_again_where_it_was_left(
+    drive: Driver, job: Any, world: World, then: str
+) -> None:
+    world.streams(script(event(7, "job.running"), PING, then=then), script(PING, then=then), script(STORED))
+    assert drive(job.wait(5)).type == "video.stored"
+    assert [seen.headers["last-event-id"] for seen in world.to("GET /v1/stream")] == ["0", "7", "7"]
+
+
+def test_a_receiver_that_restarts_is_waited_for(drive: Driver, job: Any, world: World) -> None:
+    stored = world.answers["GET /v1/stream"][0]
+    world.will_answer("GET /v1/stream", says(503), says(429), hangs_up(), stored)
+    assert drive(job.wait(5)).type == "video.stored"
+
+
+@pytest.mark.parametrize(("status", "error"), [(404, JobNotFound), (401, ReceiverError), (403, ReceiverError)])
+def test_a_stream_refused_for_good_is_not_asked_for_again(
+    drive: Driver, job: Any, world: World, status: int, error: type[Exception]
+) -> None:
+    world.will_answer("GET /v1/stream", says(status, {"title": "no"}))
+    with pytest.raises(error, match="no"):
+        drive(job.wait(5))
+    assert len(world.to("GET /v1/stream")) == 1
+
+
+def test_what_cannot_be_read_in_a_stream_is_passed_over(drive: Driver, job: Any, world: World) -> None:
+    odd = 'id: 3\nevent: reset\ndata: {}\n\ndata: not json\n\ndata: []\n\nid\ndata: {"type":"job.slept"}\n\n'
+    world.streams(script(odd, event(4, "job.dreaming"), STORED))
+    assert drive(job.wait(5)).type == "video.stored"
+
+
+@pytest.mark.parametrize("kind", ["job.failed", "job.canceled", "video.failed"])
+def test_a_job_that_failed_is_raised_in_the_providers_words(drive: Driver, job: Any, world: World, kind: str) -> None:
+    world.streams(script(event(1, kind, error={"code": "422", "message": "too rude"})))
+    with pytest.raises(JobFailed, match="too rude") as caught:
+        drive(job.wait(5))
+    assert caught.value.job is job
+    assert caught.value.code == "422"
+
+
+@pytest.mark.parametrize("error", [None, "too rude", ["too rude"], 7, {}, {"message": None, "code": 7}], ids=repr)
+def test_a_failure_is_a_failure_however_it_is_described(drive: Driver, job: Any, world: World, error: object) -> None:
+    world.streams(script(event(1, "job.failed", error=error)))
+    with pytest.raises(JobFailed):
+        drive(job.wait(5))
+
+
+@pytest.mark.parametrize("last", ["video.stored", "job.failed"])
+def test_a_wait_that_ended_holds_no_connection(drive: Driver, job: Any, world: World, last: str) -> None:
+    world.streams(script(event(1, last), then="ping"))
+    kept: list[object] = []
+    try:
+        kept.append(drive(job.wait(5)))
+    except JobFailed as error:
+        kept.append(error)  # as a caller does that looks at it later
+    for _ in range(20):
+        if not world.open_streams:
+            break
+        drive.pause(0.05)
+    assert world.open_streams == 0
+    assert kept
+
+
+@pytest.mark.parametrize("timeout", [7 * 24 * 3600, float("inf")])
+def test_a_wait_longer_than_a_receiver_keeps_a_stream_asks_for_no_more_than_a_day(
+    drive: Driver, job: Any, world: World, timeout: float
+) -> None:
+    """The receiver refuses to hold a stream longer than that; the client opens it again."""
+    drive(job.wait(timeout))
+    assert float(world.to("GET /v1/stream")[0].query.get("seconds", "0")) <= 24 * 3600
+
+
+def quiet(world: World, how: str) -> None:
+    """Let the receiver have no news, each time in another way."""
+    if how == "closed in time":
+        world.streams(script(then="ping", seconds=0.4), script(then="ping", seconds=0.2))
+    elif how == "pings for ever":
+        world.streams(script(then="ping", seconds=2.5))
+    elif how == "other jobs' news for ever":
+        world.streams(script(*[event(n, "job.running") for n in range(50)], then="ping", seconds=2.5))
+    elif how == "no answer":
+        world.will_answer("GET /v1/stream", late(says(503), 2.5))
+    else:
+        world.will_answer("GET /v1/stream", says(503))
+
+
+@pytest.mark.parametrize(
+    "how", ["closed in time", "pings for ever", "other jobs' news for ever", "no answer", "always away"]
+)
+def test_a_wait_ends_on_time_whatever_the_receiver_does(drive: Driver, job: Any, world: World, how: str) -> None:
+    quiet(world, how)
+
+    def wait() -> None:
+        with pytest.raises(WaitTimeout) as caught:
+            drive(job.wait(0.85))
+        assert caught.value.job is job
+        assert isinstance(caught.value, TimeoutError)
+
+    within(1.6, wait)
+    world.streams(script(STORED))
+    assert drive(job.wait(5)).type == "video.stored"  # the job goes on, and can be waited for again

@@ -1,0 +1,81 @@
+"""The public API as its users' type checkers see it. Checked by ``mypy --strict``; never run."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any, assert_type
+
+import replyhook
+
+
+def plain() -> None:
+    with replyhook.Client(receiver_url="https://hooks.example", api_key="rk", provider_keys={"fal": "sk"}) as client:
+        assert_type(client, replyhook.Client)
+        job = client.submit(
+            provider="fal",
+            video="https://a.example/in.mp4",
+            prompt="a boat turns",
+            duration=5,
+            quality="540p",
+            options={"tier": 1},
+            reply_ref="order-42",
+            user="u_7",
+            notify=["https://my.app/hooks", {"url": "https://my.app/more", "types": ["job.failed"]}],
+        )
+        assert_type(job, replyhook.JobHandle)
+        assert_type(job.id, str)
+        assert_type(job.provider, str)
+        assert_type(job.reference, str | None)
+        assert_type(job.provider_job_id, str | None)
+        assert_type(job.request.duration, int | None)
+        assert_type(job.wait(), replyhook.Notification)
+        assert_type(job.wait(timeout=600, until="succeeded"), replyhook.Notification)
+        assert_type(job.download(Path("out.mp4")), Path)
+        for video in ("in.mp4", Path("in.mp4"), b"mp4", replyhook.VideoSource.provider_job("v-1")):
+            client.submit(provider="useapi", video=video, prompt="a boat turns")
+    assert_type(replyhook.Client.from_env(), replyhook.Client)
+
+
+async def in_async() -> None:
+    async with replyhook.AsyncClient(receiver_url="https://hooks.example", api_key="rk") as client:
+        assert_type(client, replyhook.AsyncClient)
+        job = await client.submit(provider="fal", video=b"mp4", prompt="a boat turns")
+        assert_type(job, replyhook.AsyncJobHandle)
+        assert_type(job.reference, str | None)
+        assert_type(await job.wait(timeout=600), replyhook.Notification)
+        assert_type(await job.download("out.mp4"), Path)
+    assert_type(replyhook.AsyncClient.from_env({}), replyhook.AsyncClient)
+
+
+def in_the_users_app(headers: dict[str, str], body: bytes) -> None:
+    notification = replyhook.verify_notification(headers, body, "whsec_…")
+    replyhook.verify_notification(headers, body, ["whsec_new", "whsec_old"])
+    assert_type(notification, replyhook.Notification)
+    assert_type(notification.id, str)
+    assert_type(notification.type, str)
+    assert_type(notification.timestamp, dt.datetime)
+    assert_type(notification.data, dict[str, Any])
+
+
+def errors(client: replyhook.Client) -> None:
+    try:
+        client.submit(provider="fal", video=b"mp4", prompt="a boat turns").wait(1.5)
+    except replyhook.InvalidRequest as error:
+        assert_type(error.field, str)
+        assert_type(error.value, object)
+        assert_type(error.allowed, str)
+    except replyhook.SubmissionRefused as error:
+        assert_type(error.status, int | None)
+        assert_type(error.code, str | None)
+    except replyhook.JobFailed as error:
+        assert_type(error.code, str | None)
+    except replyhook.ReplyhookError as error:
+        assert_type(error.retryable, bool)
+
+
+def mistakes(client: replyhook.Client) -> None:
+    """Each of these is an error to the type checker; if one no longer were, its ignore would be one."""
+    client.submit(provider="fal", video=b"mp4")  # type: ignore[call-arg] # no prompt
+    client.submit(provider="fal", video=b"mp4", prompt="x", seconds=5)  # type: ignore[call-arg] # no such argument
+    client.submit(provider="fal", video=b"mp4", prompt="x", duration="5")  # type: ignore[arg-type] # not a number
+    client.submit(provider="fal", video=7, prompt="x")  # type: ignore[arg-type] # not a video
+    client.submit(provider="fal", video=b"mp4", prompt="x").wait(until="paid")  # type: ignore[arg-type] # no such end
