@@ -1,5 +1,8 @@
 """What every test shares: one async backend, contracts with readable failures, and a count of what is only guessed."""
 
+import os
+from collections.abc import Generator
+
 import pytest
 from hypothesis import settings
 
@@ -21,6 +24,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for argument, cases in getattr(metafunc.cls, "CASES", {}).items():
         if argument in metafunc.fixturenames:
             metafunc.parametrize(argument, cases, ids=str)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything is to be there (CI), what is missing fails a test instead of skipping it."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("REPLYHOOK_REQUIRE_ALL"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, though REPLYHOOK_REQUIRE_ALL is set: {report.longrepr}"
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
