@@ -3,15 +3,18 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any, Required, TypedDict
+from urllib.parse import urlsplit
 
 from replyhook.environment import provider_settings_from_env, with_files
 from replyhook.errors import ConfigurationError, InvalidRequest
 from replyhook.flows import Submission
 from replyhook.ids import new_id
-from replyhook.jobs import ExtendRequest, VideoSource, checked_reference
+from replyhook.jobs import ExtendRequest, SourceKind, VideoSource, checked_reference
 from replyhook.providers import NEUTRAL_FIELDS, Capabilities, Provider, make_provider
 from replyhook.receiver_api import ReceiverAPI
+from replyhook.urls import shown_url
 
 Video = str | os.PathLike[str] | bytes | VideoSource
 
@@ -121,7 +124,21 @@ def _checked_source(video: Video, capabilities: Capabilities) -> VideoSource:
     if source.kind not in possible:
         kinds = ", ".join(sorted(possible))
         raise InvalidRequest("video", source.kind.value, f"it takes {kinds}", provider=capabilities.name)
+    if source.kind in capabilities.uploads:
+        _check_upload(source, capabilities)
     return source
+
+
+def _check_upload(source: VideoSource, capabilities: Capabilities) -> None:
+    sizes = {SourceKind.FILE: lambda: Path(source.text).stat().st_size, SourceKind.DATA: lambda: len(source.data)}
+    size = sizes[source.kind]() if source.kind in sizes else None
+    limit = capabilities.max_upload_bytes
+    if size is not None and limit is not None and size > limit:
+        raise InvalidRequest("video", f"{size} bytes", f"at most {limit} bytes", provider=capabilities.name)
+    suffix = PurePosixPath(urlsplit(source.text).path).suffix.lower() if source.text else ""
+    if capabilities.upload_suffixes and suffix and suffix not in capabilities.upload_suffixes:
+        allowed = f"a file that ends in {', '.join(capabilities.upload_suffixes)}"
+        raise InvalidRequest("video", shown_url(source.text), allowed, provider=capabilities.name)
 
 
 def _checked_user(user: str | None) -> str | None:

@@ -14,10 +14,11 @@ from replyhook.urls import http_parts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HTTPRequest:
-    """A request for somebody else to send. At most one of ``json``, ``body`` and ``upload`` is set.
+    """A request for somebody else to send. At most one of ``json``, ``body``, ``form`` and ``upload`` is the body.
 
-    ``upload`` means: the body is this video's bytes. Headers, query and body hold secrets and
-    personal ids, so ``repr`` shows the method and the host alone.
+    ``upload`` means: the body is this video's bytes; with ``form`` (multipart fields) they are its part called
+    ``upload_field``. ``fresh_id_header`` names a header that whoever sends this fills with a new UUID each time.
+    Headers, query and body hold secrets and personal ids, so ``repr`` shows the method and the host alone.
     """
 
     method: str
@@ -26,6 +27,9 @@ class HTTPRequest:
     json: Mapping[str, Any] | None = None
     body: bytes | None = None
     upload: VideoSource | None = None
+    form: Mapping[str, str] | None = None
+    upload_field: str = "file"
+    fresh_id_header: str | None = None
 
     def __repr__(self) -> str:
         parts = http_parts(self.url)

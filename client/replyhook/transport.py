@@ -7,8 +7,9 @@ decided in ``flows`` and ``watching``, once.
 import logging
 import os
 import time
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ class Transport:
 
     def send(self, request: HTTPRequest) -> HTTPResponse:
         """The answer to one request. Raises ``ConnectionTrouble``; ``InvalidRequest`` when a source cannot be read."""
-        with self._opened(request.upload) as (content, length):
+        opened = self._opened(request.upload) if request.form is None else _opened_part(request.upload)
+        with opened as (content, length):
             try:
                 with self._http.stream(**_arguments(request, content, length)) as response:
                     body = bytearray()
@@ -123,7 +125,8 @@ class AsyncTransport:
 
     async def send(self, request: HTTPRequest) -> HTTPResponse:
         """The answer to one request. Raises ``ConnectionTrouble``; ``InvalidRequest`` when a source cannot be read."""
-        async with self._opened(request.upload) as (content, length):
+        opened = self._opened(request.upload) if request.form is None else _opened_part_async(request.upload)
+        async with opened as (content, length):
             try:
                 async with self._http.stream(**_arguments(request, content, length)) as response:
                     body = bytearray()
@@ -181,7 +184,14 @@ class AsyncTransport:
 def _arguments(request: HTTPRequest, content: Any = b"", length: int | None = None) -> dict[str, Any]:
     headers = dict(request.headers)
     arguments: dict[str, Any] = {"method": request.method, "url": request.url, "headers": headers}
-    if request.json is not None:
+    if request.fresh_id_header is not None:
+        headers[request.fresh_id_header] = str(uuid.uuid4())
+    if request.form is not None:
+        parts: dict[str, Any] = {name: (None, value) for name, value in request.form.items()}
+        if request.upload is not None:
+            parts[request.upload_field] = ("video.mp4", content, "video/mp4")
+        arguments["files"] = parts
+    elif request.json is not None:
         arguments["json"] = request.json
     elif request.upload is not None:
         if length is not None:
@@ -213,6 +223,22 @@ def _source_length(source: VideoSource, response: httpx.Response) -> int | None:
 async def _file_chunks(file: Any) -> AsyncIterator[bytes]:
     while chunk := file.read(_CHUNK_BYTES):
         yield chunk
+
+
+@contextmanager
+def _opened_part(source: VideoSource | None) -> Iterator[tuple[Any, int | None]]:
+    """A file or bytes as httpx wants them for a part of a form."""
+    with _blaming(source), ExitStack() as stack:
+        if source is not None and source.kind is SourceKind.FILE:
+            yield stack.enter_context(Path(source.text).open("rb")), None
+        else:
+            yield (source.data if source else b""), None
+
+
+@asynccontextmanager
+async def _opened_part_async(source: VideoSource | None) -> AsyncIterator[tuple[Any, int | None]]:
+    with _opened_part(source) as opened:
+        yield opened
 
 
 def _fetched(source: VideoSource, response: httpx.Response) -> Iterator[bytes]:

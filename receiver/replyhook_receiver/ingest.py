@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 
 from replyhook.errors import KeysUnavailable, NoMatchingKey, UnreadableMessage, VerificationError
 from replyhook.ids import new_id
-from replyhook.jobs import JobEvent, Trust
+from replyhook.jobs import DEFAULT_ACCOUNT, JobEvent, Trust
 from replyhook.messages import Callback
 from replyhook.providers import Provider, VerificationKeys
 from replyhook.tokens import ReplyToken, TokenKeys
 from replyhook_receiver.counters import Refusals
 from replyhook_receiver.jwks import KeySet
-from replyhook_receiver.records import DEFAULT_ACCOUNT, Accepted, Report
+from replyhook_receiver.records import Accepted, Report
 from replyhook_receiver.stores.base import Store
 
 CREATES_JOB_WITHIN = timedelta(days=30)

@@ -7,6 +7,7 @@ credentials or cookies carried to another host, every answer bounded in bytes an
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -146,12 +147,15 @@ class Door:
     @asynccontextmanager
     async def _open(self, request: HTTPRequest, timeout_seconds: float) -> AsyncIterator[httpx.Response]:
         policy, _ = self._target(request.url)
+        headers = dict(request.headers)
+        if request.fresh_id_header is not None:
+            headers[request.fresh_id_header] = str(uuid.uuid4())
         timeout = httpx.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds))
         try:
             async with self._clients[policy].stream(
                 request.method,
                 request.url,
-                headers=dict(request.headers),
+                headers=headers,
                 json=request.json,
                 content=request.body,
                 timeout=timeout,

@@ -6,11 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from replyhook.jobs import AssetStatus, JobError, JobEvent, JobStatus, Trust
+from replyhook.jobs import DEFAULT_ACCOUNT, AssetStatus, JobError, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import JobState, TaskKind, Verdict
-
-DEFAULT_ACCOUNT = "default"
 
 
 class ReportSource(StrEnum):

@@ -56,8 +56,20 @@ class Provider(Protocol):
         ...
 
     @property
+    def account(self) -> str:
+        """Which of the receiver's accounts at this provider the key belongs to; ``default`` where there is one."""
+        ...
+
+    @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
+        ...
+
+    def callback_secrets(self, account: str) -> Sequence[str]:
+        """The shared secrets that this account's callbacks are signed with, newest first; none where there are none.
+
+        Raises ``VerificationError`` for an account that is not set up.
+        """
         ...
 
     def build_upload(self, source: VideoSource) -> HTTPRequest | None:
@@ -105,6 +117,10 @@ class Provider(Protocol):
 
     def sender(self, callback: Callback) -> str | None:
         """Which account the (verified) callback says it comes from, where the scheme names one."""
+        ...
+
+    def nonce(self, callback: Callback) -> str | None:
+        """What makes a (verified) callback's signature good for one use only, where the scheme has such."""
         ...
 
     def parse_callback(self, callback: Callback) -> JobEvent:

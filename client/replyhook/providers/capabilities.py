@@ -119,6 +119,9 @@ class Capabilities:
     rules: tuple[Rule, ...] = ()
     takes: frozenset[SourceKind]
     uploads: frozenset[SourceKind] = frozenset()
+    max_upload_bytes: int | None = None
+    upload_suffixes: tuple[str, ...] = ()
+    """Endings of the files that may be uploaded; empty where no document says."""
     callback: CallbackKind
     signed: bool
     reports_progress: bool

@@ -6,13 +6,24 @@ https://fal.ai/docs/documentation/model-apis/inference/webhooks.md and the model
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from replyhook.errors import BadRequest, ProviderUnavailable, UnreadableMessage, VerificationError
-from replyhook.jobs import Asset, ExtendRequest, JobError, JobEvent, JobStatus, SourceKind, Trust, VideoSource
+from replyhook.jobs import (
+    DEFAULT_ACCOUNT,
+    Asset,
+    ExtendRequest,
+    JobError,
+    JobEvent,
+    JobStatus,
+    SourceKind,
+    Trust,
+    VideoSource,
+)
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object
 from replyhook.providers.base import (
     Upload,
@@ -88,6 +99,10 @@ class Fal:
     model_path: str = "fal-ai/pixverse/v6/extend"
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
     user_ids: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def account(self) -> str:
+        return DEFAULT_ACCOUNT
 
     @property
     def capabilities(self) -> Capabilities:
@@ -195,6 +210,12 @@ class Fal:
 
     def sender(self, callback: Callback) -> str | None:
         return callback.header("x-fal-webhook-user-id")
+
+    def nonce(self, callback: Callback) -> str | None:
+        return None
+
+    def callback_secrets(self, account: str) -> Sequence[str]:
+        return ()
 
     def parse_callback(self, callback: Callback) -> JobEvent:
         body = as_object(callback.json())

@@ -6,13 +6,24 @@ token is the proof. ``extend-v3`` is the recorded endpoint and is marked retired
 of ``extend-v4``, whose field list was not found: set ``submit_path`` to move.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from replyhook.errors import BadRequest, InvalidRequest, UnreadableMessage
-from replyhook.jobs import Asset, ExtendRequest, JobError, JobEvent, JobStatus, SourceKind, Trust, VideoSource
+from replyhook.jobs import (
+    DEFAULT_ACCOUNT,
+    Asset,
+    ExtendRequest,
+    JobError,
+    JobEvent,
+    JobStatus,
+    SourceKind,
+    Trust,
+    VideoSource,
+)
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object
 from replyhook.providers.base import Upload, VerificationKeys, raise_for_refusal, raise_for_refused_submit
 from replyhook.providers.capabilities import CallbackKind, Capabilities, Field
@@ -88,6 +99,10 @@ class UseAPI:
     @property
     def jwks_url(self) -> str | None:
         return None
+
+    @property
+    def account(self) -> str:
+        return DEFAULT_ACCOUNT
 
     @property
     def capabilities(self) -> Capabilities:
@@ -167,6 +182,12 @@ class UseAPI:
 
     def sender(self, callback: Callback) -> str | None:
         return None
+
+    def nonce(self, callback: Callback) -> str | None:
+        return None
+
+    def callback_secrets(self, account: str) -> Sequence[str]:
+        return ()
 
     def parse_callback(self, callback: Callback) -> JobEvent:
         return _event(as_object(callback.json()))
