@@ -12,7 +12,7 @@ from replyhook.errors import ConfigurationError, InvalidRequest
 from replyhook.flows import Submission
 from replyhook.ids import new_id
 from replyhook.jobs import ExtendRequest, SourceKind, VideoSource, checked_reference
-from replyhook.providers import NEUTRAL_FIELDS, Capabilities, Provider, make_provider
+from replyhook.providers import NEUTRAL_FIELDS, CallbackKind, Capabilities, Provider, make_provider
 from replyhook.receiver_api import ReceiverAPI
 from replyhook.urls import shown_url
 
@@ -60,7 +60,8 @@ class ClientSettings:
     def provider(self, name: str) -> Provider:
         """The provider called ``name``, with its key. Raises ``ConfigurationError`` when either is not there."""
         provider = make_provider(name, self.providers.get(name))
-        if not provider.api_key:
+        is_relayed = provider.capabilities.callback is CallbackKind.NONE  # then the key is the receiver's
+        if not provider.api_key and not is_relayed:
             variable = provider.capabilities.key_variable
             raise ConfigurationError(f"no API key for {name}: pass provider_keys={{{name!r}: …}} or set {variable}")
         return provider

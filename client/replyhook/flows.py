@@ -20,7 +20,7 @@ from replyhook.errors import (
 )
 from replyhook.jobs import ExtendRequest, VideoSource
 from replyhook.messages import HTTPRequest, HTTPResponse
-from replyhook.providers import Provider
+from replyhook.providers import CallbackKind, Provider
 from replyhook.receiver_api import ReceiverAPI, request_as_json
 
 REPORT_PAUSES = (0.2, 0.5, 1.0, 2.0)
@@ -65,10 +65,13 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """How a submit went well. ``reported`` is False when the receiver could not be told; the callback will tell it."""
+    """How a submit went well; the ids are None where the receiver submits the job itself.
 
-    provider_job_id: str = field(repr=False)
-    reply_url: str = field(repr=False)
+    ``reported`` is False when the receiver could not be told; the callback will tell it.
+    """
+
+    provider_job_id: str | None = field(repr=False)
+    reply_url: str | None = field(repr=False)
     reported: bool
 
 
@@ -84,15 +87,21 @@ def submit(submission: Submission, receiver: ReceiverAPI) -> Flow:
     The receiver knows the job before any money is spent, and a submit that may have arrived is never sent again.
     Raises the typed refusals, ``SubmitOutcomeUnknown``, and the receiver's errors.
     """
-    name = submission.provider.capabilities.name
+    capabilities = submission.provider.capabilities
+    is_relayed = capabilities.callback is CallbackKind.NONE
     registration = receiver.build_register(
         submission.job_id,
-        provider=name,
+        provider=capabilities.name,
+        account=submission.provider.account,
         reference=submission.reference,
         user=submission.user,
         notify=submission.notify,
         request=request_as_json(submission.request),
+        relay_video=submission.source.text if is_relayed else None,
     )
+    if is_relayed:  # the provider cannot call back: the receiver submits, and takes the answer for the callback
+        receiver.raise_for_problem((yield from _send(registration, Purpose.RECEIVER)))
+        return Submitted(provider_job_id=None, reply_url=None, reported=True)
     reply_url = receiver.parse_register((yield from _send(registration, Purpose.RECEIVER)))
     try:
         source = yield from _upload(submission.provider, submission.source)

@@ -47,20 +47,28 @@ class ReceiverAPI:
         job_id: str,
         *,
         provider: str,
+        account: str,
         reference: str | None,
         user: str | None,
         notify: Sequence[str | dict[str, Any]],
         request: dict[str, Any],
+        relay_video: str | None = None,
     ) -> HTTPRequest:
-        """Make the job known; the answer holds its reply URL. The same call twice is the same job."""
+        """Make the job known; the answer holds its reply URL. The same call twice is the same job.
+
+        With ``relay_video``, the video's URL, the receiver submits the job itself.
+        """
         targets = [{"url": entry} if isinstance(entry, str) else entry for entry in notify]
         content = {
             "provider": provider,
+            "account": account,
             "reference": reference,
             "user": user,
             "notify": targets,
             "request": request,
         }
+        if relay_video is not None:
+            return self._request("POST", "/v1/jobs", json={**content, "id": job_id, "video": relay_video})
         return self._request("PUT", f"/v1/jobs/{quote(job_id)}", json=content)
 
     def parse_register(self, response: HTTPResponse) -> str:

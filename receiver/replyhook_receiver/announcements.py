@@ -9,6 +9,8 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.records import JobRecord
 
 _MASK = "(personal)"
+RELAYED = "relayed:"
+"""What stands for the link of a video that came in the answer to the submit itself."""
 
 
 class Announcer:
@@ -57,7 +59,7 @@ class Announcer:
             "width": asset.width,
             "height": asset.height,
             "stored_at": asset.stored_at,
-            "provider_url": asset.url,
+            "provider_url": None if asset.url and asset.url.startswith(RELAYED) else asset.url,
             "provider_url_expires_at": asset.expires_at,
             "problem": asset.problem,
         }

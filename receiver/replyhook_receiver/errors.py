@@ -9,6 +9,7 @@
   + NetworkRefused          the address or URL is not one we talk to
     - HostNotListed         not one of the provider's media hosts
   + NetworkTrouble          the other side could not be reached or broke off
+    - Unreachable           no connection was made, so certainly nothing was sent
   + AnswerTooLarge          more bytes than we take
   + DownloadRefused         the other side answered, but not with a video
     - LinkDead              it will never again answer with this video
@@ -66,6 +67,10 @@ class NetworkTrouble(ReceiverTrouble):
     """The other side could not be reached or broke off."""
 
     retryable = True
+
+
+class Unreachable(NetworkTrouble):
+    """No connection was made, so certainly nothing was sent."""
 
 
 class AnswerTooLarge(ReceiverTrouble):

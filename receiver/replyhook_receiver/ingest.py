@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from replyhook.errors import KeysUnavailable, NoMatchingKey, UnreadableMessage, VerificationError
 from replyhook.ids import new_id
-from replyhook.jobs import DEFAULT_ACCOUNT, JobEvent, Trust
+from replyhook.jobs import JobEvent, Trust
 from replyhook.messages import Callback
-from replyhook.providers import Provider, VerificationKeys
+from replyhook.providers import CallbackKind, Provider, VerificationKeys
 from replyhook.tokens import ReplyToken, TokenKeys
 from replyhook_receiver.counters import Refusals
 from replyhook_receiver.jwks import KeySet
@@ -51,9 +51,16 @@ class Ingest:
         return provider in self._providers
 
     def read_token(self, provider: str, token: str) -> ReplyToken:
-        """The reply URL's token, checked. Raises ``VerificationError``."""
+        """The reply URL's token, checked: a job's or an account's, as the provider calls back.
+
+        Raises ``VerificationError``.
+        """
+        kind = self._providers[provider].capabilities.callback
         try:
-            return self._tokens.read(token, provider=provider)
+            read = self._tokens.read(token, provider=provider)
+            if kind is not (CallbackKind.ACCOUNT if read.job_id is None else CallbackKind.PER_JOB):
+                raise VerificationError("the provider does not call back with such a token")
+            return read
         except VerificationError as error:
             self._refusals.add(provider, str(error))
             raise
@@ -66,7 +73,7 @@ class Ingest:
         """
         callback = Callback(provider=token.provider, headers=headers, body=body, received_at=self._now())
         try:
-            trust = await self._verify(callback)
+            trust = await self._verify(callback, token.account)
             await self._check_age(token, callback.received_at)
             accepted = await self._store.accept(self._report(token, callback, trust))
         except VerificationError as error:
@@ -79,23 +86,29 @@ class Ingest:
             self._senders = await self._store.senders()
         return accepted
 
-    async def _verify(self, callback: Callback) -> Trust:
+    async def _verify(self, callback: Callback, account: str) -> Trust:
         provider = self._providers[callback.provider]
         key_set = self._key_sets.get(callback.provider)
-        keys = self._keys(callback.provider, key_set.current() if key_set else ())
+        keys = self._keys(provider, callback.provider, account, key_set.current() if key_set else ())
         try:
             return provider.verify(callback, keys=keys, now=callback.received_at)
         except NoMatchingKey:
             if key_set is None:
                 raise
-        fresh = self._keys(callback.provider, await key_set.refetched())
+        fresh = self._keys(provider, callback.provider, account, await key_set.refetched())
         return provider.verify(callback, keys=fresh, now=callback.received_at)
 
-    def _keys(self, provider: str, public_keys: tuple[bytes, ...]) -> VerificationKeys:
-        return VerificationKeys(public_keys=public_keys, senders=self._senders.get((provider, DEFAULT_ACCOUNT), ()))
+    def _keys(self, provider: Provider, name: str, account: str, public_keys: tuple[bytes, ...]) -> VerificationKeys:
+        return VerificationKeys(
+            public_keys=public_keys,
+            secrets=provider.callback_secrets(account),
+            senders=self._senders.get((name, account), ()),
+        )
 
     async def _check_age(self, token: ReplyToken, now: datetime) -> None:
         """A token brings a missing job to life only while it is young; a job we know may be told of at any age."""
+        if token.job_id is None:
+            return
         if now - token.issued_at > CREATES_JOB_WITHIN and await self._store.job(token.job_id) is None:
             raise VerificationError("the reply URL's token is too old for a job we do not know")
 
@@ -110,6 +123,8 @@ class Ingest:
             callback_id=new_id("cb", at=callback.received_at.timestamp()),
             provider=callback.provider,
             job_id=token.job_id,
+            account=token.account,
+            nonce=provider.nonce(callback),
             received_at=callback.received_at,
             headers=callback.headers,
             body=callback.body,

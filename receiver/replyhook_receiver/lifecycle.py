@@ -53,6 +53,7 @@ class TaskKind(StrEnum):
     DOWNLOAD = "download"
     FETCH_RESULT = "fetch_result"
     NOTIFY = "notify"
+    RELAY = "relay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from ssrfguard.httpx import AsyncClient
 
 from replyhook.errors import ConfigurationError
 from replyhook.messages import HTTPRequest, HTTPResponse
-from replyhook_receiver.errors import AnswerTooLarge, HostNotListed, NetworkRefused, NetworkTrouble
+from replyhook_receiver.errors import AnswerTooLarge, HostNotListed, NetworkRefused, NetworkTrouble, Unreachable
 
 # httpx logs whole URLs at INFO, and ours hold tokens and signed links.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -30,6 +30,7 @@ MAX_REDIRECTS = 5
 MAX_ANSWER_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _RESOLVE_SECONDS = 5.0
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.LocalProtocolError)
 _ALL_PORTS = frozenset(range(1, 65536))
 _NOTHING_BUT_EXCEPTIONS = ssrfguard.AddressTable(
     tuple(
@@ -125,6 +126,15 @@ class Door:
             raise NetworkTrouble(f"no whole answer within {timeout_seconds:g} s") from error
 
     @asynccontextmanager
+    async def answer(self, request: HTTPRequest, *, silence_seconds: float) -> AsyncIterator[Incoming]:
+        """The answer to one request, its body still to come; a redirect is an answer like any other.
+
+        Raises ``NetworkRefused``, ``Unreachable`` (nothing was sent), ``NetworkTrouble`` (something may have been).
+        """
+        async with self._open(request, silence_seconds) as response:
+            yield Incoming(status=response.status_code, headers=_headers(response), chunks=_chunks(response))
+
+    @asynccontextmanager
     async def fetch(self, url: str, *, allows_host: HostRule, silence_seconds: float = 30.0) -> AsyncIterator[Incoming]:
         """Get ``url``, following at most 5 redirects; every hop's host must be allowed and its address public.
 
@@ -165,6 +175,8 @@ class Door:
                 yield response
         except ssrfguard.SSRFGuardError as error:
             raise NetworkRefused(_why(error)) from error
+        except _NEVER_SENT as error:
+            raise Unreachable(type(error).__name__) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NetworkTrouble(type(error).__name__) from error
         finally:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -42,7 +42,10 @@ class NotifyTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """A job as its caller registers it, before it is submitted."""
+    """A job as its caller registers it, before it is submitted.
+
+    ``relay_video`` is the video's URL where the receiver is to submit the job itself.
+    """
 
     job_id: str
     provider: str
@@ -51,6 +54,7 @@ class Registration:
     notify: tuple[NotifyTarget, ...]
     request: Mapping[str, Any] = field(repr=False)
     account: str = DEFAULT_ACCOUNT
+    relay_video: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,7 @@ class JobRecord:
     trust: Trust | None = None
     error: JobError | None = None
     request: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    relay_video: str | None = field(default=None, repr=False)
     submission: SubmissionOutcome | None = None
     submitted_at: datetime | None = None
     called_back_at: datetime | None = None
@@ -136,15 +141,19 @@ class Report:
     source: ReportSource = ReportSource.CALLBACK
     sender: str | None = field(default=None, repr=False)
     account: str = DEFAULT_ACCOUNT
+    nonce: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """What became of a report. ``learned_sender`` says that its sender is now the account's pinned one."""
+    """What became of a report. ``learned_sender`` says that its sender is now the account's pinned one.
+
+    ``verdict`` is None for an orphan: it is judged when its job is known.
+    """
 
     callback_id: str
     job_id: str | None
-    verdict: Verdict
+    verdict: Verdict | None
     learned_sender: bool = False
 
 
@@ -158,7 +167,7 @@ class CallbackRecord:
     source: ReportSource
     received_at: datetime
     trust: Trust
-    verdict: Verdict
+    verdict: Verdict | None
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(repr=False)
 
@@ -214,11 +223,17 @@ class StoredVideo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A task that is finished: ``video`` of a download, ``status`` of a delivery, ``report`` of a question."""
+    """A task that is finished: ``video`` of a download, ``status`` of a delivery, ``report`` of a question.
+
+    A relayed submit ends with its ``submission``, and with report and video as far as the answer held them;
+    ``ask_after`` says when to ask for the result where nobody calls back.
+    """
 
     video: StoredVideo | None = None
     status: int | None = None
     report: Report | None = None
+    submission: Submission | None = None
+    ask_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,3 +39,6 @@ DOWNLOADS = RetryPolicy(delays=(1, 5, 15, 60, 300, 900, 1_800, 3_600, 7_200, 14_
 
 # A provider that says "done" without the result has it a moment later; three questions at most (P8).
 RESULTS = RetryPolicy(delays=(5, 60))
+
+# A relayed submit is sent once; only a fault of ours before it was begun brings it here again.
+RELAYS = RetryPolicy(delays=(1, 10, 60))

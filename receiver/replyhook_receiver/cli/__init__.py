@@ -6,6 +6,7 @@ import click
 
 from replyhook.errors import ConfigurationError, ReplyhookError
 from replyhook_receiver.cli.demo import demo
+from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
 from replyhook_receiver.cli.serve import serve
 from replyhook_receiver.cli.version import version
@@ -23,7 +24,7 @@ def replyhook() -> None:
     """
 
 
-for command in (demo, serve, sandbox, version):
+for command in (demo, serve, sandbox, providers, version):
     replyhook.add_command(command)
 
 

@@ -1,12 +1,12 @@
 """`replyhook serve`: the receiver in the foreground."""
 
-import os
 import socket
 from pathlib import Path
 
 import click
 
 from replyhook.errors import ConfigurationError
+from replyhook_receiver.cli.settings import settings_from
 
 
 @click.command()
@@ -23,15 +23,12 @@ def serve(
     Settings come from flags, then the environment (REPLYHOOK_…), then the file. On loopback with nothing set, keys are
     made and kept in the data folder; on any other address they must be configured.
     """
-    from replyhook_receiver.config import load
     from replyhook_receiver.own_secrets import secrets_for
     from replyhook_receiver.serving import configure_logging, free_socket
     from replyhook_receiver.web.app import create_app
 
-    config = config or (Path(named) if (named := os.environ.get("REPLYHOOK_CONFIG")) else None)
-    environ = {name: value for name, value in os.environ.items() if name != "REPLYHOOK_CONFIG"}
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
-    settings = load(environ, toml_file=config, flags=flags)
+    settings = settings_from(config, flags)
     configure_logging(settings.log_level)
     secrets = secrets_for(settings)
     try:

@@ -55,6 +55,10 @@ class Store(Protocol):
         """Keep what became of a submit. Raises ``UnknownJob``, ``SubmissionConflict``."""
         ...
 
+    async def begin_submit(self, job_id: str, *, now: datetime) -> bool:
+        """Note, before a relayed submit is sent, that it is; False when it was begun before: it is never sent twice."""
+        ...
+
     async def accept(self, report: Report) -> Accepted:
         """Keep a report with everything it leads to (event, job change, notifications, tasks) in one transaction."""
         ...

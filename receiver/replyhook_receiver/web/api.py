@@ -1,7 +1,7 @@
 """The job API: register, report the submit, look, take the video."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from replyhook.providers import CallbackKind, Provider
 from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.counters import Refusals
@@ -19,7 +20,7 @@ from replyhook_receiver.records import CallbackRecord, JobRecord
 from replyhook_receiver.storage import Storage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.web.auth import ApiKeys
-from replyhook_receiver.web.models import RegistrationModel, SubmissionModel, read_model
+from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_model
 from replyhook_receiver.web.problems import problem
 
 MAX_BODY_BYTES = 256 * 1024
@@ -38,6 +39,7 @@ class JobApi:
         announcer: Announcer,
         refusals: Refusals,
         public_url: str,
+        providers: Mapping[str, Provider],
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -47,11 +49,13 @@ class JobApi:
         self._announcer = announcer
         self._refusals = refusals
         self._public_url = public_url
+        self._providers = providers
         self._now = now
 
     def routes(self, keys: ApiKeys) -> list[Route]:
         """The routes, each for those with a key."""
         table: list[tuple[str, str, Any]] = [
+            ("POST", "/v1/jobs", self.relay),
             ("PUT", "/v1/jobs/{id}", self.register),
             ("GET", "/v1/jobs/{id}", self.show),
             ("POST", "/v1/jobs/{id}/submission", self.report_submission),
@@ -72,10 +76,21 @@ class JobApi:
             await self._door.check(target.url)
         now = self._now()
         job = await self._store.register(registration, now=now)
-        # Minted from the job's own time, so that the same registration is always answered with the same URL.
-        token = self._tokens.mint(provider=job.provider, job_id=job.id, now=job.created_at)
+        if self._providers[job.provider].capabilities.callback is CallbackKind.ACCOUNT:
+            token = self._tokens.mint_account(provider=job.provider, account=job.account)
+        else:
+            # Minted from the job's own time, so that the same registration is always answered with the same URL.
+            token = self._tokens.mint(provider=job.provider, job_id=job.id, now=job.created_at)
         reply_url = build_reply_url(self._public_url, provider=job.provider, token=token)
         return _json({**self._announcer.describe(job), "reply_url": reply_url})
+
+    async def relay(self, request: Request) -> Response:
+        """Take a whole job; the receiver submits it itself, once. Answered when it is noted, before it is submitted."""
+        registration = (await read_model(request, RelayModel)).checked_relay(self._providers)
+        for target in registration.notify:
+            await self._door.check(target.url)
+        job = await self._store.register(registration, now=self._now())
+        return _json(self._announcer.describe(job), status=202)
 
     async def report_submission(self, request: Request) -> Response:
         """Keep what became of the submit."""
@@ -132,5 +147,6 @@ def _shown(callback: CallbackRecord) -> dict[str, Any]:
     }
 
 
-def _json(content: Any) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json", headers={"cache-control": "no-store"})
+def _json(content: Any, *, status: int = 200) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(msgspec.json.encode(content), status_code=status, media_type="application/json", headers=headers)

@@ -20,7 +20,7 @@ from replyhook_receiver.jwks import KeySet
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets, secrets_for
-from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RESULTS
+from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RELAYS, RESULTS
 from replyhook_receiver.storage import LocalStorage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.sqlite import SQLiteStore
@@ -35,6 +35,7 @@ from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.notify import Notify
 from replyhook_receiver.work.reconcile import FetchResult
+from replyhook_receiver.work.relay import Relay
 from replyhook_receiver.work.worker import Handler, Worker
 
 Clock = Callable[[], datetime]
@@ -51,7 +52,7 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
     ``secrets`` are ``secrets_for(settings)`` when left out. Raises ``ConfigurationError``.
     """
     secrets = secrets or secrets_for(settings)
-    public_url = _public_url(settings)
+    public_url = public_url_of(settings)
     providers = settings.make_providers()
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
     announcer = Announcer(public_url=public_url, personal=personal)
@@ -83,6 +84,20 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
                 policy=DELIVERIES,
                 concurrency=settings.delivery_concurrency,
             ),
+            TaskKind.RELAY: Handler(
+                run=Relay(
+                    store=store,
+                    storage=storage,
+                    door=door,
+                    providers=providers,
+                    tokens=tokens,
+                    public_url=public_url,
+                    max_bytes=settings.max_video_bytes,
+                    now=now,
+                ),
+                policy=RELAYS,
+                concurrency=settings.relay_concurrency,
+            ),
             TaskKind.FETCH_RESULT: Handler(
                 run=FetchResult(store=store, door=door, providers=providers, now=now), policy=RESULTS, concurrency=4
             ),
@@ -97,6 +112,7 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
         announcer=announcer,
         refusals=refusals,
         public_url=public_url,
+        providers=providers,
         now=now,
     )
     keys = ApiKeys(secrets.api_keys)
@@ -117,7 +133,8 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
     return app
 
 
-def _public_url(settings: Settings) -> str:
+def public_url_of(settings: Settings) -> str:
+    """Where providers call back. Raises ``ConfigurationError`` where that has to be said."""
     if not settings.public_url and not is_loopback(settings.host):
         raise ConfigurationError(
             f"listening on {settings.host} needs REPLYHOOK_PUBLIC_URL: the https:// address that providers call back on"

@@ -1,17 +1,21 @@
 """What the API takes, strictly: an unknown member is an error, not a surprise later."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import msgspec
 from starlette.requests import Request
 
 from replyhook.errors import ConfigurationError, InvalidRequest
-from replyhook.ids import is_id
-from replyhook.jobs import checked_reference
+from replyhook.ids import is_id, new_id
+from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, SourceKind, VideoSource, checked_reference
 from replyhook.notifications import NotificationType
-from replyhook.providers import PROVIDERS
+from replyhook.providers import PROVIDERS, Provider
+from replyhook.receiver_api import request_as_json
 from replyhook.signatures import standard_webhooks_key
+from replyhook.urls import shown_url
 from replyhook_receiver.records import NotifyTarget, Registration, Submission, SubmissionOutcome
 
 MAX_TARGETS = 20
@@ -30,6 +34,7 @@ class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
     """`PUT /v1/jobs/{id}`."""
 
     provider: str
+    account: str = DEFAULT_ACCOUNT
     reference: str | None = None
     user: str | None = None
     notify: list[NotifyModel] = []
@@ -41,6 +46,8 @@ class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
             raise InvalidRequest("id", job_id, "an id that replyhook's library made: job_ and 26 characters")
         if self.provider not in PROVIDERS:
             raise InvalidRequest("provider", self.provider, f"one of {', '.join(sorted(PROVIDERS))}")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", self.account):
+            raise InvalidRequest("account", self.account, "1 to 64 letters, digits, dots, dashes")
         if self.user is not None and not 0 < len(self.user) <= 256:
             raise InvalidRequest("user", self.user, "a text of 1 to 256 characters")
         if len(self.notify) > MAX_TARGETS:
@@ -52,7 +59,35 @@ class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
             user=self.user,
             notify=tuple(_target(entry) for entry in self.notify),
             request=self.request,
+            account=self.account,
         )
+
+
+class RelayModel(RegistrationModel, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/jobs`: a whole job, to be submitted by the receiver. ``id`` is made when it is left out."""
+
+    video: str
+    id: str | None = None
+
+    def checked_relay(self, providers: Mapping[str, Provider]) -> Registration:
+        """As a value of ours. Raises ``InvalidRequest`` for what the provider would refuse, before anything is sent."""
+        registration = self.checked(self.id or new_id("job"))
+        provider = providers[self.provider]
+        capabilities = provider.capabilities
+        if not provider.api_key:
+            raise InvalidRequest(
+                "provider", self.provider, f"the receiver has no key for it: set {capabilities.key_variable}"
+            )
+        source = VideoSource.of(self.video)
+        if source.kind is not SourceKind.URL or SourceKind.URL not in capabilities.takes:
+            raise InvalidRequest(
+                "video", shown_url(self.video), "relayed jobs need a provider and a video by http(s) URL"
+            )
+        try:
+            request = capabilities.prepare(msgspec.convert(self.request, type=ExtendRequest))
+        except msgspec.ValidationError as error:
+            raise InvalidRequest("request", "(not shown)", str(error)) from None
+        return replace(registration, request=request_as_json(request), relay_video=self.video)
 
 
 class SubmissionModel(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,7 +125,7 @@ def _target(entry: NotifyModel) -> NotifyTarget:
     return NotifyTarget(url=entry.url, secret=entry.secret, types=tuple(NotificationType(kind) for kind in entry.types))
 
 
-Model = TypeVar("Model", RegistrationModel, SubmissionModel)
+Model = TypeVar("Model", RegistrationModel, RelayModel, SubmissionModel)
 
 
 async def read_model(request: Request, kind: type[Model]) -> Model:

@@ -142,7 +142,7 @@ class Worker:
     async def _finish(self, task: Task, outcome: Outcome) -> None:
         try:
             kept = await self._store.finish(task, outcome, now=self._now())
-        except StoreUnavailable as error:
+        except ReceiverTrouble as error:
             _log.warning(
                 "%s of %s was done but could not be noted; it will be done again: %s", task.kind, task.subject, error
             )

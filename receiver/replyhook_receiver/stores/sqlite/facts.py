@@ -5,21 +5,22 @@ from datetime import datetime
 
 from replyhook.errors import VerificationError
 from replyhook.ids import new_id
-from replyhook.jobs import Asset, AssetStatus, JobEvent, JobStatus
+from replyhook.jobs import Asset, AssetStatus, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import Decision, TaskKind, Verdict, decide, fact_key
 from replyhook_receiver.records import Accepted, JobRecord, NotifyTarget, Report, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.sqlite.rows import read_job, target_from, to_json, to_ms
+from replyhook_receiver.stores.sqlite.rows import event_from, from_ms, read_job, target_from, to_json, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task
-
-__all__ = ["accept", "announce"]
 
 
 def accept(raw: sqlite3.Connection, report: Report, describe: Describe) -> Accepted:
     """Keep ``report`` with everything it leads to."""
+    if report.nonce is not None and not _is_first_use(raw, report, report.nonce):
+        return Accepted(callback_id=report.callback_id, job_id=None, verdict=Verdict.DUPLICATE)
     job = _job_of(raw, report)
-    verdict, key = Verdict.UNRECOGNISED, None
+    verdict: Verdict | None = Verdict.UNRECOGNISED
+    key = None
     if report.event is not None:
         verdict, key = _apply(raw, report, report.event, job, describe)
     _keep_callback(raw, report, job.id if job else None, verdict, key)
@@ -27,6 +28,13 @@ def accept(raw: sqlite3.Connection, report: Report, describe: Describe) -> Accep
     return Accepted(
         callback_id=report.callback_id, job_id=job.id if job else None, verdict=verdict, learned_sender=learned
     )
+
+
+def _is_first_use(raw: sqlite3.Connection, report: Report, nonce: str) -> bool:
+    """A signature that was used before changes nothing again; its first use was kept with all that follows from it."""
+    values = (report.provider, report.account, nonce, to_ms(report.received_at))
+    statement = "INSERT INTO nonces (provider, account, nonce, seen_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    return raw.execute(statement, values).rowcount == 1
 
 
 def _job_of(raw: sqlite3.Connection, report: Report) -> JobRecord | None:
@@ -50,26 +58,53 @@ def _job_of(raw: sqlite3.Connection, report: Report) -> JobRecord | None:
 
 def _apply(
     raw: sqlite3.Connection, report: Report, event: JobEvent, job: JobRecord | None, describe: Describe
-) -> tuple[Verdict, str]:
+) -> tuple[Verdict | None, str]:
     key = fact_key(provider=report.provider, account=report.account, job_id=report.job_id, event=event)
     if raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
         if job is not None and event.result is not None:
             _refresh_link(raw, job, event.result, report.received_at)
         return Verdict.DUPLICATE, key
+    if job is None:  # an orphan: kept, and judged when its job is known
+        _keep_event(raw, report, event, None, None, key)
+        return None, key
     decision = _decide(raw, job, event)
     _keep_event(raw, report, event, job, decision.verdict, key)
-    if job is not None:
-        _change_job(raw, job, decision, report)
-        if decision.announce is not None:
-            announce(raw, job.id, decision.announce, report.received_at, describe)
-        if decision.task is not None:
-            add_task(raw, decision.task, job.id, now=report.received_at)
+    _carry_out(raw, job, decision, report.trust, report.received_at, describe)
     return decision.verdict, key
 
 
-def _decide(raw: sqlite3.Connection, job: JobRecord | None, event: JobEvent) -> Decision:
-    if job is None:  # an orphan: kept, and judged when its job is known
-        return Decision(verdict=Verdict.UNRECOGNISED, status=JobStatus.UNKNOWN)
+def bind_orphans(raw: sqlite3.Connection, job: JobRecord, describe: Describe) -> None:
+    """Judge what was told of a job before its provider's id was known to be its own."""
+    orphans = raw.execute(
+        """
+        SELECT e.*, c.trust, c.received_ms FROM events e JOIN callbacks c ON c.id = e.callback_id
+        WHERE e.job_id IS NULL AND e.provider = ? AND e.account = ? AND e.provider_job_id = ?
+        ORDER BY e.created_ms, e.id
+        """,
+        (job.provider, job.account, job.provider_job_id),
+    ).fetchall()
+    for row in orphans:
+        current = read_job(raw, "j.id = ?", job.id) or job
+        decision = decide(current.state, event_from(row))
+        changed = (job.id, decision.verdict, row["key"])
+        raw.execute("UPDATE events SET job_id = ?, verdict = ? WHERE key = ?", changed)
+        raw.execute("UPDATE callbacks SET job_id = ?, verdict = coalesce(verdict, ?) WHERE event_key = ?", changed)
+        received_at = from_ms(row["received_ms"])
+        if received_at is not None:
+            _carry_out(raw, current, decision, Trust(row["trust"]), received_at, describe)
+
+
+def _carry_out(
+    raw: sqlite3.Connection, job: JobRecord, decision: Decision, trust: Trust, at: datetime, describe: Describe
+) -> None:
+    _change_job(raw, job, decision, trust, at)
+    if decision.announce is not None:
+        announce(raw, job.id, decision.announce, at, describe)
+    if decision.task is not None:
+        add_task(raw, decision.task, job.id, now=at)
+
+
+def _decide(raw: sqlite3.Connection, job: JobRecord, event: JobEvent) -> Decision:
     decision = decide(job.state, event)
     if decision.provider_job_id and job.provider_job_id is None:
         other = read_job(
@@ -84,8 +119,8 @@ def _decide(raw: sqlite3.Connection, job: JobRecord | None, event: JobEvent) -> 
     return decision
 
 
-def _change_job(raw: sqlite3.Connection, job: JobRecord, decision: Decision, report: Report) -> None:
-    now_ms = to_ms(report.received_at)
+def _change_job(raw: sqlite3.Connection, job: JobRecord, decision: Decision, trust: Trust, at: datetime) -> None:
+    now_ms = to_ms(at)
     changes_status = decision.status is not job.status
     raw.execute(
         """
@@ -101,7 +136,7 @@ def _change_job(raw: sqlite3.Connection, job: JobRecord, decision: Decision, rep
             decision.provider_job_id,
             *_error_after(job, decision),
             changes_status or job.trust is None,
-            report.trust,
+            trust,
             changes_status and decision.status.is_terminal,
             now_ms,
             changes_status and decision.status.is_terminal,
@@ -148,18 +183,21 @@ def _refresh_link(raw: sqlite3.Connection, job: JobRecord, result: Asset, now: d
 
 
 def _keep_event(
-    raw: sqlite3.Connection, report: Report, event: JobEvent, job: JobRecord | None, verdict: Verdict, key: str
+    raw: sqlite3.Connection, report: Report, event: JobEvent, job: JobRecord | None, verdict: Verdict | None, key: str
 ) -> None:
     raw.execute(
         """
-        INSERT INTO events (key, id, job_id, callback_id, source, status, word, progress, result_url, error_code,
-            error_message, verdict, created_ms)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO events (key, id, job_id, provider, account, provider_job_id, callback_id, source, status, word,
+            progress, result_url, error_code, error_message, verdict, created_ms)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         (
             key,
             new_id("evt", at=report.received_at.timestamp()),
             job.id if job else None,
+            report.provider,
+            report.account,
+            event.provider_job_id,
             report.callback_id,
             report.source,
             event.status,
@@ -175,7 +213,7 @@ def _keep_event(
 
 
 def _keep_callback(
-    raw: sqlite3.Connection, report: Report, job_id: str | None, verdict: Verdict, key: str | None
+    raw: sqlite3.Connection, report: Report, job_id: str | None, verdict: Verdict | None, key: str | None
 ) -> None:
     raw.execute(
         """
@@ -199,7 +237,7 @@ def _keep_callback(
     )
 
 
-def _learn_sender(raw: sqlite3.Connection, report: Report, job: JobRecord | None, verdict: Verdict) -> bool:
+def _learn_sender(raw: sqlite3.Connection, report: Report, job: JobRecord | None, verdict: Verdict | None) -> bool:
     """Keep who signs our account's callbacks, from the first that names the very id our own submit returned."""
     answers_our_submit = (
         report.sender is not None

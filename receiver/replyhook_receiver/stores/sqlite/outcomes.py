@@ -6,11 +6,12 @@ from datetime import datetime
 from replyhook.jobs import AssetStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Dead, Done, Outcome, Retry, StoredVideo, Task
+from replyhook_receiver.records import Dead, Done, Outcome, Retry, StoredVideo, Submission, SubmissionOutcome, Task
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.facts import accept, announce
+from replyhook_receiver.stores.sqlite.registering import record_submission
 from replyhook_receiver.stores.sqlite.rows import to_ms
-from replyhook_receiver.stores.sqlite.tasks import release
+from replyhook_receiver.stores.sqlite.tasks import add_task, release
 
 
 def finish(raw: sqlite3.Connection, task: Task, outcome: Outcome, *, now: datetime, describe: Describe) -> bool:
@@ -32,6 +33,8 @@ def finish(raw: sqlite3.Connection, task: Task, outcome: Outcome, *, now: dateti
 
 
 def _keep_success(raw: sqlite3.Connection, task: Task, done: Done, now: datetime, describe: Describe) -> None:
+    if done.submission is not None:
+        _keep_submission(raw, task.subject, done, done.submission, now, describe)
     if done.report is not None:
         accept(raw, done.report, describe)
     if done.video is not None:
@@ -42,6 +45,22 @@ def _keep_success(raw: sqlite3.Connection, task: Task, done: Done, now: datetime
             "UPDATE deliveries SET status = 'delivered', answer = ?, delivered_ms = ?, problem = NULL WHERE id = ?",
             (done.status, to_ms(now), task.subject),
         )
+
+
+def _keep_submission(
+    raw: sqlite3.Connection, job_id: str, done: Done, submission: Submission, now: datetime, describe: Describe
+) -> None:
+    record_submission(raw, job_id, submission, now=now, describe=describe)
+    if submission.outcome is SubmissionOutcome.UNKNOWN:
+        _keep_overdue(raw, job_id, submission.error or "the submit's outcome is not known", now, describe)
+    if done.ask_after is not None:
+        add_task(raw, TaskKind.FETCH_RESULT, job_id, now=now + done.ask_after)
+
+
+def _keep_overdue(raw: sqlite3.Connection, job_id: str, reason: str, now: datetime, describe: Describe) -> None:
+    statement = "UPDATE jobs SET overdue_ms = ?, overdue_reason = ? WHERE id = ?"
+    raw.execute(statement, (to_ms(now), reason, job_id))
+    announce(raw, job_id, NotificationType.JOB_OVERDUE, now, describe)
 
 
 def _keep_video(raw: sqlite3.Connection, job_id: str, video: StoredVideo, now: datetime) -> None:
@@ -80,6 +99,4 @@ def _keep_failure(raw: sqlite3.Connection, task: Task, problem: str, now: dateti
     elif task.kind is TaskKind.NOTIFY:
         raw.execute("UPDATE deliveries SET status = 'dead' WHERE id = ?", (task.subject,))
     elif task.kind is TaskKind.FETCH_RESULT:
-        statement = "UPDATE jobs SET overdue_ms = ?, overdue_reason = ? WHERE id = ?"
-        raw.execute(statement, (to_ms(now), problem, task.subject))
-        announce(raw, task.subject, NotificationType.JOB_OVERDUE, now, describe)
+        _keep_overdue(raw, task.subject, problem, now, describe)

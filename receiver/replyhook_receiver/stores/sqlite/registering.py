@@ -7,11 +7,12 @@ from replyhook.ids import new_id
 from replyhook.jobs import JobError, JobEvent, JobStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.errors import RegistrationConflict, SubmissionConflict, UnknownJob
-from replyhook_receiver.lifecycle import ANNOUNCES, decide
+from replyhook_receiver.lifecycle import ANNOUNCES, TaskKind, decide
 from replyhook_receiver.records import JobRecord, Registration, Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.sqlite.facts import add_delivery, announce
+from replyhook_receiver.stores.sqlite.facts import add_delivery, announce, bind_orphans
 from replyhook_receiver.stores.sqlite.rows import read_job, to_json, to_ms
+from replyhook_receiver.stores.sqlite.tasks import add_task
 
 _STATUS_AFTER = {
     SubmissionOutcome.ACCEPTED: JobStatus.SUBMITTED,
@@ -33,8 +34,9 @@ def register(raw: sqlite3.Connection, registration: Registration, *, now: dateti
         raise RegistrationConflict(f"job {job.id} belongs to another provider")
     raw.execute(
         """
-        INSERT INTO jobs (id, provider, account, reference, user, status, request, registration, created_ms)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO jobs (id, provider, account, reference, user, status, request, registration, relay_video,
+            created_ms)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET reference = excluded.reference, user = excluded.user,
             request = excluded.request, registration = excluded.registration
         """,
@@ -47,10 +49,13 @@ def register(raw: sqlite3.Connection, registration: Registration, *, now: dateti
             JobStatus.CREATED,
             to_json(registration.request),
             contents,
+            registration.relay_video,
             to_ms(now),
         ),
     )
     _add_endpoints(raw, registration, now)
+    if registration.relay_video is not None:
+        add_task(raw, TaskKind.RELAY, registration.job_id, now=now)
     return _read(raw, registration.job_id)
 
 
@@ -65,6 +70,7 @@ def _contents(registration: Registration) -> str:
             registration.reference,
             registration.user,
             targets,
+            registration.relay_video,
             sorted(registration.request.items()),
         ]
     )
@@ -129,7 +135,16 @@ def record_submission(
     )
     if failed_now:
         announce(raw, job_id, ANNOUNCES[JobStatus.FAILED], now, describe)
+    changed = _read(raw, job_id)
+    if changed.provider_job_id is not None and job.provider_job_id is None:
+        bind_orphans(raw, changed, describe)
     return _read(raw, job_id)
+
+
+def begin_submit(raw: sqlite3.Connection, job_id: str, *, now: datetime) -> bool:
+    """Note that a relayed submit is about to be sent. False when it was begun before: then it is not sent again."""
+    statement = "UPDATE jobs SET submitting_ms = ? WHERE id = ? AND submitting_ms IS NULL AND submission IS NULL"
+    return raw.execute(statement, (to_ms(now), job_id)).rowcount == 1
 
 
 def _check_free(raw: sqlite3.Connection, job: JobRecord, provider_job_id: str | None) -> None:

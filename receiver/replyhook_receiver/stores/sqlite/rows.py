@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from replyhook.jobs import AssetStatus, JobError, JobStatus, Trust
+from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import (
@@ -24,9 +24,9 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 JOB_COLUMNS = """
     j.id, j.provider, j.account, j.reference, j.user, j.provider_job_id, j.status, j.progress, j.trust, j.error_code,
-    j.error_message, j.request, j.registration, j.submission, j.created_ms, j.submitted_ms, j.called_back_ms,
-    j.finished_ms, j.overdue_ms, j.overdue_reason, a.status AS asset_status, a.url, a.expires_ms, a.name, a.bytes,
-    a.sha256, a.content_type, a.duration_ms, a.width, a.height, a.stored_ms, a.problem
+    j.error_message, j.request, j.registration, j.relay_video, j.submission, j.created_ms, j.submitted_ms,
+    j.called_back_ms, j.finished_ms, j.overdue_ms, j.overdue_reason, a.status AS asset_status, a.url, a.expires_ms,
+    a.name, a.bytes, a.sha256, a.content_type, a.duration_ms, a.width, a.height, a.stored_ms, a.problem
 """
 
 
@@ -73,6 +73,7 @@ def job_from(row: sqlite3.Row) -> JobRecord:
         trust=Trust(row["trust"]) if row["trust"] else None,
         error=error,
         request=msgspec.json.decode(row["request"]),
+        relay_video=row["relay_video"],
         submission=SubmissionOutcome(row["submission"]) if row["submission"] else None,
         submitted_at=from_ms(row["submitted_ms"]),
         called_back_at=from_ms(row["called_back_ms"]),
@@ -111,7 +112,7 @@ def callback_from(row: sqlite3.Row) -> CallbackRecord:
         source=ReportSource(row["source"]),
         received_at=_EPOCH + row["received_ms"] * _MILLISECOND,
         trust=Trust(row["trust"]),
-        verdict=Verdict(row["verdict"]),
+        verdict=Verdict(row["verdict"]) if row["verdict"] else None,
         headers=tuple((name, value) for name, value in msgspec.json.decode(row["headers"])),
         body=row["body"],
     )
@@ -132,3 +133,18 @@ def target_from(row: sqlite3.Row) -> NotifyTarget:
     """A target from an endpoint's row."""
     kinds = tuple(NotificationType(kind) for kind in msgspec.json.decode(row["types"]))
     return NotifyTarget(url=row["url"], secret=row["secret"], types=kinds)
+
+
+def event_from(row: sqlite3.Row) -> JobEvent:
+    """What a kept event said, from its row."""
+    error = None
+    if row["error_code"] is not None or row["error_message"] is not None:
+        error = JobError(code=row["error_code"], message=row["error_message"] or "")
+    return JobEvent(
+        provider_job_id=row["provider_job_id"],
+        status=JobStatus(row["status"]) if row["status"] else None,
+        progress=row["progress"],
+        result=Asset(url=row["result_url"]) if row["result_url"] else None,
+        error=error,
+        word=row["word"],
+    )

@@ -82,6 +82,9 @@ class SQLiteStore:
             lambda raw: registering.record_submission(raw, job_id, submission, now=now, describe=self._describe)
         )
 
+    async def begin_submit(self, job_id: str, *, now: datetime) -> bool:
+        return await self._run(lambda raw: registering.begin_submit(raw, job_id, now=now))
+
     async def accept(self, report: Report) -> Accepted:
         return await self._run(lambda raw: facts.accept(raw, report, self._describe))
 

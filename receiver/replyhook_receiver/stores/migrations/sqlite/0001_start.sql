@@ -14,6 +14,8 @@ CREATE TABLE jobs (
     error_message TEXT,
     request TEXT NOT NULL,
     registration TEXT,               -- what was registered, to tell a repeat from a conflict; NULL: known from a token only
+    relay_video TEXT,                -- the video's URL, where we submit the job ourselves
+    submitting_ms INTEGER,           -- set before a relayed submit is sent, so that it is never sent twice
     submission TEXT,
     created_ms INTEGER NOT NULL,
     submitted_ms INTEGER,
@@ -50,7 +52,7 @@ CREATE TABLE callbacks (
     source TEXT NOT NULL,
     received_ms INTEGER NOT NULL,
     trust TEXT NOT NULL,
-    verdict TEXT NOT NULL,
+    verdict TEXT,                    -- NULL: an orphan, not judged yet
     event_key TEXT,
     headers TEXT NOT NULL,
     body BLOB NOT NULL
@@ -61,7 +63,10 @@ CREATE INDEX callbacks_by_job ON callbacks (job_id, id);
 CREATE TABLE events (
     key TEXT PRIMARY KEY,            -- the fact itself, hashed: the second of the same is refused here
     id TEXT NOT NULL,
-    job_id TEXT,
+    job_id TEXT,                     -- NULL: an orphan, bound when its job is known
+    provider TEXT NOT NULL,
+    account TEXT NOT NULL,
+    provider_job_id TEXT,
     callback_id TEXT NOT NULL,
     source TEXT NOT NULL,
     status TEXT,
@@ -70,11 +75,20 @@ CREATE TABLE events (
     result_url TEXT,
     error_code TEXT,
     error_message TEXT,
-    verdict TEXT NOT NULL,
+    verdict TEXT,
     created_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX events_by_job ON events (job_id, id);
+CREATE INDEX events_orphaned ON events (provider, account, provider_job_id) WHERE job_id IS NULL;
+
+CREATE TABLE nonces (
+    provider TEXT NOT NULL,
+    account TEXT NOT NULL,
+    nonce TEXT NOT NULL,
+    seen_ms INTEGER NOT NULL,
+    PRIMARY KEY (provider, account, nonce)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE notifications (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,

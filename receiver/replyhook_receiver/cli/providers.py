@@ -1,0 +1,94 @@
+"""`replyhook providers`: what each provider takes, and the URL for those whose webhook is made in a console."""
+
+from pathlib import Path
+
+import click
+
+from replyhook.errors import ConfigurationError
+from replyhook.providers import PROVIDERS, CallbackKind, Capabilities, make_provider
+from replyhook_receiver.cli.settings import settings_from
+
+_NONE = "-"
+_SETTINGS = ("duration", "quality", "style", "audio", "motion_mode", "model", "watermark")
+
+
+@click.group()
+def providers() -> None:
+    """What each provider takes, and what to enter in its console."""
+
+
+@providers.command("list")
+def list_providers() -> None:
+    """Print the table of what each provider takes (Markdown, as in the README)."""
+    click.echo(capabilities_table())
+
+
+@providers.command()
+@click.argument("name", type=click.Choice(sorted(PROVIDERS)))
+@click.option("--account", help="Which of the provider's accounts.  [default: the one in its settings]")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file (TOML).")
+def url(name: str, account: str | None, config: Path | None) -> None:
+    """Print the callback URL to enter in the console of a provider with one webhook per account (pixverse)."""
+    from replyhook.tokens import TokenKeys, build_reply_url
+    from replyhook_receiver.own_secrets import secrets_for
+    from replyhook_receiver.web.app import public_url_of
+
+    settings = settings_from(config)
+    provider = settings.make_providers()[name]
+    if provider.capabilities.callback is not CallbackKind.ACCOUNT:
+        raise ConfigurationError(f"{name} is told a URL with each job: there is nothing to enter in a console")
+    keys = TokenKeys(secrets_for(settings).signing_keys)
+    token = keys.mint_account(provider=name, account=account or provider.account)
+    click.echo(build_reply_url(public_url_of(settings), provider=name, token=token))
+
+
+def capabilities_table() -> str:
+    """What every provider can and cannot do, as a Markdown table: printed from ``capabilities`` alone."""
+    known = [make_provider(name).capabilities for name in sorted(PROVIDERS)]
+    rows = [
+        ["", *(each.title for each in known)],
+        ["---"] * (len(known) + 1),
+        ["name", *(f"`{each.name}`" for each in known)],
+        ["key in the environment", *(f"`{each.key_variable}`" for each in known)],
+        ["video taken as it is", *(_words(each.takes) for each in known)],
+        ["video uploaded first", *(_words(each.uploads) for each in known)],
+        *([f"`{name}`", *(_field(each, name) for each in known)] for name in _SETTINGS),
+        ["own `options`", *(", ".join(entry.wire for entry in each.options) or _NONE for each in known)],
+        ["calls back by", *(each.callback.value for each in known)],
+        ["callback signed", *(_yes(each.signed) for each in known)],
+        ["reports progress", *(_yes(each.reports_progress) for each in known)],
+        ["can be canceled there", *(_yes(each.can_cancel) for each in known)],
+        ["link lives", *(_lifetime(each) for each in known)],
+        ["media hosts", *(", ".join(f"`{host}`" for host in each.media_hosts) or "not published" for each in known)],
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _field(capabilities: Capabilities, name: str) -> str:
+    entry = capabilities.field(name)
+    if entry is None:
+        return _NONE
+    if entry.type is bool:
+        return "yes"
+    if entry.choices:
+        allowed = ", ".join(str(choice) for choice in entry.choices)
+    else:
+        allowed = f"{entry.minimum} to {entry.maximum}" if entry.maximum is not None else "any"
+    usual = entry.fill if entry.fill is not None else entry.default
+    return allowed if usual is None or len(entry.choices) == 1 else f"{allowed} ({usual})"
+
+
+def _words(kinds: frozenset[str]) -> str:
+    names = {"url": "URL", "file": "file", "data": "bytes", "upload": "", "provider_job": "earlier video's id"}
+    return ", ".join(names[kind] for kind in names if kind in kinds and names[kind]) or _NONE
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _lifetime(capabilities: Capabilities) -> str:
+    if capabilities.result_lifetime is None:
+        return "not published: taken as 1 hour"
+    hours = capabilities.result_lifetime.total_seconds() / 3600
+    return f"{hours / 24:g} days" if hours > 48 else f"{hours:g} hours" if hours > 1 else "1 hour"

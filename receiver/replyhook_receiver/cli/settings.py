@@ -1,0 +1,20 @@
+"""Where a command gets its settings from: flags, then the environment, then the file."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from replyhook_receiver.config import Settings
+
+_CONFIG = "REPLYHOOK_CONFIG"
+
+
+def settings_from(config: Path | None, flags: Mapping[str, Any] | None = None) -> "Settings":
+    """The settings in force for a command; ``config`` is its ``--config``. Raises ``ConfigurationError``."""
+    from replyhook_receiver.config import load
+
+    named = os.environ.get(_CONFIG)
+    environ = {name: value for name, value in os.environ.items() if name != _CONFIG}
+    return load(environ, toml_file=config or (Path(named) if named else None), flags=flags)

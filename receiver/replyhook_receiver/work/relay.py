@@ -1,0 +1,171 @@
+"""Submitting a job ourselves, once: for providers that cannot call back, their answer to the submit is the callback."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+from anyio import to_thread
+
+from replyhook.errors import ProviderUnavailable, SubmissionRefused, SubmitOutcomeUnknown, UnreadableMessage
+from replyhook.ids import new_id
+from replyhook.jobs import Asset, ExtendRequest, JobEvent, JobStatus, SourceKind, Trust, VideoSource
+from replyhook.messages import Callback, HTTPResponse
+from replyhook.providers import CallbackKind, Provider
+from replyhook.tokens import TokenKeys, build_reply_url
+from replyhook_receiver.announcements import RELAYED
+from replyhook_receiver.errors import AnswerTooLarge, NetworkRefused, NetworkTrouble, NotAVideo, Unreachable
+from replyhook_receiver.media import inspect
+from replyhook_receiver.net import MAX_ANSWER_BYTES, Door, Incoming
+from replyhook_receiver.records import (
+    Done,
+    JobRecord,
+    Report,
+    ReportSource,
+    StoredVideo,
+    Submission,
+    SubmissionOutcome,
+    Task,
+)
+from replyhook_receiver.storage import Storage, video_name
+from replyhook_receiver.stores.base import Store
+
+BLOCKING_SECONDS = 900.0
+"""How long a blocking call may stay silent: about 99 s are typical (PROVIDERS §4.5)."""
+
+ASK_AFTER = timedelta(seconds=150)
+"""When to ask for the result of an accepted job that nobody calls back for (Segmind's v2, kept one hour)."""
+
+
+class Relay:
+    """Runs relay tasks; the subject is the job's id. Whatever happens in the middle, the submit is never sent twice."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        storage: Storage,
+        door: Door,
+        providers: Mapping[str, Provider],
+        tokens: TokenKeys,
+        public_url: str,
+        max_bytes: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._storage = storage
+        self._door = door
+        self._providers = providers
+        self._tokens = tokens
+        self._public_url = public_url
+        self._max_bytes = max_bytes
+        self._now = now
+
+    async def __call__(self, task: Task) -> Done:
+        """Submit, unless that was begun before; the outcome is part of what is returned, never raised."""
+        job = await self._store.job(task.subject)
+        if job is None or job.relay_video is None or job.submission is not None:
+            return Done()
+        if not await self._store.begin_submit(job.id, now=self._now()):
+            return _unknown("the receiver was stopped in the middle of the submit")
+        provider = self._providers[job.provider]
+        token = self._tokens.mint(provider=job.provider, job_id=job.id, now=job.created_at)
+        request = provider.build_submit(
+            ExtendRequest(**job.request),
+            VideoSource(kind=SourceKind.URL, text=job.relay_video),
+            reply_url=build_reply_url(self._public_url, provider=job.provider, token=token),
+            job_id=job.id,
+        )
+        try:
+            async with self._door.answer(request, silence_seconds=BLOCKING_SECONDS) as incoming:
+                return await self._read(job, provider, incoming)
+        except (Unreachable, NetworkRefused, SubmissionRefused, ProviderUnavailable) as error:
+            return Done(
+                submission=Submission(outcome=SubmissionOutcome.REFUSED, error=f"{type(error).__name__}: {error}")
+            )
+        except (NetworkTrouble, AnswerTooLarge, NotAVideo, UnreadableMessage, SubmitOutcomeUnknown) as error:
+            return _unknown(f"{type(error).__name__}: {error}")
+
+    async def _read(self, job: JobRecord, provider: Provider, incoming: Incoming) -> Done:
+        content_type = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_success = 200 <= incoming.status < 300
+        if is_success and content_type.startswith("video/"):
+            return await self._keep_video(job, incoming)
+        body = await _whole(incoming)
+        answers_later = provider.capabilities.callback is not CallbackKind.NONE
+        response = HTTPResponse(status=incoming.status, headers=incoming.headers, body=body)
+        if not is_success or answers_later:
+            return _accepted(provider.parse_submit(response))
+        headers = (("content-type", content_type),)
+        callback = Callback(provider=job.provider, headers=headers, body=body, received_at=self._now())
+        event = provider.parse_callback(callback)
+        if event.status is JobStatus.SUCCEEDED and event.result is None:
+            return Done(submission=_accepted(provider.parse_submit(response)).submission, ask_after=ASK_AFTER)
+        return Done(
+            submission=Submission(outcome=SubmissionOutcome.ACCEPTED),
+            report=self._report(job, event, headers, body),
+        )
+
+    async def _keep_video(self, job: JobRecord, incoming: Incoming) -> Done:
+        """A body that is the video itself goes straight to storage; what is kept of it is a callback of our own."""
+        name = video_name(job.id, job.created_at)
+        async with self._storage.incoming(name) as part:
+            async for chunk in incoming.chunks:
+                if part.size + len(chunk) > self._max_bytes:
+                    raise AnswerTooLarge(f"the video is larger than max_video_bytes ({self._max_bytes})")
+                await part.write(chunk)
+            await part.flush()
+            length = incoming.headers.get("content-length")
+            if length is not None and length != str(part.size):
+                raise NotAVideo(f"the video was cut off after {part.size} of {length} bytes")
+            details = await to_thread.run_sync(inspect, part.path)
+            sha256 = await part.keep()
+        content_type = incoming.headers.get("content-type", "")
+        facts = {"content_type": content_type, "bytes": part.size, "sha256": sha256}
+        event = JobEvent(
+            provider_job_id=None, status=JobStatus.SUCCEEDED, result=Asset(url=f"{RELAYED}{job.id}", bytes=part.size)
+        )
+        return Done(
+            submission=Submission(outcome=SubmissionOutcome.ACCEPTED),
+            report=self._report(job, event, tuple(incoming.headers.items()), msgspec.json.encode(facts)),
+            video=StoredVideo(
+                name=name,
+                bytes=part.size,
+                sha256=sha256,
+                content_type="video/mp4",
+                duration_seconds=details.duration_seconds,
+                width=details.width,
+                height=details.height,
+            ),
+        )
+
+    def _report(self, job: JobRecord, event: JobEvent, headers: tuple[tuple[str, str], ...], body: bytes) -> Report:
+        now = self._now()
+        return Report(
+            callback_id=new_id("cb", at=now.timestamp()),
+            provider=job.provider,
+            account=job.account,
+            job_id=job.id,
+            received_at=now,
+            headers=headers,
+            body=body,
+            trust=Trust.RELAYED,
+            event=event,
+            source=ReportSource.RELAY,
+        )
+
+
+async def _whole(incoming: Incoming) -> bytes:
+    body = bytearray()
+    async for chunk in incoming.chunks:
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise AnswerTooLarge(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+def _accepted(provider_job_id: str) -> Done:
+    return Done(submission=Submission(outcome=SubmissionOutcome.ACCEPTED, provider_job_id=provider_job_id))
+
+
+def _unknown(why: str) -> Done:
+    return Done(submission=Submission(outcome=SubmissionOutcome.UNKNOWN, error=f"submit_unknown: {why}"))
