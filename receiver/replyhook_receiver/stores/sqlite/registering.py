@@ -65,7 +65,7 @@ def _contents(registration: Registration) -> str:
             registration.reference,
             registration.user,
             targets,
-            sorted(registration.request.items()),
+            dict(registration.request),
         ]
     )
 
