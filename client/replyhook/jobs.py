@@ -178,7 +178,10 @@ class JobEvent:
 
 
 def checked_reference(reference: str | None, *, field: str = "reply_ref") -> str | None:
-    """The caller's own id for a job, called ``field`` where it was given. Raises ``InvalidRequest`` over 1,024 characters or with control characters."""
+    """The caller's own id for a job, called ``field`` where it was given.
+
+    Raises ``InvalidRequest`` when it is empty, over 1,024 characters, or holds control characters.
+    """
     if reference is None:
         return None
     if not reference:
