@@ -178,14 +178,17 @@ class JobEvent:
     """Our own job id, where the provider echoes it (useapi's ``replyRef``)."""
 
 
-def checked_reference(reference: str | None) -> str | None:
-    """The caller's own id for a job. Raises ``InvalidRequest`` over 1,024 characters or with control characters."""
+def checked_reference(reference: str | None, *, field: str = "reply_ref") -> str | None:
+    """The caller's own id for a job, called ``field`` where it was given.
+
+    Raises ``InvalidRequest`` when it is empty, over 1,024 characters, or holds control characters.
+    """
     if reference is None:
         return None
     if not reference:
-        raise InvalidRequest("reply_ref", reference, "give a text that is not empty")
+        raise InvalidRequest(field, reference, "give a text that is not empty")
     if len(reference) > MAX_REFERENCE_LENGTH:
-        raise InvalidRequest("reply_ref", reference, f"at most {MAX_REFERENCE_LENGTH} characters")
+        raise InvalidRequest(field, reference, f"at most {MAX_REFERENCE_LENGTH} characters")
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in reference):
-        raise InvalidRequest("reply_ref", reference, "no control characters")
+        raise InvalidRequest(field, reference, "no control characters")
     return reference

@@ -115,11 +115,14 @@ class Settings(BaseSettings):
     @field_validator("providers")
     @classmethod
     def _known_providers(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        problems = []
         for name, given in value.items():
             try:
                 make_provider(name, given)
             except ConfigurationError as error:
-                raise ValueError(str(error)) from None
+                problems.append(str(error))
+        if problems:
+            raise ValueError("; ".join(problems))
         return value
 
     @property
@@ -170,6 +173,8 @@ def load(
     values: dict[str, Any] = dict(_from_toml(toml_file)) if toml_file else {}
     providers: dict[str, dict[str, Any]] = values.pop("providers", {})
     values |= {name: value for name, value in _Environ(environ)().items() if name != "providers"}
+    if not all(isinstance(entry, dict) for entry in (providers, *_values(providers))):
+        raise ConfigurationError('providers holds a table each: [providers.fal] and below it api_key = "…"')
     for name, given in provider_settings_from_env(environ).items():
         providers[name] = {**providers.get(name, {}), **given}
     values |= {name: value for name, value in (flags or {}).items() if value is not None}
@@ -178,6 +183,10 @@ def load(
     except ValidationError as error:
         problems = [f"{'.'.join(str(step) for step in entry['loc'])}: {entry['msg']}" for entry in error.errors()]
         raise ConfigurationError("these settings cannot be right:\n  " + "\n  ".join(problems)) from None
+
+
+def _values(value: object) -> list[object]:
+    return list(value.values()) if isinstance(value, dict) else []
 
 
 def _from_toml(path: Path) -> dict[str, Any]:

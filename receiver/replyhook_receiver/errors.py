@@ -17,7 +17,7 @@
   + DeliveryRefused         an endpoint answered, but not with success
     - EndpointGone          it asked not to be called again
   + ResultMissing           the provider has no result yet
-  + NoProviderKey           a question cannot be asked without the provider's key
+  + CannotAsk               a question cannot be asked: the provider's key or its job id is not known
 
 ``retryable`` on the class is what the worker asks; never a list of types.
 """
@@ -118,5 +118,5 @@ class ResultMissing(ReceiverTrouble):
     retryable = True
 
 
-class NoProviderKey(ReceiverTrouble):
-    """A question to a provider cannot be asked without its API key on the receiver."""
+class CannotAsk(ReceiverTrouble):
+    """A question to a provider cannot be asked: its API key or its job id is not known here."""

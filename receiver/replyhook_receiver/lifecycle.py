@@ -7,7 +7,6 @@ Statuses have a rank; a report moves a job up, never down, so any order of the s
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus
 from replyhook.notifications import NotificationType
@@ -86,9 +85,10 @@ class Decision:
 
 def decide(job: JobState, event: JobEvent) -> Decision:
     """What ``event`` does to ``job``. Late, repeated and unknown reports move nothing."""
-    nothing = Decision(verdict=Verdict.STALE, status=job.status, progress=job.progress)
-    if _is_of_another_job(job, event):
-        return _with(nothing, Verdict.CONFLICT)
+    if is_of_another_job(job, event):
+        return Decision(verdict=Verdict.CONFLICT, status=job.status, progress=job.progress)
+    # Progress is the highest that was ever told, so that the order of telling does not matter.
+    nothing = Decision(verdict=Verdict.STALE, status=job.status, progress=_higher(job.progress, event.progress))
     if event.status is None:
         return _with(nothing, Verdict.UNRECOGNISED)
     if event.status is S.SUCCEEDED and event.result is None:
@@ -117,7 +117,8 @@ def decide(job: JobState, event: JobEvent) -> Decision:
     return nothing
 
 
-def _is_of_another_job(job: JobState, event: JobEvent) -> bool:
+def is_of_another_job(job: JobState, event: JobEvent) -> bool:
+    """Whether ``event`` names another job than the one whose reply URL it came to."""
     named = {name for name in (event.provider_job_id, *event.aliases) if name}
     other_id = job.provider_job_id is not None and bool(named) and job.provider_job_id not in named
     return other_id or (event.job_id is not None and event.job_id != job.id)
@@ -131,7 +132,7 @@ def _without_result(job: JobState, event: JobEvent, nothing: Decision) -> Decisi
     return Decision(
         verdict=Verdict.APPLIED,
         status=S.RUNNING if rises else job.status,
-        progress=job.progress,
+        progress=nothing.progress,
         provider_job_id=event.provider_job_id,
         announce=ANNOUNCES[S.RUNNING] if rises else None,
         task=TaskKind.FETCH_RESULT,
@@ -144,7 +145,7 @@ def _after_the_end(job: JobState, event: JobEvent, nothing: Decision) -> Decisio
         return Decision(
             verdict=Verdict.AFTER_TERMINAL,
             status=job.status,
-            progress=job.progress,
+            progress=nothing.progress,
             result=event.result,
             task=TaskKind.DOWNLOAD,
         )
@@ -167,7 +168,7 @@ def fact_key(*, provider: str, account: str, job_id: str | None, event: JobEvent
     """
     status = event.status.value if event.status else f"?{event.word or ''}"
     if event.result is not None:
-        fact = urlsplit(event.result.url)._replace(query="", fragment="").geturl()
+        fact = event.result.url.partition("?")[0].partition("#")[0]  # whatever it is: it need not be a URL
     elif event.error is not None:
         fact = event.error.code or ""
     else:

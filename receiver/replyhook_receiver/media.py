@@ -44,7 +44,11 @@ def _read_through(path: Path) -> VideoDetails:
             if not container.streams.video:
                 raise NotAVideo("what came holds no picture")
             video = container.streams.video[0]
-            packets = sum(packet.size > 0 for packet in container.demux(video))
+            packets = 0
+            for packet in container.demux():
+                if packet.is_corrupt:
+                    raise NotAVideo("the video is cut off or damaged")
+                packets += packet.stream is video and packet.size > 0
             if packets == 0 or (video.frames and packets < video.frames):
                 raise NotAVideo(f"the video is cut off: {packets} of {video.frames} frames are there")
             duration = None if container.duration is None else container.duration / av.time_base

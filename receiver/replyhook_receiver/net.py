@@ -41,6 +41,8 @@ _NOTHING_BUT_EXCEPTIONS = ssrfguard.AddressTable(
     )
 )
 
+_HTTPS_ONLY = "plain http is only for networks in REPLYHOOK_ALLOWED_NETWORKS; use https"
+
 HostRule = Callable[[str], bool]
 
 
@@ -99,6 +101,8 @@ class Door:
     async def check(self, url: str) -> None:
         """Raise ``NetworkRefused`` when we would never talk to ``url``. A name that does not resolve now may pass."""
         policy, target = self._target(url)
+        if policy is self._http and not policy.allowed_networks:
+            raise NetworkRefused(_HTTPS_ONLY)
         try:
             async with asyncio.timeout(_RESOLVE_SECONDS):
                 await asyncio.to_thread(ssrfguard.resolve, target, policy=policy, resolver=self._resolver)
@@ -108,9 +112,14 @@ class Door:
             return
 
     async def send(
-        self, request: HTTPRequest, *, timeout_seconds: float = 15.0, max_bytes: int = MAX_ANSWER_BYTES
+        self,
+        request: HTTPRequest,
+        *,
+        timeout_seconds: float = 15.0,
+        max_bytes: int = MAX_ANSWER_BYTES,
+        cut: bool = False,
     ) -> HTTPResponse:
-        """The answer to one request; a redirect is an answer like any other.
+        """The answer to one request; a redirect is an answer like any other. ``cut`` takes the start of a longer one.
 
         Raises ``NetworkRefused``, ``NetworkTrouble`` (time-out of the whole exchange included), ``AnswerTooLarge``.
         """
@@ -119,6 +128,8 @@ class Door:
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
                     body += chunk
+                    if cut and len(body) >= max_bytes:
+                        break
                     if len(body) > max_bytes:
                         raise AnswerTooLarge(f"the answer is larger than {max_bytes} bytes")
                 return HTTPResponse(status=response.status_code, headers=_headers(response), body=bytes(body))
@@ -151,7 +162,10 @@ class Door:
                 if response.status_code not in (301, 302, 303, 307, 308) or location is None:
                     yield Incoming(status=response.status_code, headers=_headers(response), chunks=_chunks(response))
                     return
-            url = urljoin(url, location)
+            try:
+                url = urljoin(url, location)
+            except ValueError as error:
+                raise NetworkRefused("redirected to what is not a URL") from error
         raise NetworkRefused(f"more than {MAX_REDIRECTS} redirects")
 
     @asynccontextmanager
@@ -194,7 +208,7 @@ def _why(error: ssrfguard.SSRFGuardError) -> str:
     """The reason without the URL, which may hold a token or a signature."""
     if isinstance(error, ssrfguard.BlockedAddressError):
         if "our own rule" in error.reason:
-            return "plain http is only for networks in REPLYHOOK_ALLOWED_NETWORKS; use https"
+            return _HTTPS_ONLY
         return f"the address is not a public one ({error.reason})"
     if isinstance(error, ssrfguard.BlockedURLError):
         return f"the URL is not permitted: {error.reason}"

@@ -67,10 +67,22 @@ def _read_or_make(path: Path) -> dict[str, str]:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return {**fresh, **_read(path)}
+        kept = _read(path)
+        missing = {name: value for name, value in fresh.items() if name not in kept}
+        if missing:
+            _write_over(path, {**kept, **missing})
+        return {**missing, **kept}
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(fresh, file, indent=2)
     return fresh
+
+
+def _write_over(path: Path, content: dict[str, str]) -> None:
+    beside = path.with_name(f"{path.name}.new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+    beside.replace(path)
 
 
 def _read(path: Path) -> dict[str, str]:

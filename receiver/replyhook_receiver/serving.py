@@ -48,7 +48,18 @@ def free_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
     return bound
 
 
-class _Embedded(uvicorn.Server):
+class Server(uvicorn.Server):
+    """uvicorn, which waits for open connections before it ends; an application's open streams are told to end first."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what is open, then stop."""
+        app = self.config.app
+        if isinstance(app, Starlette) and hasattr(app.state, "before_shutdown"):
+            app.state.before_shutdown()
+        await super().shutdown(sockets)
+
+
+class _Embedded(Server):
     """A server that leaves the signals to whoever runs the event loop."""
 
     @contextlib.contextmanager

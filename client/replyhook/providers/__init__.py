@@ -8,13 +8,17 @@ import msgspec
 
 from replyhook.errors import ConfigurationError
 from replyhook.messages import check_header_value
+from replyhook.providers.aihubmax import AIHubMax
 from replyhook.providers.base import Provider, Upload, VerificationKeys
 from replyhook.providers.capabilities import NEUTRAL_FIELDS, CallbackKind, Capabilities
 from replyhook.providers.fal import Fal
+from replyhook.providers.segmind import Segmind
 from replyhook.providers.useapi import UseAPI
 
 PROVIDERS: dict[str, type[Provider]] = {
+    "aihubmax": AIHubMax,
     "fal": Fal,
+    "segmind": Segmind,
     "useapi": UseAPI,
 }
 

@@ -41,7 +41,7 @@ class WebhookChannel:
     async def send(self, delivery: DeliveryRecord, *, now: datetime) -> int:
         """Post it. Only 2xx is success; a redirect is a refusal, since it may lead anywhere."""
         request = self.build(delivery, now=now)
-        response = await self._door.send(request, timeout_seconds=TIMEOUT_SECONDS, max_bytes=_KEPT_OF_ANSWER)
+        response = await self._door.send(request, timeout_seconds=TIMEOUT_SECONDS, max_bytes=_KEPT_OF_ANSWER, cut=True)
         if 200 <= response.status < 300:
             return response.status
         words = f"the endpoint answered {response.status}"

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-FAULTS = "none, duplicate, early, forged, garbage, never, failed"
+
+class FaultOption(click.Option):
+    """An option whose help lists the faults: the sandbox, which is heavy, is imported only when that is read."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from replyhook_receiver.sandbox import Fault
+
+        self.help = f"What goes wrong with every job: {', '.join(Fault)}."
+        return super().get_help_record(ctx)
 
 
 @click.command()
@@ -12,7 +20,7 @@ FAULTS = "none, duplicate, early, forged, garbage, never, failed"
     "--port", type=click.IntRange(0, 65535), default=9100, show_default=True, help="Port; 0 takes a free one."
 )
 @click.option("--speed", type=float, default=10.0, show_default=True, help="Divides every simulated wait.")
-@click.option("--fault", default="none", show_default=True, help=f"What goes wrong with every job: {FAULTS}.")
+@click.option("--fault", default="none", show_default=True, cls=FaultOption)
 @click.option(
     "--work-dir",
     type=click.Path(file_okay=False, path_type=Path),

@@ -48,14 +48,13 @@ def serve(
 
 
 def _run(app: object, host: str, port: int, bound: socket.socket) -> None:
-    import uvicorn
     from starlette.applications import Starlette
 
-    from replyhook_receiver.serving import server_config
+    from replyhook_receiver.serving import Server, server_config
 
     if not isinstance(app, Starlette):
         raise TypeError("not an application of ours")
-    server = uvicorn.Server(server_config(app, host=host, port=port))
+    server = Server(server_config(app, host=host, port=port))
     try:
         server.run(sockets=[bound])
     finally:

@@ -101,6 +101,6 @@ class Store(Protocol):
         """Keep a task's outcome with everything it leads to. False when the lease was lost: then nothing is kept."""
         ...
 
-    async def next_due(self, *, now: datetime) -> datetime | None:
-        """When the earliest task that waits will be due (now, if one is), or None."""
+    async def next_due(self, *, now: datetime, kinds: Sequence[TaskKind] = tuple(TaskKind)) -> datetime | None:
+        """When the earliest task of these kinds will be due, or its lease run out (now, if one is); or None."""
         ...

@@ -9,8 +9,9 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from replyhook.errors import ConfigurationError
-from replyhook.providers import Provider
-from replyhook.tokens import TokenKeys
+from replyhook.ids import new_id
+from replyhook.providers import PROVIDERS, Provider
+from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.channels.webhook import WebhookChannel
 from replyhook_receiver.config import Settings, is_loopback
@@ -53,6 +54,7 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
     """
     secrets = secrets or secrets_for(settings)
     public_url = public_url_of(settings)
+    _check_reply_urls(public_url, secrets, now())
     providers = settings.make_providers()
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
     announcer = Announcer(public_url=public_url, personal=personal)
@@ -130,6 +132,7 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
+    app.state.before_shutdown = stream.close
     return app
 
 
@@ -141,6 +144,13 @@ def public_url_of(settings: Settings) -> str:
         )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return settings.public_url or f"http://{host}:{settings.port}"
+
+
+def _check_reply_urls(public_url: str, secrets: Secrets, now: datetime) -> None:
+    """Say now, not at the first job, that reply URLs would grow too long."""
+    tokens = TokenKeys(secrets.signing_keys)
+    for name in PROVIDERS:
+        build_reply_url(public_url, provider=name, token=tokens.mint(provider=name, job_id=new_id("job"), now=now))
 
 
 def _key_sets(providers: dict[str, Provider], door: Door, now: Clock) -> dict[str, KeySet]:

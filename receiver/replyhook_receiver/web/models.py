@@ -55,7 +55,7 @@ class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
         return Registration(
             job_id=job_id,
             provider=self.provider,
-            reference=checked_reference(self.reference),
+            reference=checked_reference(self.reference, field="reference"),
             user=self.user,
             notify=tuple(_target(entry) for entry in self.notify),
             request=self.request,

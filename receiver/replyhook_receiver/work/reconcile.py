@@ -8,7 +8,7 @@ from replyhook.ids import new_id
 from replyhook.jobs import JobEvent, JobStatus, Trust
 from replyhook.messages import HTTPResponse
 from replyhook.providers import Provider
-from replyhook_receiver.errors import NoProviderKey, ResultMissing
+from replyhook_receiver.errors import CannotAsk, ResultMissing
 from replyhook_receiver.net import Door
 from replyhook_receiver.records import Done, JobRecord, Report, ReportSource, Task
 from replyhook_receiver.stores.base import Store
@@ -26,20 +26,23 @@ class FetchResult:
         self._now = now
 
     async def __call__(self, task: Task) -> Done:
-        """Ask once. Raises ``NoProviderKey``, ``ResultMissing`` (there is no news yet), the door's errors."""
+        """Ask once. Raises ``CannotAsk``, ``ResultMissing`` (there is no news yet), the door's errors."""
         job = await self._store.job(task.subject)
-        if job is None or job.status.is_terminal or job.provider_job_id is None:
+        if job is None or job.status is JobStatus.SUCCEEDED:
             return Done()
         provider = self._providers[job.provider]
         if not provider.api_key:
-            raise NoProviderKey(f"no_provider_key: the receiver has no API key for {job.provider}")
+            raise CannotAsk(f"no_provider_key: the receiver has no API key for {job.provider}")
+        if job.provider_job_id is None:
+            raise CannotAsk("no_provider_job_id: nobody knows the provider's id of this job")
         answer = await self._door.send(provider.build_status(job.provider_job_id))
         event = _read(provider.parse_status, answer, job.provider_job_id)
         question = provider.build_result(job.provider_job_id)
         if event is not None and event.status is JobStatus.SUCCEEDED and event.result is None and question is not None:
             answer = await self._door.send(question)
             event = _read(provider.parse_result, answer, job.provider_job_id)
-        if event is None or event.status is None or (event.result is None and event.status is JobStatus.SUCCEEDED):
+        is_final = event is not None and event.status is not None and event.status.is_terminal
+        if event is None or not is_final or (event.result is None and event.status is JobStatus.SUCCEEDED):
             raise ResultMissing("the provider has no result yet")
         return Done(report=self._report(job, event, answer))
 

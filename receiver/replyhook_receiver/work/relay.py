@@ -98,7 +98,7 @@ class Relay:
         headers = (("content-type", content_type),)
         callback = Callback(provider=job.provider, headers=headers, body=body, received_at=self._now())
         event = provider.parse_callback(callback)
-        if event.status is JobStatus.SUCCEEDED and event.result is None:
+        if event.result is None and event.status is not JobStatus.FAILED:  # the asynchronous mode: it has an id instead
             return Done(submission=_accepted(provider.parse_submit(response)).submission, ask_after=ASK_AFTER)
         return Done(
             submission=Submission(outcome=SubmissionOutcome.ACCEPTED),

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -86,20 +87,21 @@ class Worker:
     async def _claim_and_start(self) -> float | None:
         """Start what is due and fits; seconds until it is worth looking again, None for "when woken"."""
         now = self._now()
-        due = await self._store.next_due(now=now)
+        free = self._free_places()
+        due = await self._store.next_due(now=now, kinds=list(free)) if free else None
         if due is None:
-            return None
+            return None  # nothing waits, or all places are taken: a commit or an end wakes us
         if due > now:
             return (due - now).total_seconds()
-        started = 0
-        for kind, handler in self._handlers.items():
-            free = handler.concurrency - sum(task.kind is kind for task in self._running.values())
-            if free > 0:
-                for task in await self._store.claim([kind], limit=free, lease=LEASE, now=now):
-                    self._start(task)
-                    started += 1
-        # Nothing fitted: all places are taken (an end wakes us) or another worker was faster.
-        return 0.0 if started else _STORE_PAUSE_SECONDS
+        for kind, places in free.items():
+            for task in await self._store.claim([kind], limit=places, lease=LEASE, now=now):
+                self._start(task)
+        return 0.0
+
+    def _free_places(self) -> dict[TaskKind, int]:
+        taken = Counter(task.kind for task in self._running.values())
+        places = {kind: handler.concurrency - taken[kind] for kind, handler in self._handlers.items()}
+        return {kind: count for kind, count in places.items() if count > 0}
 
     def _start(self, task: Task) -> None:
         running = asyncio.create_task(self._run(task), name=f"replyhook-{task.kind}")

@@ -42,6 +42,9 @@ async def connect(path: Path, *, read_only: bool = False) -> Connection:
     try:
         await connection
         await connection.work(_prepare_reader if read_only else _prepare_writer)
+    except sqlite3.Error as error:
+        await asyncio.shield(connection.close())
+        raise ConfigurationError(f"the database {path} cannot be used: {error}") from error
     except BaseException:
         # An unclosed connection's thread keeps the process alive at its end.
         await asyncio.shield(connection.close())

@@ -1,13 +1,14 @@
 """The heart: a report, its event, the job's change, the notifications and the tasks, written in one transaction."""
 
 import sqlite3
+from dataclasses import replace
 from datetime import datetime
 
 from replyhook.errors import VerificationError
 from replyhook.ids import new_id
 from replyhook.jobs import Asset, AssetStatus, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
-from replyhook_receiver.lifecycle import Decision, TaskKind, Verdict, decide, fact_key
+from replyhook_receiver.lifecycle import Decision, TaskKind, Verdict, decide, fact_key, is_of_another_job
 from replyhook_receiver.records import Accepted, JobRecord, NotifyTarget, Report, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.rows import event_from, from_ms, read_job, target_from, to_json, to_ms
@@ -59,6 +60,14 @@ def _job_of(raw: sqlite3.Connection, report: Report) -> JobRecord | None:
 def _apply(
     raw: sqlite3.Connection, report: Report, event: JobEvent, job: JobRecord | None, describe: Describe
 ) -> tuple[Verdict | None, str]:
+    if job is not None and _names_another(raw, job, event):
+        # Kept as what was told to this job, so that it never stands in the way of the other job's own fact.
+        told = replace(event, provider_job_id=f"{job.id} {event.provider_job_id}")
+        key = fact_key(provider=report.provider, account=report.account, job_id=job.id, event=told)
+        if raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
+            return Verdict.DUPLICATE, key
+        _keep_event(raw, report, event, job, Verdict.CONFLICT, key)
+        return Verdict.CONFLICT, key
     key = fact_key(provider=report.provider, account=report.account, job_id=report.job_id, event=event)
     if raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
         if job is not None and event.result is not None:
@@ -67,7 +76,7 @@ def _apply(
     if job is None:  # an orphan: kept, and judged when its job is known
         _keep_event(raw, report, event, None, None, key)
         return None, key
-    decision = _decide(raw, job, event)
+    decision = decide(job.state, event)
     _keep_event(raw, report, event, job, decision.verdict, key)
     _carry_out(raw, job, decision, report.trust, report.received_at, describe)
     return decision.verdict, key
@@ -104,19 +113,14 @@ def _carry_out(
         add_task(raw, decision.task, job.id, now=at)
 
 
-def _decide(raw: sqlite3.Connection, job: JobRecord, event: JobEvent) -> Decision:
-    decision = decide(job.state, event)
-    if decision.provider_job_id and job.provider_job_id is None:
-        other = read_job(
-            raw,
-            "j.provider = ? AND j.account = ? AND j.provider_job_id = ?",
-            job.provider,
-            job.account,
-            decision.provider_job_id,
-        )
-        if other is not None:
-            return Decision(verdict=Verdict.CONFLICT, status=job.status)
-    return decision
+def _names_another(raw: sqlite3.Connection, job: JobRecord, event: JobEvent) -> bool:
+    """Whether a report to one job's reply URL speaks of another job, by our ids or by the provider's."""
+    if is_of_another_job(job.state, event):
+        return True
+    if event.provider_job_id is None or job.provider_job_id is not None:
+        return False
+    where = "j.provider = ? AND j.account = ? AND j.provider_job_id = ?"
+    return read_job(raw, where, job.provider, job.account, event.provider_job_id) is not None
 
 
 def _change_job(raw: sqlite3.Connection, job: JobRecord, decision: Decision, trust: Trust, at: datetime) -> None:

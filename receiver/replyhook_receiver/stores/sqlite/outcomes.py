@@ -18,17 +18,19 @@ def finish(raw: sqlite3.Connection, task: Task, outcome: Outcome, *, now: dateti
     """Keep a task's outcome. False when the lease was lost: then nothing is kept."""
     match outcome:
         case Done():
-            if not release(raw, task, state="done", due_at=now, problem=None, now=now):
+            if release(raw, task, state="done", due_at=now, problem=None, now=now) is None:
                 return False
             _keep_success(raw, task, outcome, now, describe)
         case Retry():
-            if not release(raw, task, state="ready", due_at=outcome.due_at, problem=outcome.problem, now=now):
+            if release(raw, task, state="ready", due_at=outcome.due_at, problem=outcome.problem, now=now) is None:
                 return False
             _keep_problem(raw, task, outcome.problem, AssetStatus.PENDING)
         case Dead():
-            if not release(raw, task, state="dead", due_at=now, problem=outcome.problem, now=now):
+            state = release(raw, task, state="dead", due_at=now, problem=outcome.problem, now=now)
+            if state is None:
                 return False
-            _keep_failure(raw, task, outcome.problem, now, describe)
+            if state == "dead":
+                _keep_failure(raw, task, outcome.problem, now, describe)
     return True
 
 

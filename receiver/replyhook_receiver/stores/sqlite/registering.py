@@ -71,7 +71,7 @@ def _contents(registration: Registration) -> str:
             registration.user,
             targets,
             registration.relay_video,
-            sorted(registration.request.items()),
+            dict(registration.request),
         ]
     )
 

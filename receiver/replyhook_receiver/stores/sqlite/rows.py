@@ -42,7 +42,7 @@ def from_ms(milliseconds: int | None) -> datetime | None:
 
 def to_json(value: Any) -> str:
     """JSON text."""
-    return msgspec.json.encode(value).decode()
+    return msgspec.json.encode(value, order="deterministic").decode()
 
 
 def read_job(raw: sqlite3.Connection, where: str, *values: Any) -> JobRecord | None:

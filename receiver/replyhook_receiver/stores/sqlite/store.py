@@ -92,7 +92,7 @@ class SQLiteStore:
         return await self._read(lambda raw: read_job(raw, "j.id = ?", job_id))
 
     async def callbacks(self, *, job_id: str | None = None, limit: int = 100) -> list[CallbackRecord]:
-        statement = "SELECT * FROM callbacks WHERE ? IS NULL OR job_id = ? ORDER BY id DESC LIMIT ?"
+        statement = "SELECT * FROM callbacks WHERE ? IS NULL OR job_id = ? ORDER BY rowid DESC LIMIT ?"
         rows = await self._read(lambda raw: raw.execute(statement, (job_id, job_id, limit)).fetchall())
         return [callback_from(row) for row in rows]
 
@@ -148,8 +148,8 @@ class SQLiteStore:
     async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:
         return await self._run(lambda raw: outcomes.finish(raw, task, outcome, now=now, describe=self._describe))
 
-    async def next_due(self, *, now: datetime) -> datetime | None:
-        due = await self._read(tasks.next_due)
+    async def next_due(self, *, now: datetime, kinds: Sequence[TaskKind] = tuple(TaskKind)) -> datetime | None:
+        due = await self._read(lambda raw: tasks.next_due(raw, kinds))
         return None if due is None else max(due, now)
 
     def _tell(self) -> None:

@@ -11,7 +11,11 @@ from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
 
 
 def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: datetime, revive: bool = False) -> None:
-    """Make sure there is a task. One that waits or runs stays as it is; ``revive`` puts a given-up one back."""
+    """Make sure there is a task. One that waits stays as it is.
+
+    ``revive`` says that there is something new to it: a given-up one is put back, a running one begins anew when it
+    should fail.
+    """
     raw.execute(
         """
         INSERT INTO tasks (kind, subject, state, attempts, due_ms, created_ms) VALUES (?, ?, 'ready', 0, ?, ?)
@@ -21,6 +25,9 @@ def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: date
         """,
         (kind, subject, to_ms(now), to_ms(now), revive),
     )
+    if revive:
+        statement = "UPDATE tasks SET again = 1 WHERE kind = ? AND subject = ? AND state = 'leased'"
+        raw.execute(statement, (kind, subject))
 
 
 def claim(
@@ -69,34 +76,39 @@ def renew(raw: sqlite3.Connection, held: Sequence[Task], *, lease: timedelta, no
 
 def release(
     raw: sqlite3.Connection, task: Task, *, state: str, due_at: datetime, problem: str | None, now: datetime
-) -> bool:
-    """End a claim: the task is ``done``, ``dead``, or ``ready`` again at ``due_at``. False when the lease was lost."""
-    changed = raw.execute(
-        """
-        UPDATE tasks SET state = ?, due_ms = ?, lease = NULL, lease_until_ms = NULL, problem = ?, finished_ms = ?
-        WHERE kind = ? AND subject = ? AND state = 'leased' AND lease = ?
-        """,
-        (
-            state,
-            to_ms(due_at),
-            problem,
-            None if state == "ready" else to_ms(now),
-            task.kind,
-            task.subject,
-            task.lease,
-        ),
+) -> str | None:
+    """End a claim: the task is ``done``, ``dead``, or ``ready`` again at ``due_at``.
+
+    The state it really has then: ``ready`` where it begins anew. None when the lease was lost.
+    """
+    held = "kind = ? AND subject = ? AND state = 'leased' AND lease = ?"
+    mine = (task.kind, task.subject, task.lease)
+    row = raw.execute(f"SELECT again FROM tasks WHERE {held}", mine).fetchone()  # noqa: S608 - a constant of ours
+    if row is None:
+        return None
+    anew = bool(row["again"]) and state != "done"
+    after = "ready" if anew else state
+    raw.execute(
+        f"""
+        UPDATE tasks SET state = ?, due_ms = ?, attempts = CASE WHEN ? THEN 0 ELSE attempts END, again = 0,
+            lease = NULL, lease_until_ms = NULL, problem = ?, finished_ms = ?
+        WHERE {held}
+        """,  # noqa: S608
+        (after, to_ms(now if anew else due_at), anew, problem, None if after == "ready" else to_ms(now), *mine),
     )
-    return changed.rowcount == 1
+    return after
 
 
-def next_due(raw: sqlite3.Connection) -> datetime | None:
-    """When the earliest waiting task is due, or the earliest lease runs out."""
+def next_due(raw: sqlite3.Connection, kinds: Sequence[TaskKind]) -> datetime | None:
+    """When the earliest waiting task of these kinds is due, or the earliest lease runs out."""
+    marks = ", ".join("?" for _ in kinds)
     row = raw.execute(
-        """
+        f"""
         SELECT min(due) AS due FROM (
-            SELECT min(due_ms) AS due FROM tasks WHERE state = 'ready'
-            UNION ALL SELECT min(lease_until_ms) FROM tasks WHERE state = 'leased'
+            SELECT min(due_ms) AS due FROM tasks WHERE state = 'ready' AND kind IN ({marks})
+            UNION ALL SELECT min(lease_until_ms) FROM tasks WHERE state = 'leased' AND kind IN ({marks})
         )
-        """
+        """,  # noqa: S608 - question marks only
+        (*kinds, *kinds),
     ).fetchone()
     return from_ms(row["due"])

@@ -131,6 +131,7 @@ CREATE TABLE tasks (
     state TEXT NOT NULL,             -- ready, leased, done, dead
     attempts INTEGER NOT NULL,
     due_ms INTEGER NOT NULL,
+    again INTEGER NOT NULL DEFAULT 0, -- something new came while it was being done: begin anew afterwards
     lease TEXT,
     lease_until_ms INTEGER,
     problem TEXT,

@@ -1,0 +1,769 @@
+"""What every store must do, as inherited tests: subclass, give it an open ``store`` and a way to ``reopen`` it.
+
+Most of it runs concurrently: a store that loses a neighbour's rows, or applies a fact twice, does so only then.
+"""
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from replyhook.errors import VerificationError
+from replyhook.ids import new_id
+from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus, Trust
+from replyhook.notifications import NotificationType
+from replyhook_receiver.errors import RegistrationConflict, StoreUnavailable, SubmissionConflict, UnknownJob
+from replyhook_receiver.lifecycle import TaskKind, Verdict
+from replyhook_receiver.records import (
+    Accepted,
+    Dead,
+    Done,
+    JobRecord,
+    NotifyTarget,
+    Registration,
+    Report,
+    ReportSource,
+    Retry,
+    StoredVideo,
+    Submission,
+    SubmissionOutcome,
+    Task,
+)
+from replyhook_receiver.stores.base import Store
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+LEASE = timedelta(seconds=30)
+SECOND = timedelta(seconds=1)
+POISON = "poison"
+LINK = "https://v3.fal.media/files/one.mp4"
+HOOK = "https://app.example/hooks"
+EVERY_KIND = tuple(TaskKind)
+VIDEO = StoredVideo(
+    name="2026/11/21/one.mp4",
+    bytes=7,
+    sha256="ab" * 32,
+    content_type="video/mp4",
+    duration_seconds=5.25,
+    width=4,
+    height=2,
+)
+
+Reopen = Callable[[], Awaitable[Store]]
+
+
+def describe(job: JobRecord, kind: NotificationType, now: datetime) -> bytes:
+    """Builds the bodies of a contract's store; fails for a job whose reference is ``POISON``, in mid-transaction."""
+    if job.reference == POISON:
+        raise RuntimeError("this job cannot be described")
+    return msgspec.json.encode(
+        {"type": kind, "timestamp": now, "data": {"id": job.id, "status": job.status, "reference": job.reference}}
+    )
+
+
+def a_job(number: int = 0) -> str:
+    """A job's id; another one for each call."""
+    return new_id("job", at=NOW.timestamp() + number)
+
+
+def registration(job_id: str, *, provider: str = "fal", **more: Any) -> Registration:
+    """A registration with one place to notify."""
+    values: dict[str, Any] = {
+        "reference": "order-42",
+        "user": "u_7",
+        "notify": (NotifyTarget(url=HOOK),),
+        "request": {"prompt": "on", "duration": 5},
+    }
+    return Registration(job_id=job_id, provider=provider, **(values | more))
+
+
+def accepted_as(provider_job_id: str) -> Submission:
+    """A submit that the provider took."""
+    return Submission(outcome=SubmissionOutcome.ACCEPTED, provider_job_id=provider_job_id)
+
+
+REFUSED = Submission(outcome=SubmissionOutcome.REFUSED, error="no credits")
+UNKNOWN = Submission(outcome=SubmissionOutcome.UNKNOWN)
+
+
+def report(job_id: str | None, event: JobEvent | None, *, provider: str = "fal", **more: Any) -> Report:
+    """A callback with what was read in it; a new one for each call."""
+    received_at = more.get("received_at", NOW)
+    values: dict[str, Any] = {
+        "callback_id": new_id("cb", at=received_at.timestamp()),
+        "received_at": received_at,
+        "headers": (("content-type", "application/json"),),
+        "body": b"{}",
+        "trust": Trust.SIGNED,
+    }
+    return Report(provider=provider, job_id=job_id, event=event, **(values | more))
+
+
+def says(status: JobStatus | None, provider_job_id: str | None = "r-1", **more: Any) -> JobEvent:
+    """What a provider says of a job."""
+    return JobEvent(provider_job_id=provider_job_id, status=status, **more)
+
+
+def queued(provider_job_id: str | None = "r-1") -> JobEvent:
+    return says(JobStatus.QUEUED, provider_job_id)
+
+
+def running(progress: int | None = None, provider_job_id: str | None = "r-1") -> JobEvent:
+    return says(JobStatus.RUNNING, provider_job_id, progress=progress)
+
+
+def succeeded(url: str | None = LINK, provider_job_id: str | None = "r-1") -> JobEvent:
+    return says(JobStatus.SUCCEEDED, provider_job_id, result=Asset(url=url) if url else None)
+
+
+def failed(provider_job_id: str | None = "r-1", code: str = "422") -> JobEvent:
+    return says(JobStatus.FAILED, provider_job_id, error=JobError(code=code, message="it broke"))
+
+
+def canceled(provider_job_id: str | None = "r-1") -> JobEvent:
+    return says(JobStatus.CANCELED, provider_job_id)
+
+
+def strange(word: str = "PAUSED", provider_job_id: str | None = "r-1") -> JobEvent:
+    return says(None, provider_job_id, word=word)
+
+
+async def all_of(awaitables: Iterable[Awaitable[Any]]) -> list[Any]:
+    """Run them at once; failures are results too."""
+    return list(await asyncio.gather(*awaitables, return_exceptions=True))
+
+
+async def one_task(store: Store, kind: TaskKind, *, now: datetime = NOW) -> Task:
+    """The only task of ``kind`` that is due, claimed."""
+    (task,) = await store.claim([kind], limit=10, lease=LEASE, now=now)
+    return task
+
+
+async def kinds_announced(store: Store, job_id: str) -> list[str]:
+    """The types of all notifications about a job, in the stream's order."""
+    return [str(entry.type) for entry in await store.notifications(after=0, job_id=job_id)]
+
+
+async def verdicts(store: Store, job_id: str) -> Counter[Verdict]:
+    """What became of a job's callbacks."""
+    return Counter(callback.verdict for callback in await store.callbacks(job_id=job_id, limit=1000))
+
+
+async def the_job(store: Store, job_id: str) -> JobRecord:
+    """A job that must be there."""
+    job = await store.job(job_id)
+    assert job is not None
+    return job
+
+
+async def submitted(store: Store, job_id: str, *, provider_job_id: str = "r-1", **more: Any) -> JobRecord:
+    """Register a job and report its submit as accepted."""
+    await store.register(registration(job_id, **more), now=NOW)
+    return await store.record_submission(job_id, accepted_as(provider_job_id), now=NOW)
+
+
+class StoreContract:
+    """Subclass with the fixtures ``store`` (open, made with ``describe``) and ``reopen`` (close it, open it anew)."""
+
+    @pytest.fixture
+    async def store(self) -> Store:
+        raise NotImplementedError
+
+    @pytest.fixture
+    async def reopen(self, store: Store) -> Reopen:
+        raise NotImplementedError
+
+    # Concurrency
+
+    async def test_nothing_is_lost_when_everything_happens_at_once(self, store: Store) -> None:
+        jobs = [a_job(number) for number in range(40)]
+        await all_of(store.register(registration(job), now=NOW) for job in jobs)
+        facts = [
+            (job, event)
+            for number, job in enumerate(jobs)
+            for event in (
+                queued(f"r-{number}"),
+                running(50, f"r-{number}"),
+                succeeded(f"{LINK}?{number}", f"r-{number}"),
+            )
+        ] * 3
+        random.Random(7).shuffle(facts)
+        work: list[Awaitable[Any]] = [store.accept(report(job, event)) for job, event in facts]
+        work += [store.record_submission(job, accepted_as(f"r-{number}"), now=NOW) for number, job in enumerate(jobs)]
+        foreign = [store.accept(report(job, queued(None), provider="useapi")) for job in jobs]
+        poisoned = [store.register(registration(job, user="somebody else"), now=NOW) for job in jobs]
+        random.Random(8).shuffle(work)
+
+        results = await all_of([*itertools.chain(*zip(foreign, poisoned, strict=True)), *work])
+
+        counted = Counter(type(result) for result in results)
+        assert counted == {Accepted: 360, JobRecord: 40, VerificationError: 40, RegistrationConflict: 40}
+        given = Counter(result.verdict for result in results if isinstance(result, Accepted))
+        assert given[Verdict.DUPLICATE] == 240
+        for number, job in enumerate(jobs):
+            kept = await the_job(store, job)
+            assert (kept.status, kept.provider_job_id) == (JobStatus.SUCCEEDED, f"r-{number}")
+            assert kept.submission is SubmissionOutcome.ACCEPTED
+            assert len(await store.callbacks(job_id=job)) == 9
+            assert (await kinds_announced(store, job)).count("job.succeeded") == 1
+        downloads = await store.claim([TaskKind.DOWNLOAD], limit=1000, lease=LEASE, now=NOW)
+        assert sorted(task.subject for task in downloads) == sorted(jobs)
+
+    async def test_a_failing_write_harms_none_of_its_neighbours_and_keeps_nothing_itself(self, store: Store) -> None:
+        poisoned = a_job(1)
+        await store.register(registration(poisoned, reference=POISON), now=NOW)
+        twice = new_id("cb")
+        good = [a_job(number) for number in range(20)]
+        reports = [report(job, running(10, None)) for job in good]
+        results = await all_of(
+            [
+                *(store.accept(entry) for entry in reports[:10]),
+                store.accept(report(poisoned, running(10, None))),
+                store.accept(report(a_job(), running(10, None), callback_id=twice)),
+                store.accept(report(a_job(), running(10, None), callback_id=twice)),
+                *(store.accept(entry) for entry in reports[10:]),
+            ]
+        )
+        assert [type(result) for result in results[10:13]] == [RuntimeError, Accepted, StoreUnavailable]
+        assert all(isinstance(result, Accepted) for result in results[:10] + results[13:])
+        assert {(await the_job(store, job)).status for job in good} == {JobStatus.RUNNING}
+        assert (await the_job(store, poisoned)).status is JobStatus.CREATED
+        assert await store.callbacks(job_id=poisoned) == []
+        # Nothing of it is kept, so nothing of it stands in the way of the same fact again.
+        result = await store.accept(report(poisoned, strange()))
+        assert result.verdict is Verdict.UNRECOGNISED
+        with pytest.raises(RuntimeError):
+            await store.accept(report(poisoned, running(10, None)))
+
+    async def test_the_same_fact_from_many_at_once_is_applied_once(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        results = await all_of(store.accept(report(job, succeeded())) for _ in range(50))
+        assert Counter(result.verdict for result in results) == {Verdict.APPLIED: 1, Verdict.DUPLICATE: 49}
+        assert await verdicts(store, job) == {Verdict.APPLIED: 1, Verdict.DUPLICATE: 49}
+        assert await kinds_announced(store, job) == ["job.succeeded"]
+        assert len(await store.claim([TaskKind.NOTIFY], limit=10, lease=LEASE, now=NOW)) == 1
+
+    async def test_the_same_job_registered_by_many_at_once_is_one_job(self, store: Store) -> None:
+        job = a_job()
+        results = await all_of(store.register(registration(job), now=NOW + number * SECOND) for number in range(20))
+        assert len({result.created_at for result in results}) == 1
+        await store.accept(report(job, succeeded()))
+        assert len(await store.claim([TaskKind.NOTIFY], limit=10, lease=LEASE, now=NOW)) == 1
+
+    # Reports
+
+    async def test_a_report_is_kept_as_it_came(self, store: Store) -> None:
+        job = a_job()
+        headers = (("x-twice", "1"), ("x-twice", "2"), ("x-latin", "\xff"))
+        entry = report(job, None, body=b"\x00\xff<garbage>", headers=headers, trust=Trust.TOKEN_ONLY)
+        accepted = await store.accept(entry)
+        assert accepted == Accepted(callback_id=entry.callback_id, job_id=job, verdict=Verdict.UNRECOGNISED)
+        (kept,) = await store.callbacks()
+        assert (kept.id, kept.job_id, kept.headers, kept.body) == (entry.callback_id, job, headers, entry.body)
+        assert (kept.trust, kept.source, kept.received_at) == (Trust.TOKEN_ONLY, ReportSource.CALLBACK, NOW)
+
+    async def test_callbacks_come_newest_first_of_one_job_or_of_all(self, store: Store) -> None:
+        one, other = a_job(1), a_job(2)
+        for number in range(4):
+            entry = report(one if number % 2 else other, running(number), callback_id=f"cb_{number}")
+            await store.accept(entry)
+        assert [entry.id for entry in await store.callbacks(limit=3)] == ["cb_3", "cb_2", "cb_1"]
+        assert [entry.id for entry in await store.callbacks(job_id=one)] == ["cb_3", "cb_1"]
+
+    async def test_a_duplicate_changes_nothing(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        await store.accept(report(job, running(30)))
+        before, announced = await the_job(store, job), await store.last_notification()
+        again = await store.accept(report(job, running(30), received_at=NOW + SECOND))
+        assert again.verdict is Verdict.DUPLICATE
+        assert await the_job(store, job) == before
+        assert await store.last_notification() == announced
+
+    async def test_a_fresh_link_for_a_known_fact_revives_a_dead_download_and_notifies_nobody_again(
+        self, store: Store
+    ) -> None:
+        job = a_job()
+        await submitted(store, job)
+        await store.accept(report(job, succeeded(f"{LINK}?signature=old")))
+        task = await one_task(store, TaskKind.DOWNLOAD)
+        await store.finish(task, Dead(problem="the link is dead"), now=NOW)
+        again = await store.accept(report(job, succeeded(f"{LINK}?signature=fresh")))
+        assert again.verdict is Verdict.DUPLICATE
+        kept = await the_job(store, job)
+        assert (kept.asset.status, kept.asset.url) == (AssetStatus.PENDING, f"{LINK}?signature=fresh")
+        assert (await one_task(store, TaskKind.DOWNLOAD)).attempt == 1
+        assert (await kinds_announced(store, job)).count("job.succeeded") == 1
+
+    async def test_a_duplicate_with_the_same_dead_link_does_not_try_it_again(self, store: Store) -> None:
+        job = a_job()
+        await store.accept(report(job, succeeded()))
+        await store.finish(await one_task(store, TaskKind.DOWNLOAD), Dead(problem="dead"), now=NOW)
+        await store.accept(report(job, succeeded()))
+        assert await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW) == []
+
+    async def test_a_fresh_link_that_comes_while_the_old_one_is_tried_is_tried_too(self, store: Store) -> None:
+        job = a_job()
+        await store.accept(report(job, succeeded(f"{LINK}?signature=old")))
+        task = await one_task(store, TaskKind.DOWNLOAD)
+        await store.accept(report(job, succeeded(f"{LINK}?signature=fresh")))
+        await store.finish(task, Dead(problem="the old link is dead"), now=NOW)
+        again = await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW)
+        assert [task.subject for task in again] == [job]
+
+    async def test_a_fresh_link_for_a_stored_video_changes_nothing(self, store: Store) -> None:
+        job = a_job()
+        await store.accept(report(job, succeeded(f"{LINK}?signature=old")))
+        await store.finish(await one_task(store, TaskKind.DOWNLOAD), Done(video=VIDEO), now=NOW)
+        await store.accept(report(job, succeeded(f"{LINK}?signature=fresh")))
+        kept = await the_job(store, job)
+        assert (kept.asset.status, kept.asset.name) == (AssetStatus.STORED, VIDEO.name)
+        assert await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW) == []
+        assert await kinds_announced(store, job) == ["job.succeeded", "video.stored"]
+
+    @pytest.mark.parametrize("seed", range(12))
+    async def test_any_order_of_the_same_reports_ends_in_the_same_state(self, store: Store, seed: int) -> None:
+        chance = random.Random(seed)
+        endings = [[failed(), canceled(), succeeded()], [failed(), canceled()], [canceled()], [succeeded()], []][
+            seed % 5
+        ]
+        facts = [queued(), queued(), running(10), running(60), running(60), strange(), succeeded(None), *endings]
+        ends = set()
+        for number in range(8):
+            job = a_job(number)
+            order = [replace(event, provider_job_id=f"r-{number}") for event in chance.sample(facts, len(facts))]
+            await store.register(registration(job), now=NOW)
+            if number % 2:
+                await all_of(store.accept(report(job, event)) for event in order)
+            else:
+                for event in order:
+                    await store.accept(report(job, event))
+            kept = await the_job(store, job)
+            ends.add((kept.status, kept.error, kept.asset.status, kept.asset.url))
+            assert len(await store.callbacks(job_id=job)) == len(facts)
+        assert len(ends) == 1, ends
+
+    async def test_every_order_of_the_endings_keeps_the_video(self, store: Store) -> None:
+        for number, order in enumerate(itertools.permutations([succeeded, failed, canceled, running, queued])):
+            job, name = a_job(number), f"r-{number}"
+            await submitted(store, job, provider_job_id=name)
+            await all_of(store.accept(report(job, event(provider_job_id=name))) for event in order)
+            kept = await the_job(store, job)
+            assert (kept.status, kept.error, kept.asset.url) == (JobStatus.SUCCEEDED, None, LINK)
+        tasks = await store.claim([TaskKind.DOWNLOAD], limit=1000, lease=LEASE, now=NOW)
+        assert len(tasks) == 120
+
+    async def test_a_success_after_a_failure_is_a_conflict_that_keeps_the_video(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        assert (await store.accept(report(job, failed()))).verdict is Verdict.APPLIED
+        assert (await store.accept(report(job, succeeded()))).verdict is Verdict.CONFLICT
+        assert (await store.accept(report(job, canceled()))).verdict is Verdict.AFTER_TERMINAL
+        kept = await the_job(store, job)
+        assert (kept.status, kept.error, kept.asset.status) == (JobStatus.SUCCEEDED, None, AssetStatus.PENDING)
+        assert (await one_task(store, TaskKind.DOWNLOAD)).subject == job
+        assert await kinds_announced(store, job) == ["job.failed", "job.succeeded"]
+
+    async def test_a_late_report_moves_nothing_back_and_is_kept_with_why(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        given = [
+            (await store.accept(report(job, event))).verdict
+            for event in (running(50), queued(), running(20), strange(), succeeded(), running(90), failed())
+        ]
+        assert given == ["applied", "stale", "stale", "unrecognised", "applied", "after_terminal", "after_terminal"]
+        kept = await the_job(store, job)
+        assert (kept.status, kept.progress, kept.error) == (JobStatus.SUCCEEDED, 100, None)
+        assert await verdicts(store, job) == Counter(given)
+
+    async def test_a_report_that_names_another_provider_job_applies_nothing(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job, provider_job_id="r-1")
+        result = await store.accept(report(job, succeeded(provider_job_id="r-2")))
+        kept = await the_job(store, job)
+        assert (result.verdict, kept.status, kept.provider_job_id) == (Verdict.CONFLICT, JobStatus.SUBMITTED, "r-1")
+        assert await store.next_due(now=NOW) is None
+
+    async def test_a_report_misdirected_to_one_job_does_not_suppress_the_other_jobs_own(self, store: Store) -> None:
+        one, other = a_job(1), a_job(2)
+        await submitted(store, one, provider_job_id="r-1")
+        await submitted(store, other, provider_job_id="r-2")
+        assert (await store.accept(report(one, succeeded(provider_job_id="r-2")))).verdict is Verdict.CONFLICT
+        result = await store.accept(report(other, succeeded(provider_job_id="r-2")))
+        assert result.verdict is Verdict.APPLIED
+        assert (await the_job(store, other)).status is JobStatus.SUCCEEDED
+
+    async def test_a_provider_job_is_never_bound_to_a_second_job(self, store: Store) -> None:
+        one, other = a_job(1), a_job(2)
+        await submitted(store, one, provider_job_id="r-1")
+        result = await store.accept(report(other, running(5, "r-1")))
+        assert result.verdict is Verdict.CONFLICT
+        assert (await the_job(store, other)).provider_job_id is None
+
+    async def test_a_success_without_a_result_is_asked_for_once_and_is_not_yet_one(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        await all_of(store.accept(report(job, succeeded(None))) for _ in range(5))
+        assert (await the_job(store, job)).status is JobStatus.RUNNING
+        assert (await one_task(store, TaskKind.FETCH_RESULT)).subject == job
+        assert await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW) == []
+
+    async def test_a_report_bound_by_the_providers_id_alone_finds_its_job(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        found = await store.accept(report(None, running(5)))
+        lost = await store.accept(report(None, running(5, "nobody's")))
+        assert (found.job_id, found.verdict) == (job, Verdict.APPLIED)
+        assert (lost.job_id, lost.verdict) == (None, Verdict.UNRECOGNISED)
+        assert len(await store.callbacks()) == 2
+
+    async def test_a_report_through_another_providers_token_is_not_believed(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        with pytest.raises(VerificationError):
+            await store.accept(report(job, running(5), provider="useapi"))
+        assert await store.callbacks() == []
+
+    # Registration and submission
+
+    async def test_a_callback_before_its_registration_makes_the_job_which_registration_fills_in(
+        self, store: Store
+    ) -> None:
+        job = a_job()
+        await store.accept(report(job, running(40)))
+        await store.accept(report(job, succeeded()))
+        known = await the_job(store, job)
+        assert (known.registered, known.status, known.provider_job_id) == (False, JobStatus.SUCCEEDED, "r-1")
+        everything = NotifyTarget(url=HOOK, types=(NotificationType.JOB_RUNNING, NotificationType.JOB_SUCCEEDED))
+        filled = await store.register(
+            registration(job, notify=(NotifyTarget(url=HOOK), everything)), now=NOW + 5 * SECOND
+        )
+        assert (filled.registered, filled.status, filled.reference) == (True, JobStatus.SUCCEEDED, "order-42")
+        assert filled.created_at == known.created_at
+        tasks = await store.claim([TaskKind.NOTIFY], limit=10, lease=LEASE, now=NOW + 5 * SECOND)
+        heard = [await store.delivery(task.subject) for task in tasks]
+        assert sorted(str(entry.notification.type) for entry in heard if entry) == [
+            "job.running",
+            "job.succeeded",
+            "job.succeeded",
+        ]
+
+    async def test_registering_the_same_again_changes_nothing(self, store: Store) -> None:
+        job = a_job()
+        nested = {"prompt": "on", "options": {"a": 1, "b": [2]}}
+        first = await store.register(registration(job, request=nested), now=NOW)
+        turned = {"options": {"b": [2], "a": 1}, "prompt": "on"}
+        assert await store.register(registration(job, request=turned), now=NOW + SECOND) == first
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"reference": "order-43"},
+            {"reference": None},
+            {"user": "u_8"},
+            {"notify": ()},
+            {"notify": (NotifyTarget(url=HOOK, secret="whsec_" + "QUJD" * 8),)},
+            {"notify": (NotifyTarget(url=HOOK, types=(NotificationType.JOB_FAILED,)),)},
+            {"request": {"prompt": "off", "duration": 5}},
+            {"provider": "useapi"},
+        ],
+        ids=str,
+    )
+    async def test_registering_other_contents_is_a_conflict_and_changes_nothing(
+        self, store: Store, change: dict[str, Any]
+    ) -> None:
+        job = a_job()
+        first = await store.register(registration(job), now=NOW)
+        with pytest.raises(RegistrationConflict):
+            await store.register(registration(job, **change), now=NOW)
+        assert await store.job(job) == first
+
+    async def test_a_job_known_from_another_providers_callback_cannot_be_registered(self, store: Store) -> None:
+        job = a_job()
+        await store.accept(report(job, running(5), provider="useapi"))
+        with pytest.raises(RegistrationConflict):
+            await store.register(registration(job, provider="fal"), now=NOW)
+
+    async def test_a_submission_reported_twice_is_reported_once(self, store: Store) -> None:
+        job = a_job()
+        first = await submitted(store, job)
+        assert (first.status, first.provider_job_id, first.submitted_at) == (JobStatus.SUBMITTED, "r-1", NOW)
+        assert await store.record_submission(job, accepted_as("r-1"), now=NOW + SECOND) == first
+
+    async def test_a_submission_reported_differently_is_a_conflict(self, store: Store) -> None:
+        job, refused = a_job(1), a_job(2)
+        first = await submitted(store, job)
+        await store.register(registration(refused), now=NOW)
+        await store.record_submission(refused, REFUSED, now=NOW)
+        for job_id, other in [(job, accepted_as("r-2")), (job, REFUSED), (job, UNKNOWN), (refused, accepted_as("r-3"))]:
+            with pytest.raises(SubmissionConflict):
+                await store.record_submission(job_id, other, now=NOW)
+        assert await store.job(job) == first
+        with pytest.raises(UnknownJob):
+            await store.record_submission(a_job(3), UNKNOWN, now=NOW)
+
+    async def test_a_submission_cannot_claim_another_jobs_provider_job(self, store: Store) -> None:
+        one, other = a_job(1), a_job(2)
+        await submitted(store, one, provider_job_id="r-1")
+        await store.register(registration(other), now=NOW)
+        with pytest.raises(SubmissionConflict):
+            await store.record_submission(other, accepted_as("r-1"), now=NOW)
+        assert (await the_job(store, other)).submission is None
+
+    async def test_a_refused_submission_fails_the_job_and_says_so_once(self, store: Store) -> None:
+        job = a_job()
+        await store.register(registration(job), now=NOW)
+        await all_of(store.record_submission(job, REFUSED, now=NOW) for _ in range(3))
+        kept = await the_job(store, job)
+        assert kept.status is JobStatus.FAILED
+        assert kept.error == JobError(code="submission_refused", message="no credits")
+        assert await kinds_announced(store, job) == ["job.failed"]
+
+    async def test_a_submit_of_unknown_outcome_is_settled_by_a_callback(self, store: Store) -> None:
+        job = a_job()
+        await store.register(registration(job), now=NOW)
+        assert (await store.record_submission(job, UNKNOWN, now=NOW)).status is JobStatus.UNKNOWN
+        assert (await store.accept(report(job, queued()))).verdict is Verdict.APPLIED
+        kept = await the_job(store, job)
+        assert (kept.status, kept.provider_job_id) == (JobStatus.QUEUED, "r-1")
+
+    async def test_a_submission_reported_after_the_callback_moves_nothing_back(self, store: Store) -> None:
+        for number, (submission, end) in enumerate(
+            [(accepted_as("r-0"), succeeded), (UNKNOWN, failed), (REFUSED, succeeded)]
+        ):
+            job = a_job(number)
+            await store.register(registration(job), now=NOW)
+            await store.accept(report(job, end(provider_job_id=f"r-{number}")))
+            before = await the_job(store, job)
+            kept = await store.record_submission(job, submission, now=NOW + SECOND)
+            assert (kept.status, kept.error) == (before.status, before.error)
+            assert kept.submission is submission.outcome
+
+    # Notifications and deliveries
+
+    async def test_each_fact_is_announced_once_and_only_to_those_who_want_it(self, store: Store) -> None:
+        job = a_job()
+        targets = (
+            NotifyTarget(url="https://all.example"),
+            NotifyTarget(url="https://progress.example", types=(NotificationType.JOB_RUNNING,)),
+            NotifyTarget(
+                url="https://end.example", types=(NotificationType.JOB_FAILED, NotificationType.JOB_SUCCEEDED)
+            ),
+        )
+        await submitted(store, job, notify=targets)
+        for event in (running(10), running(10), running(20), queued(), succeeded(), succeeded(), failed()):
+            await store.accept(report(job, event))
+        announced = await store.notifications(after=0, job_id=job)
+        assert [entry.type for entry in announced] == ["job.running", "job.running", "job.succeeded"]
+        assert [entry.sequence for entry in announced] == sorted({entry.sequence for entry in announced})
+        tasks = await store.claim([TaskKind.NOTIFY], limit=50, lease=LEASE, now=NOW)
+        heard = [delivery for task in tasks if (delivery := await store.delivery(task.subject))]
+        assert Counter((entry.target.url, str(entry.notification.type)) for entry in heard) == {
+            ("https://all.example", "job.succeeded"): 1,
+            ("https://progress.example", "job.running"): 2,
+            ("https://end.example", "job.succeeded"): 1,
+        }
+
+    async def test_notifications_are_read_from_a_place_on_in_pages(self, store: Store) -> None:
+        assert await store.last_notification() == 0
+        one, other = a_job(1), a_job(2)
+        for number in range(6):
+            await store.accept(report(one if number % 2 else other, running(number + 1, None)))
+        everything = await store.notifications(after=0)
+        assert len(everything) == 6
+        assert await store.last_notification() == everything[-1].sequence
+        assert await store.notifications(after=everything[1].sequence, limit=2) == everything[2:4]
+        assert await store.notifications(after=everything[0].sequence, job_id=one) == everything[1::2]
+        content = msgspec.json.decode(everything[0].body)
+        assert content["data"]["id"] == other
+
+    # Tasks
+
+    async def test_two_claimers_never_get_the_same_task(self, store: Store) -> None:
+        jobs = [a_job(number) for number in range(30)]
+        await all_of(store.accept(report(job, succeeded(provider_job_id=None))) for job in jobs)
+        claims = await all_of(store.claim([TaskKind.DOWNLOAD], limit=5, lease=LEASE, now=NOW) for _ in range(10))
+        subjects = [task.subject for claim in claims for task in claim]
+        assert sorted(subjects) == sorted(jobs)
+        assert await store.claim(EVERY_KIND, limit=5, lease=LEASE, now=NOW) == []
+
+    async def test_a_lease_that_ran_out_is_taken_over_and_the_slow_worker_undoes_nothing(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        await store.accept(report(job, succeeded()))
+        slow = await one_task(store, TaskKind.DOWNLOAD)
+        later = NOW + LEASE
+        assert await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=later - SECOND) == []
+        quick = await one_task(store, TaskKind.DOWNLOAD, now=later)
+        assert (quick.subject, quick.attempt) == (job, 2)
+        before = await the_job(store, job)
+        for outcome in (Done(video=VIDEO), Dead(problem="late"), Retry(due_at=NOW, problem="late")):
+            assert not await store.finish(slow, outcome, now=later)
+        assert await the_job(store, job) == before
+        assert await store.renew([slow, quick], lease=LEASE, now=later) == {quick.lease}
+        assert await store.finish(quick, Done(video=VIDEO), now=later)
+        assert not await store.finish(quick, Done(video=VIDEO), now=later)
+        assert await kinds_announced(store, job) == ["job.succeeded", "video.stored"]
+
+    async def test_a_renewed_lease_is_not_taken_over(self, store: Store) -> None:
+        await store.accept(report(a_job(), succeeded()))
+        task = await one_task(store, TaskKind.DOWNLOAD)
+        assert await store.renew([task], lease=LEASE, now=NOW + 20 * SECOND) == {task.lease}
+        assert await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW + 40 * SECOND) == []
+        assert await store.next_due(now=NOW) == NOW + 50 * SECOND
+        assert await store.finish(task, Done(video=VIDEO), now=NOW + 45 * SECOND)
+
+    async def test_the_store_says_when_there_will_be_something_to_do(self, store: Store) -> None:
+        assert await store.next_due(now=NOW) is None
+        await store.accept(report(a_job(), succeeded()))
+        assert await store.next_due(now=NOW + SECOND) == NOW + SECOND
+        task = await one_task(store, TaskKind.DOWNLOAD)
+        assert await store.next_due(now=NOW) == NOW + LEASE
+        await store.finish(task, Retry(due_at=NOW + 5 * SECOND, problem="busy"), now=NOW)
+        assert await store.next_due(now=NOW) == NOW + 5 * SECOND
+        assert await store.claim(EVERY_KIND, limit=1, lease=LEASE, now=NOW + 4 * SECOND) == []
+        again = await one_task(store, TaskKind.DOWNLOAD, now=NOW + 5 * SECOND)
+        await store.finish(again, Dead(problem="no"), now=NOW + 5 * SECOND)
+        assert await store.next_due(now=NOW) is None
+
+    async def test_only_the_kinds_asked_for_are_claimed_oldest_duty_first(self, store: Store) -> None:
+        for number in (3, 1, 2):
+            entry = report(f"job_{number}", succeeded(provider_job_id=None), received_at=NOW + number * SECOND)
+            await store.accept(entry)
+        assert await store.claim([TaskKind.NOTIFY], limit=9, lease=LEASE, now=NOW + LEASE) == []
+        tasks = await store.claim(EVERY_KIND, limit=2, lease=LEASE, now=NOW + LEASE)
+        assert {task.subject for task in tasks} == {"job_1", "job_2"}
+
+    async def test_a_download_retried_waits_and_one_given_up_is_announced(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        await store.accept(report(job, succeeded()))
+        task = await one_task(store, TaskKind.DOWNLOAD)
+        await store.finish(task, Retry(due_at=NOW, problem="busy"), now=NOW)
+        assert (await the_job(store, job)).asset.problem == "busy"
+        task = await one_task(store, TaskKind.DOWNLOAD)
+        assert task.attempt == 2
+        await store.finish(task, Dead(problem="the link is dead"), now=NOW)
+        kept = await the_job(store, job)
+        assert (kept.status, kept.asset.status) == (JobStatus.SUCCEEDED, AssetStatus.FAILED)
+        assert kept.asset.problem == "the link is dead"
+        assert await kinds_announced(store, job) == ["job.succeeded", "video.failed"]
+
+    async def test_a_stored_video_is_announced_with_all_that_is_known_of_it(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        await store.accept(report(job, succeeded()))
+        await store.finish(await one_task(store, TaskKind.DOWNLOAD), Done(video=VIDEO), now=NOW + SECOND)
+        asset = (await the_job(store, job)).asset
+        assert (asset.status, asset.stored_at) == (AssetStatus.STORED, NOW + SECOND)
+        assert {name: getattr(asset, name) for name in VIDEO.__slots__} == {
+            name: getattr(VIDEO, name) for name in VIDEO.__slots__
+        }
+        assert await kinds_announced(store, job) == ["job.succeeded", "video.stored"]
+
+    async def test_a_question_given_up_makes_the_job_overdue_and_says_so(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        await store.accept(report(job, succeeded(None)))
+        await store.finish(await one_task(store, TaskKind.FETCH_RESULT), Dead(problem="no_provider_key"), now=NOW)
+        kept = await the_job(store, job)
+        assert (kept.status, kept.overdue_at, kept.overdue_reason) == (JobStatus.RUNNING, NOW, "no_provider_key")
+        assert (await kinds_announced(store, job))[-1] == "job.overdue"
+
+    async def test_an_answered_question_is_kept_like_a_callback_in_one_transaction(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        await store.accept(report(job, succeeded(None)))
+        task = await one_task(store, TaskKind.FETCH_RESULT)
+        answer = report(job, succeeded(), source=ReportSource.RECONCILE, trust=Trust.RECONCILED)
+        assert await store.finish(task, Done(report=answer), now=NOW)
+        kept = await the_job(store, job)
+        assert (kept.status, kept.trust) == (JobStatus.SUCCEEDED, Trust.RECONCILED)
+        assert (await one_task(store, TaskKind.DOWNLOAD)).subject == job
+        assert {callback.source for callback in await store.callbacks(job_id=job)} == {"callback", "reconcile"}
+
+    async def test_a_delivery_is_made_retried_or_given_up(self, store: Store) -> None:
+        for number in range(3):
+            await submitted(store, a_job(number), provider_job_id=f"r-{number}")
+            await store.accept(report(None, failed(f"r-{number}")))
+        made, again, lost = await store.claim([TaskKind.NOTIFY], limit=3, lease=LEASE, now=NOW)
+        await store.finish(made, Done(status=204), now=NOW)
+        await store.finish(again, Retry(due_at=NOW + SECOND, problem="500"), now=NOW)
+        await store.finish(lost, Dead(problem="410"), now=NOW)
+        found = [await store.delivery(task.subject) for task in (made, again, lost)]
+        assert [entry.delivered for entry in found if entry] == [True, False, False]
+        due = await store.claim([TaskKind.NOTIFY], limit=3, lease=LEASE, now=NOW + LEASE)
+        assert [(task.subject, task.attempt) for task in due] == [(again.subject, 2)]
+        assert await store.delivery("dlv_nobody") is None
+
+    # Senders
+
+    async def test_a_sender_is_learned_from_the_first_callback_that_answers_our_own_submit(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        assert (await store.accept(report(job, running(5), sender="user-1"))).learned_sender
+        assert not (await store.accept(report(job, succeeded(), sender="user-2"))).learned_sender
+        assert await store.senders() == {("fal", "default"): ("user-1",)}
+
+    @pytest.mark.parametrize(
+        "case", ["unregistered", "no submission", "unknown outcome", "another id", "no id", "unread"]
+    )
+    async def test_no_sender_is_learned_from_anything_less(self, store: Store, case: str) -> None:
+        job = a_job()
+        if case != "unregistered":
+            await store.register(registration(job), now=NOW)
+        if case == "unknown outcome":
+            await store.record_submission(job, UNKNOWN, now=NOW)
+        elif case not in ("unregistered", "no submission"):
+            await store.record_submission(job, accepted_as("r-1"), now=NOW)
+        named = {"another id": "r-2", "no id": None}.get(case, "r-1")
+        event = None if case == "unread" else running(5, named)
+        assert not (await store.accept(report(job, event, sender="user-1"))).learned_sender
+        assert await store.senders() == {}
+
+    # Keeping
+
+    async def test_everything_survives_a_restart(self, store: Store, reopen: Reopen) -> None:
+        job, stored = a_job(1), a_job(2)
+        secret = "whsec_" + "QUJD" * 8
+        await submitted(store, job, notify=(NotifyTarget(url=HOOK, secret=secret),))
+        await submitted(store, stored, provider_job_id="r-2")
+        await store.accept(report(job, running(5), sender="user-1"))
+        await store.accept(report(job, failed(), body=b"\xff"))
+        await store.accept(report(stored, succeeded(provider_job_id="r-2")))
+        await store.finish(await one_task(store, TaskKind.DOWNLOAD), Done(video=VIDEO), now=NOW)
+        (held, *_) = await store.claim([TaskKind.NOTIFY], limit=1, lease=LEASE, now=NOW)
+
+        async def everything(opened: Store) -> Sequence[Any]:
+            return [
+                await opened.job(job),
+                await opened.job(stored),
+                await opened.callbacks(),
+                await opened.notifications(after=0),
+                await opened.senders(),
+                await opened.delivery(held.subject),
+                await opened.next_due(now=NOW),
+            ]
+
+        before = await everything(store)
+        opened = await reopen()
+        assert await everything(opened) == before
+        assert (await opened.accept(report(job, failed()))).verdict is Verdict.DUPLICATE
+        assert await opened.finish(held, Done(status=200), now=NOW)
+        assert await opened.last_notification() == len(before[3])
+
+    async def test_a_closed_store_says_that_it_is_closed(self, store: Store) -> None:
+        assert store.healthy
+        await store.close()
+        assert not store.healthy
+        with pytest.raises(StoreUnavailable):
+            await store.register(registration(a_job()), now=NOW)
+        with pytest.raises(StoreUnavailable):
+            await store.job(a_job())

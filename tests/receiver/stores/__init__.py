@@ -1,0 +1,1 @@
+"""The stores: each is its contract and what is peculiar to it."""

@@ -1,0 +1,1 @@
+"""What happens after a callback is kept."""
