@@ -3,8 +3,11 @@
 from replyhook.async_client import AsyncClient, AsyncJobHandle
 from replyhook.client import Client, JobHandle
 from replyhook.errors import (
+    ConfigurationError,
     InvalidRequest,
     JobFailed,
+    ProviderUnavailable,
+    ReceiverError,
     ReplyhookError,
     SubmissionRefused,
     SubmitOutcomeUnknown,
@@ -18,10 +21,13 @@ __all__ = [
     "AsyncClient",
     "AsyncJobHandle",
     "Client",
+    "ConfigurationError",
     "InvalidRequest",
     "JobFailed",
     "JobHandle",
     "Notification",
+    "ProviderUnavailable",
+    "ReceiverError",
     "ReplyhookError",
     "SubmissionRefused",
     "SubmitOutcomeUnknown",

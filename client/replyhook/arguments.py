@@ -107,7 +107,7 @@ def prepare(settings: ClientSettings, arguments: SubmitArguments) -> Submission:
     name = arguments["provider"]
     capabilities = settings.provider(name).capabilities
     wanted: dict[str, Any] = {field: arguments.get(field) for field in NEUTRAL_FIELDS}
-    request = ExtendRequest(**wanted, options=dict(arguments.get("options") or {}))
+    request = ExtendRequest(**wanted, options=_checked_options(arguments.get("options")))
     return Submission(
         job_id=new_id("job"),
         provider=settings.provider(name),
@@ -115,7 +115,7 @@ def prepare(settings: ClientSettings, arguments: SubmitArguments) -> Submission:
         source=_checked_source(arguments["video"], capabilities),
         reference=checked_reference(arguments.get("reply_ref")),
         user=_checked_user(arguments.get("user")),
-        notify=_checked_notify(arguments.get("notify", ())),
+        notify=_checked_notify(arguments.get("notify") or ()),
     )
 
 
@@ -142,13 +142,30 @@ def _check_upload(source: VideoSource, capabilities: Capabilities) -> None:
         raise InvalidRequest("video", shown_url(source.text), allowed, provider=capabilities.name)
 
 
-def _checked_user(user: str | None) -> str | None:
-    if user is not None and not 0 < len(user) <= MAX_USER_LENGTH:
+def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    if not isinstance(options, Mapping | None):
+        raise InvalidRequest("options", type(options).__name__, "a mapping of the provider's own names to values")
+    return dict(options or {})
+
+
+def file_path(path: Path) -> Path:
+    """A path that a file can be saved as. Raises ``InvalidRequest`` for a folder."""
+    if path.is_dir():
+        raise InvalidRequest("path", str(path), "a file's name, not a folder's")
+    return path
+
+
+def _checked_user(user: object) -> str | None:
+    if user is None:
+        return None
+    if not isinstance(user, str) or not 0 < len(user) <= MAX_USER_LENGTH:
         raise InvalidRequest("user", user, f"a text of 1 to {MAX_USER_LENGTH} characters")
     return user
 
 
 def _checked_notify(notify: Sequence[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
-    if isinstance(notify, str | dict):
+    if isinstance(notify, str | dict) or not isinstance(notify, Sequence):
         raise InvalidRequest("notify", type(notify).__name__, "give a list of URLs")
+    if not all(isinstance(entry, str | dict) for entry in notify):
+        raise InvalidRequest("notify", "(not shown)", "a list of URLs, or of {'url': …, 'secret': …, 'types': […]}")
     return list(notify)

@@ -10,14 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from replyhook.arguments import ClientSettings, SubmitArguments, prepare
+from replyhook.arguments import ClientSettings, SubmitArguments, file_path, prepare
 from replyhook.errors import ReceiverUnavailable, ReplyhookError, SubmitOutcomeUnknown, WaitTimeout
 from replyhook.flows import Pause, Send, Submission, submit, with_purpose
 from replyhook.jobs import ExtendRequest
 from replyhook.messages import HTTPResponse
 from replyhook.notifications import Notification
 from replyhook.transport import AsyncTransport, ConnectionTrouble
-from replyhook.watching import Until, Watch
+from replyhook.watching import Until, Watch, check_wait
 
 
 class AsyncJobHandle:
@@ -43,7 +43,7 @@ class AsyncJobHandle:
         return await self._client._wait(self, timeout, until)
 
     async def download(self, path: str | os.PathLike[str]) -> Path:
-        """Save the stored video as ``path``, from the receiver: the provider's own link may be long dead.
+        """Save the stored video as the file ``path``, from the receiver: the provider's own link may be long dead.
 
         Raises ``JobNotFound`` when there is no stored video (yet), ``UnreadableMessage`` when bytes are missing.
         """
@@ -125,6 +125,7 @@ class AsyncClient:
 
     async def _wait(self, job: AsyncJobHandle, timeout: float | None, until: Until) -> Notification:
         deadline = None if timeout is None else time.monotonic() + timeout
+        check_wait(timeout, until)
         watch = Watch(job, until)
         while True:
             left = math.inf if deadline is None else max(deadline - time.monotonic(), 0.001)
@@ -137,18 +138,19 @@ class AsyncClient:
                         elif ended := watch.take(event.id, event.data):
                             return ended
                         self._check_deadline(job, deadline)
-            except (ConnectionTrouble, ReceiverUnavailable):
-                pass  # the stream is opened again where it was cut
-            self._check_deadline(job, deadline)
+            except (ConnectionTrouble, ReceiverUnavailable) as error:
+                watch.trouble = str(error)  # the stream is opened again where it was cut
+            self._check_deadline(job, deadline, watch.trouble)
             await asyncio.sleep(min(watch.next_pause(), left))
 
-    def _check_deadline(self, job: AsyncJobHandle, deadline: float | None) -> None:
+    def _check_deadline(self, job: AsyncJobHandle, deadline: float | None, trouble: str | None = None) -> None:
         if deadline is not None and time.monotonic() > deadline:
-            raise WaitTimeout(f"job {job.id} has not ended yet; it goes on, and can be waited for again", job=job)
+            heard = f" (the receiver could not be heard: {trouble})" if trouble else ""
+            raise WaitTimeout(f"job {job.id} has not ended yet{heard}; it can be waited for again", job=job)
 
     async def _download(self, job_id: str, path: Path) -> Path:
         try:
-            answer = await self._transport.download(self._settings.receiver.build_video(job_id), path)
+            answer = await self._transport.download(self._settings.receiver.build_video(job_id), file_path(path))
         except ConnectionTrouble as error:
             raise ReceiverUnavailable(f"the receiver could not be reached: {error}") from error
         self._settings.receiver.raise_unless_video(answer)

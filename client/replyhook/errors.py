@@ -87,7 +87,12 @@ class SubmissionRefused(ReplyhookError):
     def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
         self.status = status
         self.code = code
+        self.provider: str | None = None
         super().__init__(message)
+
+    def __str__(self) -> str:
+        words = super().__str__()
+        return f"{self.provider} refused the job: {words}" if self.provider else words
 
 
 class BadRequest(SubmissionRefused):

@@ -115,6 +115,8 @@ def submit(submission: Submission, receiver: ReceiverAPI) -> Flow:
         answer = yield from _send(request, Purpose.SUBMIT)
         provider_job_id = submission.provider.parse_submit(answer)
     except (SubmissionRefused, ProviderUnavailable) as error:
+        if isinstance(error, SubmissionRefused):
+            error.provider = capabilities.name
         yield from _report(receiver, submission.job_id, outcome="refused", error=_words(error))
         raise
     except (SubmitOutcomeUnknown, UnreadableMessage) as error:
@@ -167,7 +169,7 @@ def _words(error: ReplyhookError) -> str:
 def with_purpose(error: ReplyhookError, purpose: Purpose, *, maybe_sent: bool) -> ReplyhookError:
     """The failure of a connection as what it means for a request of this purpose."""
     if purpose is Purpose.RECEIVER:
-        return ReceiverUnavailable(f"the receiver could not be reached: {error}")
+        return ReceiverUnavailable(f"the receiver could not be reached ({error}): is its address right, does it run?")
     if purpose is Purpose.SUBMIT and maybe_sent:
         return SubmitOutcomeUnknown(f"the submit may have reached the provider, but no answer came: {error}")
     return ProviderUnavailable(f"the provider could not be reached: {error}")

@@ -178,14 +178,14 @@ class JobEvent:
     """Our own job id, where the provider echoes it (useapi's ``replyRef``)."""
 
 
-def checked_reference(reference: str | None, *, field: str = "reply_ref") -> str | None:
+def checked_reference(reference: object, *, field: str = "reply_ref") -> str | None:
     """The caller's own id for a job, called ``field`` where it was given.
 
     Raises ``InvalidRequest`` when it is empty, over 1,024 characters, or holds control characters.
     """
     if reference is None:
         return None
-    if not reference:
+    if not isinstance(reference, str) or not reference:
         raise InvalidRequest(field, reference, "give a text that is not empty")
     if len(reference) > MAX_REFERENCE_LENGTH:
         raise InvalidRequest(field, reference, f"at most {MAX_REFERENCE_LENGTH} characters")

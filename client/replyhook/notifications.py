@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from replyhook.errors import UnreadableMessage, VerificationError
+from replyhook.errors import ConfigurationError, UnreadableMessage, VerificationError
 from replyhook.messages import as_object, read_json
 from replyhook.signatures import verify_standard_webhooks
 
@@ -54,6 +54,10 @@ def verify_notification(
     Raises ``VerificationError`` when it is forged, changed, or older than 5 minutes (answer 401), ``UnreadableMessage``
     when a properly signed body is not a notification, ``ConfigurationError`` when the secret is none.
     """
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise TypeError("body must be the request's raw bytes: text has lost what the signature covers")
+    if not secret:
+        raise ConfigurationError("no secret: pass the endpoint's whsec_…")
     named = {name.lower(): value for name, value in headers.items()}
     message_id = named.get("webhook-id")
     verify_standard_webhooks(
@@ -61,12 +65,12 @@ def verify_notification(
         message_id=message_id,
         timestamp=named.get("webhook-timestamp"),
         signature=named.get("webhook-signature"),
-        body=body,
+        body=bytes(body),
         now=now or datetime.now(UTC),
     )
     if message_id is None:
         raise VerificationError("webhook-id is missing or malformed")
-    return read_notification(message_id, body)
+    return read_notification(message_id, bytes(body))
 
 
 def read_notification(message_id: str, body: bytes) -> Notification:

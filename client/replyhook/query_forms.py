@@ -1,17 +1,21 @@
-"""A flat JSON object as the URL query string a provider signs, in each way that the provider's own samples write it.
+"""The HMAC of a flat JSON object as a URL query string, in each way that a provider's own samples write that string.
 
-PixVerse signs ``name=value&…`` made from a callback's fields, and publishes four samples that disagree (PROVIDERS §2.2):
-Python and Node keep the body's order, Go and Java sort; Python and Go keep ``~`` and escape ``*``, Node and Java the
-other way round; null is ``None``, ``null`` or ``<nil>``; and each language writes numbers in its own way. Which of them
-the real server agrees with is not published, so a few fixed forms are tried. Numbers count as the text they were sent
-as, or as Python writes them; Node's, Go's and Java's own number texts are left out.
+PixVerse signs ``name=value&…`` made from a callback's fields and publishes four samples that disagree (PROVIDERS
+§2.2): Python and Node keep the body's order, Go and Java sort; Python and Go keep ``~`` and escape ``*``, Node and Java
+the other way round; null is ``None``, ``null`` or ``<nil>``; each writes numbers as its language does. With which of
+them the real server agrees is not published, so a few fixed forms are tried. Numbers count as the text that was sent,
+or as Python writes it; the number texts of Node, Go and Java are left out.
 """
 
+import base64
+import hashlib
+import hmac
 import json
+from collections.abc import Iterable
 from typing import Any, NoReturn
 from urllib.parse import quote_plus
 
-from replyhook.errors import VerificationError
+from replyhook.errors import NoMatchingKey, VerificationError
 
 _MAX_BODY_BYTES = 64 * 1024
 _MAX_FIELDS = 64
@@ -32,13 +36,35 @@ class _Number(str):
 _Value = str | bool | None  # a number is a text of its own kind
 
 
+def check_form_signature(body: bytes, *, head: str, signature: str, secrets: Iterable[str]) -> None:
+    """Check ``signature`` (Base64, HMAC-SHA256) over ``head`` and any form of ``body``, by any of ``secrets``.
+
+    Raises ``VerificationError`` for a body that has no form, ``NoMatchingKey`` when no secret made the signature.
+    """
+    messages = [f"{head}{form}".encode() for form in query_forms(body)]
+    given = signature.encode(errors="surrogatepass")
+    matches = False
+    for secret in filter(None, secrets):  # an empty one is nobody's, or everybody's
+        for message in messages:
+            mac = hmac.new(secret.encode(errors="surrogatepass"), message, hashlib.sha256)
+            matches |= hmac.compare_digest(base64.b64encode(mac.digest()), given)
+    if not matches:
+        raise NoMatchingKey("no secret at hand made this signature")
+
+
 def query_forms(body: bytes) -> tuple[str, ...]:
     """Every query string that ``body`` may have been signed as: one to twelve, without repeats.
 
     Raises ``VerificationError`` for what has no such form: anything but an object of texts, numbers, booleans and
     nulls, an empty one, a name that comes twice, NaN, a number beyond any measure.
     """
-    fields = _read(body)
+    try:
+        return _forms(_read(body))
+    except (ValueError, RecursionError) as error:  # half a surrogate pair fails only when it is to become bytes
+        raise VerificationError("the body is not JSON, so nobody signed it") from error
+
+
+def _forms(fields: dict[str, _Value]) -> tuple[str, ...]:
     forms: dict[str, None] = {}
     for pairs in (list(fields.items()), sorted(fields.items())):
         for null, as_python in (("null", False), ("<nil>", False), ("None", True)):
@@ -63,22 +89,13 @@ def _text(value: _Value, null: str, as_python: bool) -> str:
 def _read(body: bytes) -> dict[str, _Value]:
     if len(body) > _MAX_BODY_BYTES:
         raise VerificationError("the body is too large to have been signed")
-    try:
-        text = body.decode()  # json.loads would take UTF-16 and UTF-32 as well
-        fields = json.loads(
-            text, object_pairs_hook=_fields, parse_int=_number, parse_float=_number, parse_constant=_refuse_constant
-        )
-        if isinstance(fields, dict):
-            "".join((*fields, *filter(None, map(_as_text, fields.values())))).encode()  # half a surrogate pair has none
-    except (ValueError, RecursionError) as error:
-        raise VerificationError("the body is not JSON, so nobody signed it") from error
+    text = body.decode()  # json.loads itself would take UTF-16 and UTF-32 as well
+    fields = json.loads(
+        text, object_pairs_hook=_fields, parse_int=_number, parse_float=_number, parse_constant=_refuse_constant
+    )
     if not isinstance(fields, dict) or not 0 < len(fields) <= _MAX_FIELDS:
         raise VerificationError("the body is not an object with fields, so nobody signed it")
     return fields
-
-
-def _as_text(value: _Value) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, _Value]:
@@ -97,4 +114,4 @@ def _number(text: str) -> _Number:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise VerificationError("NaN and Infinity are no JSON, so nobody signed them")
+    raise VerificationError(f"{text} is no JSON, so nobody signed it")

@@ -116,6 +116,8 @@ class ReceiverAPI:
         problem = _problem(response)
         detail = problem.get("detail") or problem.get("title") or f"HTTP {response.status}"
         words = f"the receiver answered {response.status}: {detail}"
+        if not problem:
+            words += " and nothing of what a receiver says: is its address right?"
         if response.status == 404:
             raise JobNotFound(words, status=404, problem=problem)
         if response.status == 409:

@@ -1,15 +1,23 @@
 """When a job that is watched over the receiver's stream has come to its end: pure, fed one event at a time."""
 
 import contextlib
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from replyhook.errors import JobFailed, UnreadableMessage
+from replyhook.errors import InvalidRequest, JobFailed, UnreadableMessage
 from replyhook.notifications import Notification, NotificationType, read_notification
 
 Until = Literal["stored", "succeeded"]
 
 _FAILURES = frozenset({NotificationType.JOB_FAILED, NotificationType.JOB_CANCELED, NotificationType.VIDEO_FAILED})
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+def check_wait(timeout: float | None, until: str) -> None:
+    """Raise ``InvalidRequest`` for a wait that cannot be meant."""
+    if until not in get_args(Until):
+        raise InvalidRequest("until", until, f"one of {', '.join(get_args(Until))}")
+    if timeout is not None and not timeout >= 0:
+        raise InvalidRequest("timeout", timeout, "seconds, 0 or more; None waits without end")
 
 
 class Watch:
@@ -20,10 +28,12 @@ class Watch:
         self._until = until
         self._failures = 0
         self.cursor = "0"
+        self.trouble: str | None = None
+        """Why the receiver cannot be heard at the moment, if it cannot."""
 
     def take(self, cursor: str, text: str) -> Notification | None:
         """Read one stream event; the notification that ends the wait, or None. Raises ``JobFailed``."""
-        self._failures = 0
+        self._failures, self.trouble = 0, None
         if cursor:
             self.cursor = cursor
         with contextlib.suppress(UnreadableMessage):
@@ -47,6 +57,9 @@ class Watch:
 
 
 def _why(notification: Notification) -> tuple[str | None, str]:
+    video = notification.data.get("video")
+    if notification.type == NotificationType.VIDEO_FAILED and isinstance(video, dict) and video.get("problem"):
+        return "video_failed", f"its video could not be stored: {video['problem']}"
     match notification.data.get("error"):
         case {"message": str(words), **rest} if words:
             code = rest.get("code")

@@ -22,7 +22,7 @@ def main() -> None:
     if any(find_spec(name) is None for name in _NEEDED):
         sys.stderr.write(
             "replyhook: only the client library is installed; the command line and the receiver need more:\n"
-            "    pip install 'replyhook[receiver]'\n"
+            "    pip install 'replyhook[all]'\n"
         )
         sys.exit(NOT_CONFIGURED)
     from replyhook_receiver.cli import run

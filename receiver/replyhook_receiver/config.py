@@ -27,6 +27,7 @@ from replyhook.signatures import standard_webhooks_key
 from replyhook.tokens import MIN_KEY_LENGTH
 
 PREFIX = "REPLYHOOK_"
+_OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "API_KEY", "RECEIVER_URL", "REQUIRE_ALL")}
 
 TextList = Annotated[tuple[str, ...], NoDecode]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
@@ -181,8 +182,24 @@ def load(
     try:
         return Settings(**values, providers=providers)
     except ValidationError as error:
-        problems = [f"{'.'.join(str(step) for step in entry['loc'])}: {entry['msg']}" for entry in error.errors()]
+        problems = [_in_words(entry["loc"], entry["type"], entry["msg"]) for entry in error.errors()]
         raise ConfigurationError("these settings cannot be right:\n  " + "\n  ".join(problems)) from None
+
+
+def _in_words(where: tuple[int | str, ...], kind: str, words: str) -> str:
+    name = ".".join(str(step) for step in where)
+    if kind == "extra_forbidden":
+        return f"{name}: there is no such setting"
+    return f"{name} ({PREFIX}{str(where[0]).upper()}): {words.removeprefix('Value error, ')}"
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings of ours and are none: most likely misspelt."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | _OTHER_VARIABLES
+    ours = (name.upper() for name in environ if name.upper().startswith(PREFIX))
+    return sorted(
+        name for name in ours if name.removesuffix("_FILE") not in known and not name.startswith(f"{PREFIX}PROVIDERS__")
+    )
 
 
 def _values(value: object) -> list[object]:

@@ -32,11 +32,10 @@ _CHUNK_BYTES = 256 * 1024
 _RESOLVE_SECONDS = 5.0
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.LocalProtocolError)
 _ALL_PORTS = frozenset(range(1, 65536))
+_OWN_RULE = "our own rule"
 _NOTHING_BUT_EXCEPTIONS = ssrfguard.AddressTable(
     tuple(
-        ssrfguard.Block(
-            network=ip_network(everything), name="plain http", rfc="our own rule", reach=ssrfguard.Reach.DENIED
-        )
+        ssrfguard.Block(network=ip_network(everything), name="plain http", rfc=_OWN_RULE, reach=ssrfguard.Reach.DENIED)
         for everything in ("0.0.0.0/0", "::/0")
     )
 )
@@ -206,9 +205,9 @@ class Door:
 
 def _why(error: ssrfguard.SSRFGuardError) -> str:
     """The reason without the URL, which may hold a token or a signature."""
+    if _OWN_RULE in str(error):
+        return _HTTPS_ONLY
     if isinstance(error, ssrfguard.BlockedAddressError):
-        if "our own rule" in error.reason:
-            return _HTTPS_ONLY
         return f"the address is not a public one ({error.reason})"
     if isinstance(error, ssrfguard.BlockedURLError):
         return f"the URL is not permitted: {error.reason}"

@@ -37,9 +37,11 @@ def secrets_for(settings: Settings) -> Secrets:
     if not missing:
         return _of(given, None)
     if not is_loopback(settings.host):
-        variables = ", ".join(f"REPLYHOOK_{name.upper()}" for name in missing)
+        names = [*missing, *(() if settings.public_url else ("public_url",))]
+        variables = ", ".join(f"REPLYHOOK_{name.upper()}" for name in names)
         raise ConfigurationError(
-            f"listening on {settings.host} needs configured keys: set {variables}. One way to make a key: "
+            f"listening on {settings.host} needs what a receiver on loopback makes up itself: set {variables}. "
+            "One way to make a key: "
             "python -c 'import secrets; print(secrets.token_urlsafe(32))'; a notification secret is whsec_ and base64: "
             "python -c 'import base64, secrets; print(\"whsec_\" + base64.b64encode(secrets.token_bytes(32)).decode())'"
         )

@@ -126,6 +126,7 @@ def test_all_well_is_register_submit_report() -> None:
     assert register.headers["authorization"] == "Bearer rk-geheim"
     assert register.json == {
         "provider": "fal",
+        "account": "default",
         "reference": "order-42",
         "user": "u_7",
         "notify": [{"url": "https://my.app/hooks"}, {"url": "https://my.app/more", "secret": "whsec_geheim"}],

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from replyhook.errors import ConfigurationError
+from replyhook.providers import PROVIDERS
 from replyhook_receiver.config import Settings, is_loopback, load
 
 KEY = "k" * 32
@@ -27,7 +28,7 @@ def test_with_nothing_set_it_listens_on_loopback_and_keeps_its_things_in_one_fol
     assert (settings.host, settings.port, settings.max_callback_bytes) == ("127.0.0.1", 8080, 1024 * 1024)
     assert settings.database_path == Path("replyhook-data/replyhook.db")
     assert settings.storage_path == Path("replyhook-data/videos")
-    assert set(settings.make_providers()) == {"fal", "useapi"}
+    assert set(settings.make_providers()) == set(PROVIDERS)
 
 
 def test_flags_go_before_the_environment_before_the_file_before_the_defaults(tmp_path: Path) -> None:

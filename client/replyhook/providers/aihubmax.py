@@ -54,7 +54,7 @@ CAPABILITIES = Capabilities(
         Field(name="duration", wire="duration", type=int, minimum=1, maximum=15, default=5, source=_SEED),
         Field(
             name="quality",
-            wire="resolution",  # and not ``quality``, as the other four have it
+            wire="resolution",  # and not ``quality``
             type=str,
             choices=("360p", "540p", "720p", "1080p"),
             default="720p",

@@ -16,6 +16,7 @@ NOT_CONFIGURED = 4
 INTERRUPTED = 130
 
 
+@click.version_option(package_name="replyhook", message="replyhook %(version)s")
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def replyhook() -> None:
     """Submit video-extend jobs, be called back once, never poll, never lose a video.
@@ -40,6 +41,9 @@ def run() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        click.echo(f"replyhook: {error}", err=True)
+        sys.exit(FAILURE)
     except ConfigurationError as error:
         click.echo(f"replyhook: {error}", err=True)
         sys.exit(NOT_CONFIGURED)

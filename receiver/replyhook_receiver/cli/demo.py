@@ -50,7 +50,7 @@ def demo(as_json: bool, directory: Path, serve: bool, timeout: float, fault: str
     from replyhook_receiver.serving import configure_logging
 
     if not HAS_PYAV:
-        raise click.ClickException("the demo makes and checks real videos: pip install 'replyhook[receiver,media]'")
+        raise click.ClickException("the demo makes and checks real videos: pip install 'replyhook[all]'")
     if fault not in {known.value for known in Fault}:
         raise click.BadParameter(f"{fault!r} is none of {', '.join(Fault)}", param_hint="--fault")
     configure_logging("error")

@@ -34,6 +34,10 @@ def sandbox(port: int, speed: float, fault: str, work_dir: Path | None) -> None:
     """
     import tempfile
 
+    from replyhook_receiver.media import HAS_PYAV
+
+    if not HAS_PYAV:
+        raise click.ClickException("the sandbox makes real videos: pip install 'replyhook[all]'")
     from replyhook_receiver.sandbox import Fault, SandboxOptions, create_sandbox, sandbox_settings
     from replyhook_receiver.serving import configure_logging, free_socket, server_config
 

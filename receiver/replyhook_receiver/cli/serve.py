@@ -1,5 +1,6 @@
 """`replyhook serve`: the receiver in the foreground."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -23,12 +24,15 @@ def serve(
     Settings come from flags, then the environment (REPLYHOOK_…), then the file. On loopback with nothing set, keys are
     made and kept in the data folder; on any other address they must be configured.
     """
+    from replyhook_receiver.config import unknown_variables
     from replyhook_receiver.own_secrets import secrets_for
     from replyhook_receiver.serving import configure_logging, free_socket
     from replyhook_receiver.web.app import create_app
 
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
     settings = settings_from(config, flags)
+    for name in unknown_variables(os.environ):
+        click.echo(f"warning: {name} is set, but there is no such setting", err=True)
     configure_logging(settings.log_level)
     secrets = secrets_for(settings)
     try:
@@ -43,7 +47,7 @@ def serve(
     url = f"http://{settings.host}:{settings.port}"
     click.echo(f"replyhook receiver on {url} (providers call {settings.public_url or url})", err=True)
     if secrets.made_here:
-        click.echo(f"keys nobody configured were made and are kept in {secrets.made_here} (for you alone)", err=True)
+        click.echo(f"keys that nobody configured are in {secrets.made_here}, readable for you alone", err=True)
     _run(app, settings.host, settings.port, bound)
 
 

@@ -10,13 +10,15 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from replyhook.errors import InvalidRequest
 from replyhook.providers import CallbackKind, Provider
 from replyhook.tokens import TokenKeys, build_reply_url
+from replyhook.urls import shown_url
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.counters import Refusals
-from replyhook_receiver.errors import UnknownJob
+from replyhook_receiver.errors import NetworkRefused, UnknownJob
 from replyhook_receiver.net import Door
-from replyhook_receiver.records import CallbackRecord, JobRecord
+from replyhook_receiver.records import CallbackRecord, JobRecord, Registration
 from replyhook_receiver.storage import Storage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.web.auth import ApiKeys
@@ -72,8 +74,7 @@ class JobApi:
         """Make a job known before it is submitted; the answer holds its reply URL."""
         job_id = request.path_params["id"]
         registration = (await read_model(request, RegistrationModel)).checked(job_id)
-        for target in registration.notify:
-            await self._door.check(target.url)
+        await self._check_targets(registration)
         now = self._now()
         job = await self._store.register(registration, now=now)
         if self._providers[job.provider].capabilities.callback is CallbackKind.ACCOUNT:
@@ -87,8 +88,7 @@ class JobApi:
     async def relay(self, request: Request) -> Response:
         """Take a whole job; the receiver submits it itself, once. Answered when it is noted, before it is submitted."""
         registration = (await read_model(request, RelayModel)).checked_relay(self._providers)
-        for target in registration.notify:
-            await self._door.check(target.url)
+        await self._check_targets(registration)
         job = await self._store.register(registration, now=self._now())
         return _json(self._announcer.describe(job), status=202)
 
@@ -125,6 +125,17 @@ class JobApi:
     async def refusals(self, _: Request) -> Response:
         """How many callbacks were refused since the start, by provider and reason."""
         return _json(self._refusals.by_provider())
+
+    async def _check_targets(self, registration: Registration) -> None:
+        for target in registration.notify:
+            try:
+                await self._door.check(target.url)
+            except NetworkRefused as error:
+                raise InvalidRequest(
+                    "notify",
+                    shown_url(target.url),
+                    f"{error}. An operator excepts private networks by REPLYHOOK_ALLOWED_NETWORKS on the receiver",
+                ) from error
 
     async def _job(self, request: Request) -> JobRecord:
         job = await self._store.job(request.path_params["id"])

@@ -1,18 +1,28 @@
 """Fetching a job's video into our storage: whole and checked, or not at all."""
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from anyio import to_thread
 
 from replyhook.jobs import AssetStatus
 from replyhook.providers import Provider
-from replyhook_receiver.errors import AnswerTooLarge, DownloadRefused, LinkDead, NotAVideo
-from replyhook_receiver.media import inspect
-from replyhook_receiver.net import Door, Incoming
-from replyhook_receiver.records import Done, StoredVideo, Task
+from replyhook_receiver.errors import (
+    AnswerTooLarge,
+    CannotAsk,
+    DownloadRefused,
+    HostNotListed,
+    LinkDead,
+    NotAVideo,
+    ResultMissing,
+)
+from replyhook_receiver.media import VideoDetails, inspect
+from replyhook_receiver.net import Door, HostRule, Incoming
+from replyhook_receiver.records import Done, JobRecord, StoredVideo, Task
 from replyhook_receiver.storage import Incoming as Part
 from replyhook_receiver.storage import Storage, video_name
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.work.asking import Asker
 
 _DEAD_LINK = frozenset({401, 403, 404, 410})
 
@@ -28,20 +38,23 @@ class Download:
         self._door = door
         self._providers = providers
         self._max_bytes = max_bytes
+        self._asker = Asker(door=door, providers=providers)
+        self._confirmed: set[str] = set()
 
     async def __call__(self, task: Task) -> Done:
         """Fetch the video, unless it is stored. Raises ``DownloadRefused``, ``NotAVideo``, the door's errors."""
         job = await self._store.job(task.subject)
         if job is None or job.asset.status is AssetStatus.STORED or job.asset.url is None:
             return Done()
-        capabilities = self._providers[job.provider].capabilities
         name = video_name(job.id, job.finished_at or job.created_at)
-        async with self._door.fetch(job.asset.url, allows_host=capabilities.allows_host) as incoming:
-            _check_answer(incoming, self._max_bytes)
-            async with self._storage.incoming(name) as part:
-                await self._receive(incoming, part)
-                details = await to_thread.run_sync(inspect, part.path)
-                sha256 = await part.keep()
+        allows_host = self._providers[job.provider].capabilities.allows_host
+        try:
+            part, details, sha256 = await self._fetch(job.asset.url, name, allows_host)
+        except HostNotListed as error:
+            host = await self._confirmed_host(job, job.asset.url, error)
+            part, details, sha256 = await self._fetch(
+                job.asset.url, name, lambda other: other == host or allows_host(other)
+            )
         return Done(
             video=StoredVideo(
                 name=name,
@@ -53,6 +66,29 @@ class Download:
                 height=details.height,
             )
         )
+
+    async def _fetch(self, url: str, name: str, allows_host: HostRule) -> tuple[Part, VideoDetails, str]:
+        async with self._door.fetch(url, allows_host=allows_host) as incoming:
+            _check_answer(incoming, self._max_bytes)
+            async with self._storage.incoming(name) as part:
+                await self._receive(incoming, part)
+                details = await to_thread.run_sync(inspect, part.path)
+                return part, details, await part.keep()
+
+    async def _confirmed_host(self, job: JobRecord, url: str, error: HostNotListed) -> str:
+        """The link's host, if the provider itself names this very link; asked at most once for each job."""
+        if job.id not in self._confirmed:
+            try:
+                answer = await self._asker.ask(job)
+            except (CannotAsk, ResultMissing) as why:
+                raise HostNotListed(
+                    f"{error}, and the provider could not be asked ({why}): add it to media_hosts"
+                ) from why
+            named = answer.event.result.url if answer.event and answer.event.result else ""
+            if named.partition("?")[0] != url.partition("?")[0]:
+                raise HostNotListed(f"{error}, and the provider, asked, does not name this link") from error
+            self._confirmed.add(job.id)
+        return urlsplit(url).hostname or ""
 
     async def _receive(self, incoming: Incoming, part: Part) -> None:
         async for chunk in incoming.chunks:

@@ -116,6 +116,7 @@ class Worker:
         handler = self._handlers[task.kind]
         try:
             outcome: Outcome = await handler.run(task)
+            _log.info("%s of %s is done", task.kind, task.subject)
         except (ReceiverTrouble, ReplyhookError) as error:
             outcome = self._after_failure(task, handler.policy, error)
         except asyncio.CancelledError:
