@@ -14,6 +14,7 @@ from replyhook.errors import ReplyhookError
 from replyhook.jobs import SourceKind
 from replyhook.messages import HTTPRequest
 from replyhook.providers import PROVIDERS, CallbackKind, Capabilities, make_provider
+from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.config import Settings
 from replyhook_receiver.demo.listener import Listener
 from replyhook_receiver.demo.report import DemoResult, Expected, JobResult, ProviderCalls, judge
@@ -21,9 +22,9 @@ from replyhook_receiver.errors import ReceiverTrouble
 from replyhook_receiver.media import inspect
 from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets, secrets_for
-from replyhook_receiver.sandbox import Fault, SandboxOptions, create_sandbox, sandbox_settings
+from replyhook_receiver.sandbox import Fault, SandboxOptions, create_sandbox, enter_webhooks, sandbox_settings
 from replyhook_receiver.serving import free_socket, served
-from replyhook_receiver.web.app import create_app
+from replyhook_receiver.web.app import create_app, public_url_of
 
 SOURCE_SECONDS = 2
 EXTENSION_SECONDS = 5
@@ -104,6 +105,7 @@ async def _stage(options: DemoOptions, say: Say) -> AsyncIterator[_Stage]:
             providers=providers,
         )
         secrets = secrets_for(settings)
+        sandbox = enter_webhooks(sandbox, _account_webhooks(settings, secrets))
         listener = Listener(secrets=secrets.notification_secrets, answer=options.listener_answer)
         listener_url = await stack.enter_async_context(served(listener.app(), listener_socket))
         sandbox_url = await stack.enter_async_context(served(create_sandbox(sandbox), sandbox_socket))
@@ -121,6 +123,20 @@ async def _stage(options: DemoOptions, say: Say) -> AsyncIterator[_Stage]:
             door=await stack.enter_async_context(Door(allowed_networks=(LOOPBACK,))),
             say=say,
         )
+
+
+def _account_webhooks(settings: Settings, secrets: Secrets) -> dict[str, str]:
+    """The URLs to enter in the consoles of providers that have one webhook for a whole account."""
+    tokens = TokenKeys(secrets.signing_keys)
+    return {
+        name: build_reply_url(
+            public_url_of(settings),
+            provider=name,
+            token=tokens.mint_account(provider=name, account=provider.account),
+        )
+        for name, provider in settings.make_providers().items()
+        if provider.capabilities.callback is CallbackKind.ACCOUNT
+    }
 
 
 async def _one_job(stage: _Stage, provider: str) -> JobResult:
