@@ -318,6 +318,17 @@ class StoreContract:
         again = await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW)
         assert [task.subject for task in again] == [job]
 
+    async def test_a_fresh_link_is_tried_at_once_though_the_old_one_was_to_be_tried_much_later(
+        self, store: Store
+    ) -> None:
+        job = a_job()
+        await store.accept(report(job, succeeded(f"{LINK}?signature=old")))
+        task = await one_task(store, TaskKind.DOWNLOAD)
+        await store.finish(task, Retry(due_at=NOW + timedelta(hours=4), problem="expired"), now=NOW)
+        await store.accept(report(job, succeeded(f"{LINK}?signature=fresh")))
+        assert await store.next_due(now=NOW) == NOW
+        assert (await one_task(store, TaskKind.DOWNLOAD)).subject == job
+
     async def test_a_fresh_link_for_a_stored_video_changes_nothing(self, store: Store) -> None:
         job = a_job()
         await store.accept(report(job, succeeded(f"{LINK}?signature=old")))
@@ -724,8 +735,9 @@ class StoreContract:
         elif case not in ("unregistered", "no submission"):
             await store.record_submission(job, accepted_as("r-1"), now=NOW)
         named = {"another id": "r-2", "no id": None}.get(case, "r-1")
-        event = None if case == "unread" else running(5, named)
-        assert not (await store.accept(report(job, event, sender="user-1"))).learned_sender
+        for progress in (5, 6):  # the second finds the job bound to what the first one named
+            event = None if case == "unread" else running(progress, named)
+            assert not (await store.accept(report(job, event, sender="user-1"))).learned_sender
         assert await store.senders() == {}
 
     # Keeping

@@ -7,8 +7,8 @@ import inspect
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,28 +98,27 @@ class Host:
         return await (waiting.pop(0) if len(waiting) > 1 else waiting[0])(request)
 
 
-class _HostServer(uvicorn.Server):
-    """Leaves the signals alone, and does not wait for the answers that are meant never to end."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @asynccontextmanager
 async def a_host(address: str = "127.0.0.1") -> AsyncIterator[Host]:
-    """A host that really listens."""
+    """A host that really listens; it ends at once, without waiting for answers that are meant never to end."""
     host = Host()
     app = Starlette(routes=[Route("/{path:path}", host.serve, methods=["GET", "POST", "PUT"])])
-    server = _HostServer(uvicorn.Config(app, log_config=None, log_level=60, lifespan="off", ws="none"))
+    config = uvicorn.Config(app, log_config=None, log_level=60, lifespan="off", ws="none")
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
     with free_socket(address) as bound:
-        running = asyncio.create_task(server.serve(sockets=[bound]))
-        await until(lambda: server.started)
+        await server.startup(sockets=[bound])
         host.url = f"http://{address}:{bound.getsockname()[1]}"
-        yield host
-        server.should_exit = server.force_exit = True
-        host.closing.set()
-        await running
+        try:
+            yield host
+        finally:
+            host.closing.set()
+            for listening in server.servers:
+                listening.close()
+            for connection in list(server.server_state.connections):
+                connection.transport.abort()
+            await asyncio.gather(*server.server_state.tasks, return_exceptions=True)
 
 
 def says(status: int, content: bytes = b"", **headers: str) -> Answer:

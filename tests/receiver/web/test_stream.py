@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from httpx_sse import ServerSentEvent, aconnect_sse
+from starlette.types import Message
 
 from replyhook.ids import new_id
 from replyhook_receiver.serving import free_socket, served
@@ -116,6 +117,34 @@ async def test_a_stream_ends_after_the_seconds_asked_for(server: Server) -> None
     started = time.monotonic()
     assert await server.heard(seconds=0.3) == []
     assert 0.25 < time.monotonic() - started < 1.5
+
+
+async def test_a_stream_ends_properly_though_its_listener_was_slow_to_take_the_last_event(tmp_path: Path) -> None:
+    app = create_app(settings_for(tmp_path), secrets=SECRETS, now=Clock())
+    job = new_id("job")
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        await Server(client).progress(job, 10, 20)
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            await asyncio.sleep(9)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            await asyncio.sleep(0.2 if message.get("body") else 0)
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/v1/stream",
+            "query_string": f"job={job}&seconds=0.1".encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in AUTH.items()],
+        }
+        async with asyncio.timeout(3):
+            await app(scope, receive, send)
+    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 @pytest.mark.parametrize("cursor", ["-1", "x", "1.5", "evt_1", "9" * 19, "\xb2", "0x1"])
