@@ -155,7 +155,7 @@ class Door:
             host = _host(url)
             if not allows_host(host):
                 raise HostNotListed(f"the host {host!r} is not one of the provider's media hosts")
-            request = HTTPRequest(method="GET", url=url, headers={"accept-encoding": "identity"})
+            request = HTTPRequest(method="GET", url=url)
             async with self._open(request, silence_seconds) as response:
                 location = response.headers.get("location")
                 if response.status_code not in (301, 302, 303, 307, 308) or location is None:
@@ -170,7 +170,7 @@ class Door:
     @asynccontextmanager
     async def _open(self, request: HTTPRequest, timeout_seconds: float) -> AsyncIterator[httpx.Response]:
         policy, _ = self._target(request.url)
-        headers = dict(request.headers)
+        headers = {"accept-encoding": "identity", **request.headers}  # unpacked bytes could not be counted in time
         if request.fresh_id_header is not None:
             headers[request.fresh_id_header] = str(uuid.uuid4())
         timeout = httpx.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds))

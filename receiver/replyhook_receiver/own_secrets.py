@@ -66,25 +66,29 @@ def _read_or_make(path: Path) -> dict[str, str]:
         "api_keys": "rhk_" + secrets.token_urlsafe(32),
         "notification_secrets": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
     }
+    beside = _written_beside(path, fresh)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.link(beside, path)  # whole, or not at all, and never over another's
     except FileExistsError:
         kept = _read(path)
-        missing = {name: value for name, value in fresh.items() if name not in kept}
-        if missing:
-            _write_over(path, {**kept, **missing})
-        return {**missing, **kept}
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(fresh, file, indent=2)
-    return fresh
+    else:
+        return fresh
+    finally:
+        beside.unlink()
+    missing = {name: value for name, value in fresh.items() if name not in kept}
+    if missing:
+        _written_beside(path, {**kept, **missing}).replace(path)
+    return {**missing, **kept}
 
 
-def _write_over(path: Path, content: dict[str, str]) -> None:
-    beside = path.with_name(f"{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _written_beside(path: Path, content: dict[str, str]) -> Path:
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=2)
-    beside.replace(path)
+        file.flush()
+        os.fsync(file.fileno())
+    return beside
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -27,8 +27,11 @@ class Stream:
         self._closed = True
         self.nudge()
 
-    async def follow(self, *, after: int, job_id: str | None = None) -> AsyncIterator[NotificationRecord]:
-        """Notifications after a place in the stream, of one job or of all, as they come. Never ends by itself."""
+    async def follow(
+        self, *, after: int, job_id: str | None = None, seconds: float | None = None
+    ) -> AsyncIterator[NotificationRecord]:
+        """Notifications after a place in the stream, of one job or of all, as they come; for ``seconds``, if given."""
+        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
         fresh = asyncio.Event()
         self._listeners.add(fresh)
         try:
@@ -39,6 +42,10 @@ class Stream:
                     after = notification.sequence
                     yield notification
                 if len(page) < _PAGE and not self._closed:
-                    await fresh.wait()
+                    # Only the wait is bounded: what is being handed out is handed out whole.
+                    async with asyncio.timeout_at(deadline):
+                        await fresh.wait()
+        except TimeoutError:
+            return
         finally:
             self._listeners.discard(fresh)

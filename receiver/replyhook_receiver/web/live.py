@@ -1,6 +1,5 @@
 """`GET /v1/stream`: notifications as server-sent events, resumed where a listener stopped."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -58,11 +57,5 @@ def _seconds(text: str | None) -> float | None:
 async def _events(
     stream: Stream, after: int, job_id: str | None, seconds: float | None
 ) -> AsyncIterator[ServerSentEvent]:
-    try:
-        async with asyncio.timeout(seconds):
-            async for notification in stream.follow(after=after, job_id=job_id):
-                yield ServerSentEvent(
-                    data=notification.body.decode(), event=notification.type, id=str(notification.sequence)
-                )
-    except TimeoutError:
-        return
+    async for notification in stream.follow(after=after, job_id=job_id, seconds=seconds):
+        yield ServerSentEvent(data=notification.body.decode(), event=notification.type, id=str(notification.sequence))

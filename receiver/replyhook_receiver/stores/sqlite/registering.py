@@ -103,7 +103,7 @@ def record_submission(
         raise UnknownJob(f"there is no job {job_id}")
     if submission.provider_job_id and job.provider_job_id not in (None, submission.provider_job_id):
         raise SubmissionConflict(f"job {job_id} has another provider_job_id")
-    if job.submission is submission.outcome:
+    if job.submission is submission.outcome and submission.provider_job_id in (None, job.provider_job_id):
         return job
     if job.submission in (SubmissionOutcome.ACCEPTED, SubmissionOutcome.REFUSED):
         raise SubmissionConflict(f"the submission of job {job_id} was reported as {job.submission} before")

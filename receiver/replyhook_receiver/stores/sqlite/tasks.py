@@ -13,8 +13,8 @@ from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
 def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: datetime, revive: bool = False) -> None:
     """Make sure there is a task. One that waits stays as it is.
 
-    ``revive`` says that there is something new to it: a given-up one is put back, a running one begins anew when it
-    should fail.
+    ``revive`` says that there is something new to it: a given-up one is put back, one that waits for its next try is
+    tried at once, a running one begins anew when it should fail.
     """
     raw.execute(
         """
@@ -28,6 +28,9 @@ def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: date
     if revive:
         statement = "UPDATE tasks SET again = 1 WHERE kind = ? AND subject = ? AND state = 'leased'"
         raw.execute(statement, (kind, subject))
+        waiting = "kind = ? AND subject = ? AND state = 'ready'"
+        statement = f"UPDATE tasks SET due_ms = min(due_ms, ?), attempts = 0 WHERE {waiting}"  # noqa: S608 - ours
+        raw.execute(statement, (to_ms(now), kind, subject))
 
 
 def claim(
