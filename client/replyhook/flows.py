@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from replyhook.errors import (
+    ConfigurationError,
     InvalidRequest,
     ProviderUnavailable,
     ReceiverUnavailable,
@@ -78,7 +79,13 @@ class Submitted:
 Step = Send | Pause
 Flow = Generator[Step, HTTPResponse | None, Submitted]
 
-_CERTAINLY_NOT_STARTED = (SubmissionRefused, ProviderUnavailable, UnreadableMessage, InvalidRequest)
+_CERTAINLY_NOT_STARTED = (
+    SubmissionRefused,
+    ProviderUnavailable,
+    UnreadableMessage,
+    InvalidRequest,
+    ConfigurationError,
+)
 
 
 def submit(submission: Submission, receiver: ReceiverAPI) -> Flow:

@@ -5,6 +5,7 @@ they were run (CPython 3.11, Node 20.20, Go 1.26.8, OpenJDK 17; Java's numbers a
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -39,7 +40,7 @@ def node_number(number: float) -> str:
 
 def go_number(number: float) -> str:
     plain, mantissa, exponent = decimal(number)
-    return plain if -4 <= exponent < 6 + 15 * (exponent == 0) else f"{mantissa.rstrip('.')}e{exponent:+03d}"
+    return plain if -4 <= exponent < 6 else f"{mantissa.rstrip('.')}e{exponent:+03d}"
 
 
 def java_number(number: float) -> str:
@@ -79,7 +80,7 @@ def java(fields: dict[str, Any]) -> str:
 
 SAMPLES: dict[str, Callable[[dict[str, Any]], str]] = {"python": python, "node": node, "go": go, "java": java}
 
-ODD = json.dumps({"url": "~*a b+c&d=e/ü€😀%(x)!'.-_\"\\"}, ensure_ascii=False)  # noqa: RUF001 - odd on purpose
+ODD = json.dumps({"url": "~*a b+c&d=e/ü€😀%(x)!'.-_\"\\"}, ensure_ascii=False)
 ODD_TAIL = "a+b%2Bc%26d%3De%2F%C3%BC%E2%82%AC%F0%9F%98%80%25%28x%29%21%27.-_%22%5C"
 
 # The body: what each sample wrote. The last ones named are knowingly not taken.
@@ -211,10 +212,8 @@ def test_what_has_no_form_is_refused(body: bytes) -> None:
 
 @given(st.binary(max_size=64) | st.text(max_size=64).map(lambda text: text.encode()))
 def test_any_bytes_have_forms_or_are_refused(body: bytes) -> None:
-    try:
+    with contextlib.suppress(VerificationError):
         assert query_forms(body)
-    except VerificationError:
-        pass
 
 
 def test_any_secret_and_any_form_will_do_and_nothing_else() -> None:

@@ -93,9 +93,7 @@ def signed(claims: object) -> str:
 
 def test_the_same_key_used_for_something_else_forges_nothing() -> None:
     payload = TOKEN.rpartition(".")[0]
-    assert (
-        signer(b"replyhook.reply-url.job").sign(payload).decode() == TOKEN
-    )  # what follows differs by its salt alone
+    assert signer(b"replyhook.reply-url.job").sign(payload).decode() == TOKEN  # what follows differs by its salt alone
     with pytest.raises(VerificationError):
         KEYS.read(signer(b"replyhook.video-link").sign(payload).decode(), provider="fal")
 

@@ -1,7 +1,9 @@
 """A running sandbox, and a listener that keeps the callbacks it is sent."""
 
 import asyncio
+import json
 import socket
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,8 +23,18 @@ from replyhook_receiver.sandbox import SandboxOptions, create_sandbox
 KEY = "sandbox-key"
 FAL = {"authorization": f"Key {KEY}"}
 USEAPI = {"authorization": f"Bearer {KEY}"}
+PIXVERSE_SECRET = "sandbox-webhook-secret"
+SEGMIND = {"x-api-key": KEY}
 FAL_EXTEND = "/fal/fal-ai/pixverse/v6/extend"
 USEAPI_EXTEND = "/useapi/v2/pixverse/videos/extend-v3"
+AIHUBMAX_EXTEND = "/aihubmax/v1/videos/generations"
+PIXVERSE = "/pixverse/openapi/v2"
+SEGMIND_EXTEND = "/segmind/v1/pixverse-5-extend"
+
+
+def pixverse_headers() -> dict[str, str]:
+    """The key, and a trace id that was never used."""
+    return {"api-key": KEY, "ai-trace-id": str(uuid.uuid4())}
 
 
 @asynccontextmanager
@@ -61,6 +73,24 @@ class Listener:
         await until(lambda: len(self.received) >= number)
 
 
+def links_in(value: Any) -> list[str]:
+    """Every link to a result in an answer."""
+    if isinstance(value, dict | list):
+        return [link for each in (value.values() if isinstance(value, dict) else value) for link in links_in(each)]
+    return [value] if isinstance(value, str) and "/media/" in value else []
+
+
+async def received_of(answer: httpx.Response) -> tuple[bytes, bool]:
+    """What arrives of an answer's body, and whether that is all."""
+    received = b""
+    try:
+        async for chunk in answer.aiter_raw():
+            received += chunk
+    except httpx.RemoteProtocolError:
+        return received, False
+    return received, True
+
+
 @dataclass
 class World:
     """A sandbox at ``client``'s base address and a listener, both really listening."""
@@ -94,6 +124,64 @@ class World:
             "replyRef": "order-42",
         } | fields
         return await self.client.post(USEAPI_EXTEND, json=body, headers=USEAPI | (headers or {}))
+
+    async def aihubmax(self, *, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
+        body = {
+            "model": "pixverse-v6-extend",
+            "video_url": self.source_url,
+            "prompt": "on",
+            "resolution": "360p",
+            "duration": 1,
+            "callback_url": f"{self.listener.url}/callbacks/aihubmax/abcdef",
+        }
+        return await self.client.post(AIHUBMAX_EXTEND, json=body | fields, headers=USEAPI | (headers or {}))
+
+    async def console(self, **entry: Any) -> httpx.Response:
+        """Register a webhook at PixVerse; it is the listener unless ``url`` is given."""
+        entry = {"url": f"{self.listener.url}/callbacks/pixverse/account"} | entry
+        return await self.client.post("/_sandbox/pixverse/webhooks", json=entry)
+
+    async def pixverse_media(self, source_url: str | None = None) -> dict[str, Any]:
+        files = {"file_url": (None, source_url or self.source_url)}
+        answer = await self.client.post(f"{PIXVERSE}/media/upload", files=files, headers=pixverse_headers())
+        return answer.json()
+
+    async def pixverse(self, *, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
+        """An extend of a clip that is uploaded first, if nothing else is named; it calls webhook 1."""
+        if "video_media_id" not in fields and "source_video_id" not in fields:
+            fields["video_media_id"] = (await self.pixverse_media())["Resp"]["media_id"]
+        if "webhook_id" not in fields:
+            await self.console()
+        body = {"prompt": "on", "model": "v6", "duration": 1, "quality": "360p", "webhook_id": "1"} | fields
+        return await self.client.post(
+            f"{PIXVERSE}/video/extend/generate", json=body, headers=pixverse_headers() | (headers or {})
+        )
+
+    async def pixverse_result(self, video_id: Any) -> dict[str, Any]:
+        answer = await self.client.get(f"{PIXVERSE}/video/result/{video_id}", headers=pixverse_headers())
+        return answer.json()
+
+    async def segmind(
+        self, *, path: str = SEGMIND_EXTEND, headers: dict[str, str] | None = None, **fields: Any
+    ) -> httpx.Response:
+        body = {
+            "video_url": self.source_url,
+            "prompt": "on",
+            "duration": 5,
+            "quality": "360p",
+            "motion_mode": "normal",
+        }
+        return await self.client.post(path, json=body | fields, headers=SEGMIND | (headers or {}))
+
+    async def the_job(self, *, callbacks: int = 0) -> dict[str, Any]:
+        """The only job there is, when it has ended."""
+        jobs = (await self.client.get("/_sandbox/jobs")).json()
+        return await self.finished(jobs[0]["id"], callbacks=callbacks)
+
+    async def told_links(self) -> list[str]:
+        """The result links in the last callback, whoever sent it."""
+        await self.listener.until(1)
+        return links_in(json.loads(self.listener.received[-1][2]))
 
     async def calls(self, provider: str) -> dict[str, int]:
         return (await self.client.get("/_sandbox/calls")).json()[provider]

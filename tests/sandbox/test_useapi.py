@@ -108,14 +108,16 @@ async def test_more_jobs_than_allowed_are_refused_in_both_published_wordings(tmp
         assert (await world.useapi(video_path=path, maxJobs=2)).status_code == 200
 
 
-async def test_a_forged_callback_goes_to_another_token(tmp_path):
+async def test_forged_callbacks_go_to_a_guessed_token_to_half_of_one_and_to_another_provider(tmp_path):
     async with a_world(tmp_path) as world:
-        video_id = (await world.useapi(prompt="on [[fault:forged]]")).json()["video_id"]
-        await world.finished(video_id)
-        await world.listener.until(1)
-        ((path, _, body),) = world.listener.received
-        assert path == "/callbacks/useapi/abcAef"
-        assert json.loads(body)["video_status_name"] == "COMPLETED"
+        await world.useapi(prompt="on [[fault:forged]]")
+        await world.listener.until(3)
+        assert [path for path, _, _ in world.listener.received] == [
+            "/callbacks/useapi/abcAef",
+            "/callbacks/useapi/abc",
+            "/callbacks/aihubmax/abcdef",
+        ]
+        assert {json.loads(body)["video_status_name"] for _, _, body in world.listener.received} == {"COMPLETED"}
 
 
 async def test_an_unusable_upload_is_a_failed_job(tmp_path):

@@ -12,12 +12,14 @@ from replyhook.providers.aihubmax import AIHubMax
 from replyhook.providers.base import Provider, Upload, VerificationKeys
 from replyhook.providers.capabilities import NEUTRAL_FIELDS, CallbackKind, Capabilities
 from replyhook.providers.fal import Fal
+from replyhook.providers.pixverse import PixVerse
 from replyhook.providers.segmind import Segmind
 from replyhook.providers.useapi import UseAPI
 
 PROVIDERS: dict[str, type[Provider]] = {
     "aihubmax": AIHubMax,
     "fal": Fal,
+    "pixverse": PixVerse,
     "segmind": Segmind,
     "useapi": UseAPI,
 }

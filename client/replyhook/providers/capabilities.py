@@ -98,8 +98,9 @@ class Rule:
         other, trigger = self.when
         value = getattr(request, self.name)
         if getattr(request, other) == trigger and value is not None and value not in self.allowed:
-            words = " or ".join(str(choice) for choice in self.allowed)
-            raise InvalidRequest(self.name, value, f"only {words} with {other}={trigger!r}", provider=provider)
+            words = ", ".join(str(choice) for choice in self.allowed)
+            allowed = f"only {words} with {other}={trigger!r}" if words else f"leave it out with {other}={trigger!r}"
+            raise InvalidRequest(self.name, value, allowed, provider=provider)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

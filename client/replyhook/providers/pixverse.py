@@ -96,8 +96,8 @@ CAPABILITIES = Capabilities(
     rules=(
         *(Rule(when=("model", model), name="duration", allowed=(5, 8), source=_SWAGGER) for model in _MODELS[:4]),
         Rule(when=("model", "v5.5"), name="duration", allowed=(5, 8, 10), source=_SWAGGER),
-        # Documented as "1080p: no 8", of a time when there were 5 and 8 alone.
-        Rule(when=("quality", "1080p"), name="duration", allowed=(5,), source=_GUIDE),
+        # "1080p: no 8" is all that is documented, of a time when there were 5 and 8 alone.
+        Rule(when=("quality", "1080p"), name="duration", allowed=tuple({*range(1, 16)} - {8}), source=_GUIDE),
         Rule(when=("motion_mode", "fast"), name="duration", allowed=(5,), source=_GUIDE),
         Rule(when=("motion_mode", "fast"), name="quality", allowed=_QUALITIES[:3], source=_GUIDE),
         # "Not on v5 and later", whichever mode.

@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from replyhook_receiver.sandbox.callbacks import Attempt
-from replyhook_receiver.sandbox.jobs import Job
+from replyhook_receiver.sandbox.job import Job
 from replyhook_receiver.sandbox.stage import Stage
 from replyhook_receiver.sandbox.video import make_clip
 

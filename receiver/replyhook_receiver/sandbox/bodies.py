@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator
-from email.parser import BytesParser
+from email.message import Message
+from email.parser import Parser
 from email.policy import HTTP
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ class UnreadableBody(ValueError):
     """The body is not what its content type says, or its content type is unknown."""
 
 
-async def read_fields(request: Request) -> dict[str, Any]:
+async def read_fields(request: Request, limit_bytes: int = FIELDS_LIMIT_BYTES) -> dict[str, Any]:
     """The fields of a JSON object. Raises ``UnreadableBody``, or answers 413."""
-    body = b"".join([chunk async for chunk in _bounded(request, FIELDS_LIMIT_BYTES)])
+    body = b"".join([chunk async for chunk in _bounded(request, limit_bytes)])
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -32,23 +33,32 @@ async def read_fields(request: Request) -> dict[str, Any]:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The text fields of a ``multipart/form-data`` body. Raises ``UnreadableBody``, or answers 413."""
-    body = b"".join([chunk async for chunk in _bounded(request, FIELDS_LIMIT_BYTES)])
-    # The standard library reads MIME; a multipart dependency for a few text fields is not worth it.
-    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode("latin-1")
-    try:
-        message = BytesParser(policy=HTTP).parsebytes(head + body)
-    except RecursionError as error:
-        raise UnreadableBody("the body is nested too deeply") from error
-    if not message.is_multipart():
+    """The fields of a ``multipart/form-data`` body as texts. Raises ``UnreadableBody``, or answers 413."""
+    return {name: content.decode(errors="replace") for name, content in (await read_parts(request)).items()}
+
+
+async def read_parts(request: Request, limit_bytes: int = FIELDS_LIMIT_BYTES) -> dict[str, bytes]:
+    """The parts of a ``multipart/form-data`` body, by name. Raises ``UnreadableBody``, or answers 413."""
+    body = b"".join([chunk async for chunk in _bounded(request, limit_bytes)])
+    # Split here: a multipart dependency for a few small forms is not worth it, and MIME parsers touch line ends.
+    boundary = _header("content-type", request.headers.get("content-type", "")).get_boundary()
+    if not boundary:
         raise UnreadableBody("the body is not multipart/form-data")
-    fields: dict[str, str] = {}
-    for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        content = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(content, bytes):
-            fields[name] = content.decode(errors="replace")
-    return fields
+    parts: dict[str, bytes] = {}
+    for chunk in (b"\r\n" + body).split(b"\r\n--" + boundary.encode())[1:]:
+        if chunk.startswith(b"--"):
+            return parts
+        head, separator, content = chunk.partition(b"\r\n\r\n")
+        name = _header("x-none", head.decode(errors="replace")).get_param("name", header="content-disposition")
+        if not separator or not isinstance(name, str):
+            raise UnreadableBody("a part of the body has no name")
+        parts[name] = content
+    raise UnreadableBody("the body ends before its last boundary")
+
+
+def _header(name: str, text: str) -> Message:
+    """``name: text``, and the headers that stand on further lines of ``text``."""
+    return Parser(policy=HTTP).parsestr(f"{name}: {text}\r\n\r\n", headersonly=True)
 
 
 async def save_body(request: Request, target: Path) -> int:

@@ -22,7 +22,7 @@ class Envelope:
 Seal = Callable[[], Envelope]
 
 
-def is_2xx(status: int) -> bool:
+def is_2xx(status: int, _text: str) -> bool:
     """Any answer of the 2xx family."""
     return 200 <= status < 300
 
@@ -33,7 +33,7 @@ class Delivery:
 
     ladder: tuple[float, ...]
     timeout_seconds: float
-    is_delivered: Callable[[int], bool] = is_2xx
+    is_delivered: Callable[[int, str], bool] = is_2xx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ async def deliver(
         await anyio.sleep(wait_seconds / speed)
         attempt = await _attempt(message, rules, outbound)
         record(attempt)
-        if attempt.status is not None and rules.is_delivered(attempt.status):
+        if attempt.status is not None and rules.is_delivered(attempt.status, attempt.answer or ""):
             return True
     return False
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from anyio import CapacityLimiter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -16,55 +17,28 @@ from starlette.routing import BaseRoute, Mount, Route
 from replyhook_receiver.sandbox.bodies import UPLOAD_LIMIT_BYTES, UnreadableBody, read_fields, save_body
 from replyhook_receiver.sandbox.callbacks import Delivery, Seal
 from replyhook_receiver.sandbox.fal_fields import check_fields, invalid
+from replyhook_receiver.sandbox.fal_refusals import ERRORS_PAGE, PROBLEMS, REFUSALS
 from replyhook_receiver.sandbox.fal_webhooks import FalWebhooks
-from replyhook_receiver.sandbox.faults import UnknownWish, read_wishes
-from replyhook_receiver.sandbox.jobs import ACTIVE, Job, Order, Problem, State
+from replyhook_receiver.sandbox.faults import Fault, UnknownWish, read_wishes
+from replyhook_receiver.sandbox.job import ACTIVE, Job, Order, State
 from replyhook_receiver.sandbox.ledger import Call
 from replyhook_receiver.sandbox.options import SandboxOptions
-from replyhook_receiver.sandbox.stage import Refusal, Stage
+from replyhook_receiver.sandbox.responses import answered
+from replyhook_receiver.sandbox.stage import Refusal, Shortage, Stage
 
 APP = "/fal-ai/pixverse"
 FETCH_TIMEOUT_SECONDS = 60.0
-ERRORS_PAGE = "https://docs.fal.ai/errors"
-
-# Published: a flat object with a text for the platform's refusals, a list of typed errors for the model's. The
-# texts of 401 and 403 are those that users quote; 402 and the text of 429 are not published; ours.
-REFUSALS: dict[str, tuple[int, dict[str, Any]]] = {
-    "400": (400, {"detail": "Bad request", "error_type": "bad_request"}),
-    "401": (401, {"detail": "No user found for Key ID and Secret"}),
-    "402": (402, {"detail": "Payment required"}),
-    "403": (403, {"detail": "User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard."}),
-    "422": (
-        422,
-        {
-            "detail": [
-                {
-                    "loc": ["body", "prompt"],
-                    "msg": "The content could not be processed because it was flagged by a content checker.",
-                    "type": "content_policy_violation",
-                    "url": f"{ERRORS_PAGE}#content_policy_violation",
-                }
-            ]
-        },
-    ),
-    "429": (429, {"detail": "Too many requests"}),
-    "500": (500, {"detail": "An unexpected internal error occurred", "error_type": "internal_error"}),
-    "503": (503, {"detail": "No runner is available", "error_type": "runner_scheduling_failure"}),
-    "504": (504, {"detail": "Request timed out", "error_type": "request_timeout"}),
-}
-
-# A reseller's failed generation: which of fal's types it has is not published; ours.
-PROBLEMS = {
-    Problem.UNREACHABLE_SOURCE: (422, ["body", "video_url"], "file_download_error"),
-    Problem.UNUSABLE_SOURCE: (422, ["body", "video_url"], "invalid_video"),
-    Problem.GENERATION: (422, ["body"], "generation_failed"),
-}
+PAYLOAD_ERROR = (
+    "Response payload is not JSON serializable. "
+    "Either return a JSON serializable object or use the queue endpoint to retrieve the response."
+)
 
 
 class Fal:
     """The queue host at ``/fal`` and the REST host (key set, uploads) at ``/fal-rest``."""
 
     name = "fal"
+    faults = frozenset(Fault)
     tells_progress = False
     # Published: 15 s, and 10 retries within 2 h. The shape of the back-off is not published; ours: doubling, then
     # ever longer, 7200 s in all.
@@ -74,6 +48,9 @@ class Fal:
         self._stage = stage
         self._webhooks = FalWebhooks(user_id=stage.options.fal_user_id)
         self._issued_uploads: set[str] = set()
+        # The queue itself answers no 429: what is too much waits in it (a secondary source says so).
+        cap = stage.options.max_concurrent
+        self._slot = None if cap is None else CapacityLimiter(cap)
 
     @staticmethod
     def settings(options: SandboxOptions) -> dict[str, str]:
@@ -120,15 +97,17 @@ class Fal:
 
     def _report(self, job: Job) -> dict[str, Any]:
         report: dict[str, Any] = {"request_id": job.id, "gateway_request_id": job.id}
+        if job.state is State.SUCCEEDED and job.fault is Fault.NO_RESULT:
+            return report | {"status": "OK", "payload": None, "payload_error": PAYLOAD_ERROR}
         if job.state is State.SUCCEEDED:
-            return report | {"status": "OK", "payload": self._output(job)}
+            return report | {"status": "OK", "payload": self._output(job, is_fresh=False)}
         status, body, _ = self._failure(job)
         return report | {"status": "ERROR", "error": f"Invalid status code: {status}", "payload": body}
 
-    def _output(self, job: Job) -> dict[str, Any]:
+    def _output(self, job: Job, *, is_fresh: bool) -> dict[str, Any]:
         return {
             "video": {
-                "url": self._stage.media.url(self.name, job.result),
+                "url": self._stage.media.link(self.name, job.result, job.fault, is_fresh=is_fresh),
                 "content_type": "video/mp4",
                 "file_name": "output.mp4",
                 "file_size": self._stage.media.path(self.name, job.result).stat().st_size,
@@ -167,6 +146,8 @@ class Fal:
             status, body = REFUSALS[wishes.refusal]
             raise Refusal(status, body, {"x-fal-error-type": body["error_type"]} if "error_type" in body else None)
         accepted = check_fields(fields)
+        if self._stage.shortage(self.name) is Shortage.CREDITS:
+            raise Refusal(*REFUSALS["403"])
         job_id = str(uuid.uuid4())
         job = Job(
             provider=self.name,
@@ -176,6 +157,7 @@ class Fal:
             # Only the query counts: a webhook in the body is silently ignored (fal-ai/fal-js issue 135).
             reply_url=request.query_params.get("fal_webhook") or None,
             result=f"{job_id}_output.mp4",
+            slot=self._slot,
             order=Order(
                 seconds=accepted["duration"],
                 height=int(accepted["resolution"].removesuffix("p")),
@@ -184,7 +166,8 @@ class Fal:
             ),
         )
         await self._stage.jobs.start(job, self)
-        return JSONResponse({"request_id": job_id, "gateway_request_id": job_id, **self._addresses(job_id)})
+        answer = {"request_id": job_id, "gateway_request_id": job_id, **self._addresses(job_id)}
+        return answered(job.fault, JSONResponse(answer))
 
     async def _fetch(self, url: str, scratch: Path) -> Path:
         await self._stage.outbound.fetch(
@@ -220,7 +203,7 @@ class Fal:
         if job.state is not State.SUCCEEDED:
             status, body, kind = self._failure(job)
             raise Refusal(status, body, {"x-fal-error-type": kind})
-        return JSONResponse(self._output(job))
+        return JSONResponse(self._output(job, is_fresh=True))
 
     async def _cancel(self, request: Request) -> Response:
         self._stage.ledger.count(self.name, Call.CANCEL)

@@ -1,21 +1,20 @@
-"""The jobs of every imitation: the record, and the one runner (generate, finish, call back)."""
+"""The jobs of every imitation and their one runner: generate, finish, call back."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import anyio
 from anyio import CapacityLimiter, from_thread, to_thread
 from anyio.abc import TaskGroup
 
-from replyhook_receiver.sandbox.callbacks import Attempt, Delivery, Message, Seal, deliver
-from replyhook_receiver.sandbox.faults import Fault
+from replyhook_receiver.sandbox.callbacks import Attempt, Message, deliver
+from replyhook_receiver.sandbox.endings import last_words
+from replyhook_receiver.sandbox.faults import FAILING, Fault
+from replyhook_receiver.sandbox.job import ACTIVE, Job, Problem, State, Voice
 from replyhook_receiver.sandbox.ledger import Call, Ledger
 from replyhook_receiver.sandbox.media import Media
 from replyhook_receiver.sandbox.outbound import Outbound, OutboundError
@@ -24,99 +23,8 @@ from replyhook_receiver.sandbox.video import Clip, UnusableVideo, extend_clip
 ENCODERS = 2
 REMEMBERED_JOBS = 10_000
 QUEUED_SHARE, HALFWAY_SHARE = 0.1, 0.6
-DUPLICATE_AFTER_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
-
-
-class State(StrEnum):
-    """Where a job stands, in the sandbox's own words."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELED = "canceled"
-
-
-ACTIVE = frozenset({State.QUEUED, State.RUNNING})
-
-
-class Problem(StrEnum):
-    """Why a job failed; every provider has its own words for it."""
-
-    UNREACHABLE_SOURCE = "unreachable_source"
-    UNUSABLE_SOURCE = "unusable_source"
-    GENERATION = "generation"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be generated. ``obtain`` gives the source, at the scratch path it is handed or elsewhere."""
-
-    seconds: int
-    height: int
-    audio: bool
-    obtain: Callable[[Path], Awaitable[Path]]
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Job:
-    """One extend job. ``fields`` is the accepted request in the provider's own words."""
-
-    provider: str
-    id: str
-    fault: Fault
-    order: Order
-    fields: Mapping[str, Any]
-    reply_url: str | None
-    result: str  # the name that the resulting file will have
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    finished_at: datetime | None = None
-    state: State = State.QUEUED
-    progress: int = 0
-    clip: Clip | None = None
-    problem: Problem | None = None
-    problem_text: str = ""
-    attempts: list[Attempt] = field(default_factory=list)
-    finished: anyio.Event = field(default_factory=anyio.Event)
-    called_back: anyio.Event = field(default_factory=anyio.Event)
-    generation: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-
-
-class Voice(Protocol):
-    """How a provider talks back about a job: the genuine callback for where it stands now, and false ones.
-
-    A ``callback`` of ``None`` means that nobody asked to be called.
-    """
-
-    name: str
-    delivery: Delivery
-    tells_progress: bool
-
-    def callback(self, job: Job) -> Seal | None: ...
-    def garbage(self, job: Job) -> Seal: ...
-    def forgeries(self, job: Job) -> Sequence[Seal]: ...
-
-
-def last_words(job: Job, voice: Voice) -> list[Message]:
-    """The callbacks that end a finished job, in order, with the job's fault in them."""
-    genuine = voice.callback(job)
-    if genuine is None:
-        return []
-    final = Message(kind="final", seal=genuine)
-    match job.fault:
-        case Fault.NEVER:
-            return []
-        case Fault.DUPLICATE:
-            # A moment apart: what is sent again is signed again, with another time.
-            return [final, Message(kind="duplicate", seal=genuine, wait_seconds=DUPLICATE_AFTER_SECONDS)]
-        case Fault.GARBAGE:
-            return [Message(kind="garbage", seal=voice.garbage(job))]
-        case Fault.FORGED:
-            return [Message(kind="forged", seal=seal, is_retried=False) for seal in voice.forgeries(job)]
-        case _:
-            return [final]
 
 
 class Jobs:
@@ -162,7 +70,7 @@ class Jobs:
         self._forget_old()
         self._jobs[job.provider, job.id] = job
         self._tasks.start_soon(self._run, job, voice)
-        if job.fault is Fault.EARLY:
+        if job.fault is Fault.EARLY and not job.is_stuck:
             await job.called_back.wait()
 
     def cancel(self, job: Job) -> bool:
@@ -193,7 +101,8 @@ class Jobs:
         scratch = self._media.scratch()
         try:
             with job.generation:
-                await self._work(job, voice, scratch)
+                async with job.slot or nullcontext():
+                    await self._work(job, voice, scratch)
         except OutboundError as error:
             self._fail(job, Problem.UNREACHABLE_SOURCE, str(error))
         except UnusableVideo as error:
@@ -211,12 +120,15 @@ class Jobs:
     async def _work(self, job: Job, voice: Voice, scratch: Path) -> None:
         begun = anyio.current_time()
         # A held submit call must end before its caller gives up, so an early job takes only what the work takes.
-        wait_seconds = 0.0 if job.fault is Fault.EARLY else self._generation_seconds / self._speed
+        usual_seconds = 0.0 if job.fault is Fault.EARLY else self._generation_seconds
+        wait_seconds = (usual_seconds + job.extra_seconds) / self._speed
         await self._tell_progress(job, voice)
         await anyio.sleep_until(begun + wait_seconds * QUEUED_SHARE)
         job.state, job.progress = State.RUNNING, 10
         await self._tell_progress(job, voice)
-        if job.fault is not Fault.FAILED:
+        if job.is_stuck:
+            await anyio.sleep_forever()
+        if job.fault not in FAILING:
             job.clip = await self._extend(job, scratch)
         await anyio.sleep_until(begun + wait_seconds * HALFWAY_SHARE)
         job.progress = 60
@@ -224,6 +136,8 @@ class Jobs:
         await anyio.sleep_until(begun + wait_seconds)
         if job.fault is Fault.FAILED:
             self._fail(job, Problem.GENERATION, "The generation failed.")
+        elif job.fault is Fault.MODERATED:
+            self._fail(job, Problem.MODERATED, "The content was refused by moderation.")
 
     async def _extend(self, job: Job, scratch: Path) -> Clip:
         source = await job.order.obtain(scratch)

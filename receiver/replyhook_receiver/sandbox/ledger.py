@@ -24,6 +24,10 @@ class Ledger:
         """One more."""
         self._counts[provider][call] += 1
 
+    def number(self, provider: str, call: Call) -> int:
+        """How many so far."""
+        return self._counts[provider][call]
+
     def totals(self) -> dict[str, dict[str, int]]:
         """All counts, as plain values."""
         return {

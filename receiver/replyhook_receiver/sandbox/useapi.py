@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,12 +17,21 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from replyhook_receiver.sandbox.bodies import UnreadableBody, read_fields, read_form, save_body
 from replyhook_receiver.sandbox.callbacks import Delivery, Envelope, Seal
-from replyhook_receiver.sandbox.faults import UnknownWish, read_wishes
-from replyhook_receiver.sandbox.jobs import ACTIVE, Job, Order, Problem, State
+from replyhook_receiver.sandbox.faults import Fault, UnknownWish, read_wishes
+from replyhook_receiver.sandbox.forgeries import tampered
+from replyhook_receiver.sandbox.job import ACTIVE, Job, Order, Problem, State
 from replyhook_receiver.sandbox.ledger import Call
 from replyhook_receiver.sandbox.options import SandboxOptions
-from replyhook_receiver.sandbox.stage import Refusal, Stage
-from replyhook_receiver.sandbox.useapi_fields import MAX_JOBS, bad_request, check_fields, from_form
+from replyhook_receiver.sandbox.responses import answered
+from replyhook_receiver.sandbox.stage import Refusal, Shortage, Stage
+from replyhook_receiver.sandbox.useapi_fields import (
+    ERROR_CODES,
+    MAX_JOBS,
+    REFUSALS,
+    bad_request,
+    check_fields,
+    from_form,
+)
 
 USER_ID = 4711
 EMAIL = "jane.doe@example.com"
@@ -40,29 +48,15 @@ STATUSES = {
     State.FAILED: (8, "FAILED", True),
     State.CANCELED: (8, "FAILED", True),
 }
+MODERATED = (7, "MODERATED", True)  # the name is published, the number is not
 UPLOAD_SUFFIXES = {"video/mp4": ".mp4", "video/quicktime": ".mov"}
-ACCOUNTS_PAGE = "https://useapi.net/docs/api-pixverse-v2/post-pixverse-accounts-email"
-
-# Published texts, apart from those of 400 and 500, which are ours.
-REFUSALS = {
-    "400": (400, "Bad request."),
-    "401": (401, "Unauthorized"),
-    "412": (412, "All Credits have been used up. Please upgrade your membership or purchase credits."),
-    "422": (422, "Your prompt has triggered our AI moderator, please re-enter your prompt"),
-    "429": (429, "Reached the limit for concurrent generations."),
-    "500": (500, "Internal server error."),
-    "596": (
-        596,
-        "Your PixVerse account has pending error. "
-        f"Please address this issue at {ACCOUNTS_PAGE} before making any new API calls.",
-    ),
-}
 
 
 class UseApi:
     """One customer's useapi.net with one PixVerse account, under ``/useapi/v2/pixverse``."""
 
     name = "useapi"
+    faults = frozenset(Fault)
     tells_progress = True
     # Neither a time-out nor any retry is published; ours: modest ones.
     delivery = Delivery(ladder=(5, 30, 120), timeout_seconds=10.0)
@@ -109,12 +103,13 @@ class UseApi:
         return partial(_post, job.reply_url or "", GARBAGE)
 
     def forgeries(self, job: Job) -> Sequence[Seal]:
-        return [partial(_post, _altered(job.reply_url or ""), json.dumps(self._item(job)).encode())]
+        body = json.dumps(self._item(job)).encode()
+        return [partial(_post, url, body) for url in tampered(job.reply_url or "", self.name)]
 
-    def _item(self, job: Job) -> dict[str, Any]:
-        """A video as the list, the status call and the callbacks all show it."""
+    def _item(self, job: Job, *, is_asked: bool = False) -> dict[str, Any]:
+        """A video as the list, the status call (``is_asked``) and the callbacks all show it."""
         fields = job.fields
-        number, word, is_final = STATUSES[job.state]
+        number, word, is_final = MODERATED if job.problem is Problem.MODERATED else STATUSES[job.state]
         item = {
             "video_id": job.id,
             "video_status": number,
@@ -136,10 +131,7 @@ class UseApi:
             "queue_data": {"queue_time": 1, "queue_count": 0},
             "video_duration": fields["duration"],
             "extended": 1,
-            # The published sample of a video that is still being generated already has its link.
-            "url": self._stage.media.url(self.name, job.result)
-            if job.state in (State.RUNNING, State.SUCCEEDED)
-            else "",
+            "url": self._url(job, is_asked=is_asked),
             "duration": fields["duration"],
             "remove_watermark": int(fields["remove_watermark"]),
             "style": fields["style"],
@@ -148,8 +140,14 @@ class UseApi:
         if job.state is State.RUNNING:
             item["progress"] = job.progress  # that there is progress is published, its name is not; ours
         if job.problem is not None:
-            item |= {"errCode": _error_code(job.problem), "errMsg": job.problem_text}
+            item |= {"errCode": ERROR_CODES[job.problem], "errMsg": job.problem_text}
         return item | ({"replyRef": fields["replyRef"]} if "replyRef" in fields else {})
+
+    def _url(self, job: Job, *, is_asked: bool) -> str:
+        # The published sample of a video that is still being generated already has its link.
+        if job.state not in (State.RUNNING, State.SUCCEEDED) or (job.fault is Fault.NO_RESULT and not is_asked):
+            return ""
+        return self._stage.media.link(self.name, job.result, job.fault, is_fresh=is_asked)
 
     # The endpoints
 
@@ -189,7 +187,7 @@ class UseApi:
             ),
         )
         await self._stage.jobs.start(job, self)
-        return JSONResponse({"video_id": job.id})
+        return answered(job.fault, JSONResponse({"video_id": job.id}))
 
     async def _fields(self, request: Request) -> dict[str, Any]:
         try:
@@ -210,6 +208,9 @@ class UseApi:
         return self._stage.media.path(self.name, original.result)
 
     def _check_capacity(self, accepted: dict[str, Any]) -> None:
+        if (shortage := self._stage.shortage(self.name)) is not None:
+            status, text = REFUSALS["412" if shortage is Shortage.CREDITS else "429"]
+            raise Refusal(status, {"error": text})
         allowed = accepted.get("maxJobs", MAX_JOBS)
         if len(self._stage.jobs.active(self.name)) < allowed:
             return
@@ -224,7 +225,7 @@ class UseApi:
         # Published: 404 while the video is being made, the same as for one that does not exist. The text is ours.
         if job is None or job.state in ACTIVE:
             raise Refusal(404, {"error": "Video not found."})
-        return JSONResponse(self._item(job))
+        return JSONResponse(self._item(job, is_asked=True))
 
     async def _list(self, request: Request) -> Response:
         self._stage.ledger.count(self.name, Call.STATUS)
@@ -234,7 +235,8 @@ class UseApi:
         if request.query_params.get("email", EMAIL) != EMAIL:
             raise bad_request("Parameter email names no configured account.")
         newest_first = self._stage.jobs.all(self.name)[::-1]
-        return JSONResponse({"data": [self._item(job) for job in newest_first[offset : offset + limit]]})
+        shown = newest_first[offset : offset + limit]
+        return JSONResponse({"data": [self._item(job, is_asked=True) for job in shown]})
 
     async def _upload(self, request: Request) -> Response:
         self._stage.ledger.count(self.name, Call.UPLOAD)
@@ -265,23 +267,8 @@ def _post(url: str, body: bytes) -> Envelope:
     return Envelope(url=url, headers={"content-type": "application/json"}, body=body)
 
 
-def _altered(url: str) -> str:
-    """``url`` with one character of its last path segment changed: a guessed token."""
-    parts = urlsplit(url)
-    folder, _, token = parts.path.rpartition("/")
-    # In the middle: the last character of a base64 text may carry bits that nobody reads.
-    middle = len(token) // 2
-    changed = token[:middle] + ("B" if token[middle : middle + 1] == "A" else "A") + token[middle + 1 :]
-    return urlunsplit(parts._replace(path=f"{folder}/{changed}"))
-
-
 def _whole_number(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name, str(default))
     if not (text.isdecimal() and len(text) <= 9):
         raise bad_request(f"Parameter {name} must be a whole number.")
     return int(text)
-
-
-def _error_code(problem: Problem) -> int:
-    # That failures carry errCode is published in a sample, its values are not; ours.
-    return {Problem.UNREACHABLE_SOURCE: 400017, Problem.UNUSABLE_SOURCE: 400032, Problem.GENERATION: 500063}[problem]

@@ -6,6 +6,7 @@ https://useapi.net/docs/api-pixverse-v2/post-pixverse-videos-extend-v3 (read 202
 from collections.abc import Mapping
 from typing import Any
 
+from replyhook_receiver.sandbox.job import Problem
 from replyhook_receiver.sandbox.stage import Refusal
 
 LONGEST_PROMPT = 2048
@@ -38,6 +39,30 @@ DEFAULTS: dict[str, Any] = {
     "motion_mode": "normal",
     "style": "",
     "remove_watermark": True,
+}
+
+ACCOUNTS_PAGE = "https://useapi.net/docs/api-pixverse-v2/post-pixverse-accounts-email"
+
+# Published texts, apart from those of 400 and 500, which are ours.
+REFUSALS = {
+    "400": (400, "Bad request."),
+    "401": (401, "Unauthorized"),
+    "412": (412, "All Credits have been used up. Please upgrade your membership or purchase credits."),
+    "422": (422, "Your prompt has triggered our AI moderator, please re-enter your prompt"),
+    "429": (429, "Reached the limit for concurrent generations."),
+    "500": (500, "Internal server error."),
+    "596": (
+        596,
+        "Your PixVerse account has pending error. "
+        f"Please address this issue at {ACCOUNTS_PAGE} before making any new API calls.",
+    ),
+}
+# That failures carry errCode is published in a sample, its values are not; ours.
+ERROR_CODES = {
+    Problem.UNREACHABLE_SOURCE: 400017,
+    Problem.UNUSABLE_SOURCE: 400032,
+    Problem.GENERATION: 500063,
+    Problem.MODERATED: 500054,
 }
 
 

@@ -18,6 +18,7 @@ from replyhook_receiver.sandbox.frames import PIXEL_FORMAT, Continuation, even, 
 CLOCK_HZ = 90_000
 TIME_BASE = Fraction(1, CLOCK_HZ)
 MAX_SIDE_PIXELS = 4096
+SMALLEST_HEIGHT = 16
 MAX_SOURCE_SECONDS = 120
 MAX_SOURCE_FRAMES = 8_000
 FASTEST_EXTENSION_FPS = 30.0
@@ -55,6 +56,12 @@ def make_clip(
         if audio:
             writer.add_sound(sound.tone(sound.bytes_of(seconds)))
     return Clip(width=width, height=height, seconds=seconds)
+
+
+def measure(source: Path) -> Clip:
+    """What ``source`` is, after its own words. Raises ``UnusableVideo``."""
+    with _reading(source, SMALLEST_HEIGHT) as reader:
+        return reader.declared
 
 
 def extend_clip(
@@ -114,6 +121,12 @@ class _Reader:
         self.fps = min(max(float(stream.average_rate or 24), 1.0), FASTEST_EXTENSION_FPS)
         self._last: VideoFrame | None = None
         self.end_seconds = 0.0
+
+    @property
+    def declared(self) -> Clip:
+        """What the file says of itself."""
+        seconds = (self._container.duration or 0) / av.time_base
+        return Clip(width=self._stream.width, height=self._stream.height, seconds=seconds)
 
     @property
     def last(self) -> VideoFrame:

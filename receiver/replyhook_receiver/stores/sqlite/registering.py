@@ -116,7 +116,7 @@ def record_submission(
     raw.execute(
         """
         UPDATE jobs SET submission = ?, status = ?, provider_job_id = coalesce(provider_job_id, ?),
-            submitted_ms = coalesce(submitted_ms, min(?, coalesce(called_back_ms, ?))),
+            submitted_ms = coalesce(submitted_ms, submitting_ms, min(?, coalesce(called_back_ms, ?))),
             error_code = coalesce(?, error_code),
             error_message = coalesce(?, error_message), finished_ms = coalesce(finished_ms, ?)
         WHERE id = ?
