@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from replyhook.providers import PROVIDERS
-from replyhook_receiver.cli.providers import capabilities_table
+from replyhook_receiver.cli.providers import capabilities_notes, capabilities_table
 from replyhook_receiver.config import Settings
 from replyhook_receiver.lifecycle import diagram
 from replyhook_receiver.sandbox.app import PROVIDERS as IMITATED
@@ -87,6 +87,7 @@ def test_the_readmes_state_diagram_is_the_lifecycle_table() -> None:
 
 def test_the_readmes_table_of_providers_is_printed_from_their_capabilities() -> None:
     assert capabilities_table() in marked("capabilities")
+    assert capabilities_notes() in marked("capabilities")
 
 
 def test_the_top_level_holds_only_what_the_owner_fixed() -> None:

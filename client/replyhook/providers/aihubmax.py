@@ -76,7 +76,7 @@ CAPABILITIES = Capabilities(
     uploads=frozenset({SourceKind.FILE, SourceKind.DATA}),
     callback=CallbackKind.PER_JOB,
     signed=False,
-    reports_progress=True,
+    reports_progress=False,  # the body has it, but only the end is called back (PROVIDERS §1.3)
     can_cancel=False,  # a task says ``can_cancel``, but no call that cancels was found
     result_lifetime=timedelta(hours=24),  # [seed 000]
     media_hosts=(),  # NOT FOUND in any document: the operator sets it

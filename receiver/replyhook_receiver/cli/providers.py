@@ -6,6 +6,7 @@ import click
 
 from replyhook.errors import ConfigurationError
 from replyhook.providers import PROVIDERS, CallbackKind, Capabilities, make_provider
+from replyhook.providers.capabilities import Rule
 from replyhook_receiver.cli.settings import settings_from
 
 _NONE = "-"
@@ -21,6 +22,8 @@ def providers() -> None:
 def list_providers() -> None:
     """Print the table of what each provider takes (Markdown, as in the README)."""
     click.echo(capabilities_table())
+    click.echo()
+    click.echo(capabilities_notes())
 
 
 @providers.command()
@@ -62,6 +65,21 @@ def capabilities_table() -> str:
         ["media hosts", *(", ".join(f"`{host}`" for host in each.media_hosts) or "not published" for each in known)],
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def capabilities_notes() -> str:
+    """What does not fit the table: limits that hold only in company, and what no document settles."""
+    lines = []
+    for name in sorted(PROVIDERS):
+        each = make_provider(name).capabilities
+        limits = [_rule(rule) for rule in each.rules]
+        lines.append(f"- **{each.title}**: {'; '.join([*limits, *each.notes]) or 'nothing more'}.")
+    return "\n".join(lines)
+
+
+def _rule(rule: Rule) -> str:
+    allowed = ", ".join(str(choice) for choice in rule.allowed) or "nothing"
+    return f"with `{rule.when[0]}` {rule.when[1]} only `{rule.name}` {allowed}"
 
 
 def _field(capabilities: Capabilities, name: str) -> str:
