@@ -1,6 +1,7 @@
 """The async client: the plain one with ``await``."""
 
 import asyncio
+import contextlib
 import math
 import os
 import time
@@ -12,12 +13,14 @@ from typing import Any, Unpack
 
 from replyhook.arguments import ClientSettings, SubmitArguments, file_path, prepare
 from replyhook.errors import ReceiverUnavailable, ReplyhookError, SubmitOutcomeUnknown, WaitTimeout
-from replyhook.flows import Pause, Send, Submission, submit, with_purpose
+from replyhook.flows import Pause, Purpose, Send, Submission, cut_off, submit, with_purpose
 from replyhook.jobs import ExtendRequest
 from replyhook.messages import HTTPResponse
 from replyhook.notifications import Notification
 from replyhook.transport import AsyncTransport, ConnectionTrouble
 from replyhook.watching import Until, Watch, check_wait
+
+_LAST_WORDS_SECONDS = 5.0
 
 
 class AsyncJobHandle:
@@ -106,7 +109,7 @@ class AsyncClient:
                     step = flow.send(None)
                     continue
                 try:
-                    answer = await self._send(step)
+                    answer = await self._send(step, submission)
                 except ReplyhookError as error:
                     step = flow.throw(error)
                 else:
@@ -117,11 +120,17 @@ class AsyncClient:
             error.job = AsyncJobHandle(self, submission, None)
             raise
 
-    async def _send(self, step: Send) -> HTTPResponse:
+    async def _send(self, step: Send, submission: Submission) -> HTTPResponse:
         try:
             return await self._transport.send(step.request)
         except ConnectionTrouble as error:
             raise with_purpose(error, step.purpose, maybe_sent=error.maybe_sent) from error
+        except asyncio.CancelledError:
+            if step.purpose is Purpose.SUBMIT:  # it may have arrived: the receiver must know, however we end
+                with contextlib.suppress(Exception):
+                    told = self._transport.send(cut_off(submission, self._settings.receiver))
+                    await asyncio.shield(asyncio.wait_for(told, timeout=_LAST_WORDS_SECONDS))
+            raise
 
     async def _wait(self, job: AsyncJobHandle, timeout: float | None, until: Until) -> Notification:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -139,7 +148,8 @@ class AsyncClient:
                             return ended
                         self._check_deadline(job, deadline)
             except (ConnectionTrouble, ReceiverUnavailable) as error:
-                watch.trouble = str(error)  # the stream is opened again where it was cut
+                if deadline is None or time.monotonic() < deadline:
+                    watch.trouble = str(error)  # the stream is opened again where it was cut
             self._check_deadline(job, deadline, watch.trouble)
             await asyncio.sleep(min(watch.next_pause(), left))
 

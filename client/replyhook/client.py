@@ -1,5 +1,6 @@
 """The plain client: submit a job, wait for the push, take the video."""
 
+import contextlib
 import math
 import os
 import time
@@ -11,7 +12,7 @@ from typing import Any, Unpack
 
 from replyhook.arguments import ClientSettings, SubmitArguments, file_path, prepare
 from replyhook.errors import ReceiverUnavailable, ReplyhookError, SubmitOutcomeUnknown, WaitTimeout
-from replyhook.flows import Pause, Send, Submission, submit, with_purpose
+from replyhook.flows import Pause, Purpose, Send, Submission, cut_off, submit, with_purpose
 from replyhook.jobs import ExtendRequest
 from replyhook.messages import HTTPResponse
 from replyhook.notifications import Notification
@@ -105,7 +106,7 @@ class Client:
                     step = flow.send(None)
                     continue
                 try:
-                    answer = self._send(step)
+                    answer = self._send(step, submission)
                 except ReplyhookError as error:
                     step = flow.throw(error)
                 else:
@@ -116,11 +117,16 @@ class Client:
             error.job = JobHandle(self, submission, None)
             raise
 
-    def _send(self, step: Send) -> HTTPResponse:
+    def _send(self, step: Send, submission: Submission) -> HTTPResponse:
         try:
             return self._transport.send(step.request)
         except ConnectionTrouble as error:
             raise with_purpose(error, step.purpose, maybe_sent=error.maybe_sent) from error
+        except KeyboardInterrupt:
+            if step.purpose is Purpose.SUBMIT:  # it may have arrived: the receiver must know, however we end
+                with contextlib.suppress(Exception):
+                    self._transport.send(cut_off(submission, self._settings.receiver))
+            raise
 
     def _wait(self, job: JobHandle, timeout: float | None, until: Until) -> Notification:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -138,7 +144,8 @@ class Client:
                             return ended
                         self._check_deadline(job, deadline)
             except (ConnectionTrouble, ReceiverUnavailable) as error:
-                watch.trouble = str(error)  # the stream is opened again where it was cut
+                if deadline is None or time.monotonic() < deadline:
+                    watch.trouble = str(error)  # the stream is opened again where it was cut
             self._check_deadline(job, deadline, watch.trouble)
             time.sleep(min(watch.next_pause(), left))
 

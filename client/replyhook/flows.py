@@ -169,6 +169,11 @@ def _report(receiver: ReceiverAPI, job_id: str, **outcome: str | None) -> Genera
     return False
 
 
+def cut_off(submission: Submission, receiver: ReceiverAPI) -> HTTPRequest:
+    """What to tell the receiver when our own program is stopped in the middle of the submit."""
+    return receiver.build_submission(submission.job_id, outcome="unknown", error="the program was stopped meanwhile")
+
+
 def _words(error: ReplyhookError) -> str:
     return f"{type(error).__name__}: {error}"[:1000]
 

@@ -34,7 +34,7 @@ class Watch:
     def take(self, cursor: str, text: str) -> Notification | None:
         """Read one stream event; the notification that ends the wait, or None. Raises ``JobFailed``."""
         self._failures, self.trouble = 0, None
-        if cursor:
+        if cursor.isascii() and cursor.isdecimal():
             self.cursor = cursor
         with contextlib.suppress(UnreadableMessage):
             return self._judge(read_notification(cursor, text.encode()))

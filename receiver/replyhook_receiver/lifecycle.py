@@ -163,6 +163,7 @@ def _higher(known: int | None, reported: int | None) -> int | None:
 def fact_key(*, provider: str, account: str, job_id: str | None, event: JobEvent) -> str:
     """The ``event_id``'s substance: the same for the same fact, however often and in whatever request it is told.
 
+    A fact is of our job, where it is known; of the provider's, for an orphan. Neither can be taken for the other.
     The fact is the result's URL without its query (a fresh signature on the same link is no news), the error's code,
     or the progress.
     """
@@ -173,7 +174,8 @@ def fact_key(*, provider: str, account: str, job_id: str | None, event: JobEvent
         fact = event.error.code or ""
     else:
         fact = "" if event.progress is None else str(event.progress)
-    parts = (provider, account, event.provider_job_id or job_id or "", status, fact)
+    whose = f"ours:{job_id}" if job_id is not None else f"theirs:{event.provider_job_id}"
+    parts = (provider, account, whose, status, fact)
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replyhook_receiver.errors import NotAVideo
+from replyhook_receiver.mp4_boxes import check_sample_counts
 
 try:
     import av
@@ -35,6 +36,7 @@ def inspect(path: Path) -> VideoDetails:
         start = file.read(_SNIFFED_BYTES)
     if start[4:8] != b"ftyp":
         raise NotAVideo("what came is not an MP4 video (no ftyp at its start)")
+    check_sample_counts(path)
     return _read_through(path) if HAS_PYAV else VideoDetails()
 
 

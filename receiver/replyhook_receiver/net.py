@@ -188,6 +188,8 @@ class Door:
                 yield response
         except ssrfguard.SSRFGuardError as error:
             raise NetworkRefused(_why(error)) from error
+        except UnicodeError as error:
+            raise NetworkRefused("the host's name cannot be encoded") from error
         except _NEVER_SENT as error:
             raise Unreachable(type(error).__name__) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:

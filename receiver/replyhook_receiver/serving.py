@@ -9,8 +9,11 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 SHUTDOWN_SECONDS = 10
+HEADER_SECONDS = 10.0
+MAX_HEADER_BYTES = 64 * 1024
 
 
 def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
@@ -22,6 +25,7 @@ def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        http=BoundedProtocol,
         date_header=True,
         lifespan="on",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
@@ -46,6 +50,44 @@ def free_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's httptools protocol, with a limit on the bytes and the seconds that a request's headers may take."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def data_received(self, data: bytes) -> None:
+        if self._header_bytes is not None:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._header_bytes is not None and self._header_bytes > MAX_HEADER_BYTES:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._expect_headers()
+
+    def on_headers_complete(self) -> None:
+        self._headers_came()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._headers_came()
+        super().connection_lost(exc)
+
+    def _expect_headers(self) -> None:
+        if getattr(self, "_deadline", None) is None:
+            self._header_bytes: int | None = 0
+            self._deadline: asyncio.TimerHandle | None = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+    def _headers_came(self) -> None:
+        self._header_bytes = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class Server(uvicorn.Server):

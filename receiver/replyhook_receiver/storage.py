@@ -1,7 +1,9 @@
 """Where videos go: a file appears whole under its name or not at all."""
 
+import contextlib
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from anyio import to_thread
+
+_ABANDONED_AFTER_SECONDS = 24 * 3600
 
 
 class Incoming(Protocol):
@@ -69,6 +73,14 @@ class LocalStorage:
         finally:
             await to_thread.run_sync(part.discard)
 
+    def sweep(self) -> None:
+        """Remove what killed processes left of unfinished videos; what is younger than a day may be somebody's."""
+        oldest = time.time() - _ABANDONED_AFTER_SECONDS
+        for part in self._root.rglob(".*.part"):
+            with contextlib.suppress(OSError):
+                if part.stat().st_mtime < oldest:
+                    part.unlink()
+
     def local_path(self, name: str) -> Path | None:
         """The file of a stored video, or None where it is not there."""
         path = self._path(name)
@@ -101,8 +113,12 @@ class _LocalIncoming:
         return self._hash.hexdigest()
 
     def discard(self) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        try:
+            self._file.close()  # a full disk may say so only now
+        except OSError:
+            pass
+        finally:
+            self.path.unlink(missing_ok=True)
 
     def _append(self, chunk: bytes) -> None:
         self._file.write(chunk)

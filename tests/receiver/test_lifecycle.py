@@ -171,7 +171,8 @@ def test_different_facts_have_different_keys() -> None:
         key(says(S.SUCCEEDED)),
         key(says(S.SUCCEEDED, result=None)),
         key(says(S.SUCCEEDED, result=Asset(url="https://v3.fal.media/two.mp4"))),
-        key(says(S.SUCCEEDED, provider_job_id="r-2")),
+        key(says(S.SUCCEEDED), job_id=None),
+        key(says(S.SUCCEEDED, provider_job_id="r-2"), job_id=None),
         key(says(S.SUCCEEDED), provider="useapi"),
         key(says(S.SUCCEEDED), account="other"),
         key(says(S.FAILED)),
@@ -182,8 +183,9 @@ def test_different_facts_have_different_keys() -> None:
         key(says(None)),
         key(says(None, word="HALTED")),
         key(says(None, word="running")),
-        key(says(S.RUNNING, provider_job_id=None)),
-        key(says(S.RUNNING, provider_job_id=None), job_id="job_2"),
+        key(says(S.RUNNING), job_id="job_2"),
+        key(says(S.SUCCEEDED, provider_job_id="job_2"), job_id=None),
+        key(says(S.SUCCEEDED), job_id="r-1"),
     ]
     assert len(set(facts)) == len(facts)
 

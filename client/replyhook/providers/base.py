@@ -161,7 +161,8 @@ def raise_for_refused_submit(response: HTTPResponse, message: str | None, *, cod
 
 
 def _leaves_open(status: int) -> bool:
-    return 200 <= status < 300 or status == 408 or (status >= 500 and status not in _REFUSALS)
+    """Whether a job may have been started all the same: by what the status means, or because nobody documents it."""
+    return 200 <= status < 400 or status in (408, 409, 425, 499) or (status >= 500 and status not in _REFUSALS)
 
 
 _REFUSALS: dict[int, type[SubmissionRefused]] = {

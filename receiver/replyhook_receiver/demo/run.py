@@ -224,7 +224,10 @@ async def _explain(stage: _Stage, provider: str, job_id: str) -> str:
     refused = (await _get(stage, f"{stage.receiver_url}/v1/refusals", api_key)).get(provider, {})
     verdicts = ", ".join(callback["verdict"] for callback in reversed(kept))
     reasons = ", ".join(f"{count} times: {reason}" for reason, count in refused.items())
-    parts = [f"the provider called back: {answers}" if sent else "the provider never called back"]
+    shown = await _get(stage, f"{stage.receiver_url}/v1/jobs/{job_id}", api_key)
+    why = shown.get("overdue_reason") or shown.get("video", {}).get("problem")
+    parts = [f"the job is {shown.get('status')}" + (f": {why}" if why else "")]
+    parts += [f"the provider called back: {answers}" if sent else "the provider never called back"]
     parts += [f"the receiver kept them as: {verdicts}"] if verdicts else []
     parts += [f"the receiver refused: {reasons}"] if reasons else []
     return "; ".join(parts)

@@ -68,7 +68,7 @@ class Store(Protocol):
         ...
 
     async def callbacks(self, *, job_id: str | None = None, limit: int = 100) -> list[CallbackRecord]:
-        """Kept callbacks, newest first; of one job, or of all."""
+        """Kept callbacks, newest first, each with the first 16 KiB of its body; of one job, or of all."""
         ...
 
     async def notifications(

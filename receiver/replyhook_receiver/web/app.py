@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
@@ -128,7 +129,7 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
         routes=routes,
         middleware=[Middleware(AccessLog, routes=routes)],
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(store, door, ingest, worker, stream, key_sets),
+        lifespan=_lifespan(store, storage, door, ingest, worker, stream, key_sets),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
@@ -159,7 +160,13 @@ def _key_sets(providers: dict[str, Provider], door: Door, now: Clock) -> dict[st
 
 
 def _lifespan(
-    store: Store, door: Door, ingest: Ingest, worker: Worker, stream: Stream, key_sets: dict[str, KeySet]
+    store: Store,
+    storage: LocalStorage,
+    door: Door,
+    ingest: Ingest,
+    worker: Worker,
+    stream: Stream,
+    key_sets: dict[str, KeySet],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -167,6 +174,7 @@ def _lifespan(
             await stack.enter_async_context(door)
             stack.push_async_callback(store.close)
             await store.open()
+            await to_thread.run_sync(storage.sweep)
             for key_set in key_sets.values():
                 stack.push_async_callback(key_set.close)
             await ingest.start()

@@ -1,12 +1,14 @@
 """What the API takes, strictly: an unknown member is an error, not a surprise later."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 
 from replyhook.errors import ConfigurationError, InvalidRequest
 from replyhook.ids import is_id, new_id
@@ -18,6 +20,7 @@ from replyhook.signatures import standard_webhooks_key
 from replyhook.urls import shown_url
 from replyhook_receiver.records import NotifyTarget, Registration, Submission, SubmissionOutcome
 
+BODY_SECONDS = 10.0
 MAX_TARGETS = 20
 MAX_URL_LENGTH = 2048
 
@@ -131,6 +134,11 @@ Model = TypeVar("Model", RegistrationModel, RelayModel, SubmissionModel)
 async def read_model(request: Request, kind: type[Model]) -> Model:
     """The request's body as ``kind``. Raises ``InvalidRequest`` saying where it is wrong."""
     try:
-        return msgspec.json.decode(await request.body(), type=kind)
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.body()
+    except (ClientDisconnect, TimeoutError) as error:
+        raise HTTPException(408, "the body did not come in time") from error
+    try:
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest("body", "JSON", str(error)) from None

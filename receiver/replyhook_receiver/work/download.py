@@ -1,5 +1,6 @@
 """Fetching a job's video into our storage: whole and checked, or not at all."""
 
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from replyhook_receiver.errors import (
     DownloadRefused,
     HostNotListed,
     LinkDead,
+    NetworkTrouble,
     NotAVideo,
     ResultMissing,
 )
@@ -23,6 +25,10 @@ from replyhook_receiver.storage import Incoming as Part
 from replyhook_receiver.storage import Storage, video_name
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.work.asking import Asker
+
+_SLOW_AFTER_SECONDS = 30.0
+_SLOWEST_BYTES_PER_SECOND = 8192
+"""A host that drips must not hold one of the few places for ever."""
 
 _DEAD_LINK = frozenset({401, 403, 404, 410})
 
@@ -91,7 +97,11 @@ class Download:
         return urlsplit(url).hostname or ""
 
     async def _receive(self, incoming: Incoming, part: Part) -> None:
+        started = time.monotonic()
         async for chunk in incoming.chunks:
+            seconds = time.monotonic() - started
+            if seconds > _SLOW_AFTER_SECONDS and part.size < seconds * _SLOWEST_BYTES_PER_SECOND:
+                raise NetworkTrouble(f"the media host sends less than {_SLOWEST_BYTES_PER_SECOND} bytes a second")
             if part.size + len(chunk) > self._max_bytes:
                 raise AnswerTooLarge(f"the video is larger than max_video_bytes ({self._max_bytes})")
             await part.write(chunk)

@@ -114,6 +114,10 @@ class Worker:
 
     async def _run(self, task: Task) -> None:
         handler = self._handlers[task.kind]
+        if task.attempt > handler.policy.attempts:
+            # Its tries were used up by processes that did not live to say what became of them.
+            await self._finish(task, Dead(problem=f"given up after {task.attempt - 1} tries that never came back"))
+            return
         try:
             outcome: Outcome = await handler.run(task)
             _log.info("%s of %s is done", task.kind, task.subject)

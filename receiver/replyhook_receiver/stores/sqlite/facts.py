@@ -1,7 +1,6 @@
 """The heart: a report, its event, the job's change, the notifications and the tasks, written in one transaction."""
 
 import sqlite3
-from dataclasses import replace
 from datetime import datetime
 
 from replyhook.errors import VerificationError
@@ -62,13 +61,14 @@ def _apply(
 ) -> tuple[Verdict | None, str]:
     if job is not None and _names_another(raw, job, event):
         # Kept as what was told to this job, so that it never stands in the way of the other job's own fact.
-        told = replace(event, provider_job_id=f"{job.id} {event.provider_job_id}")
-        key = fact_key(provider=report.provider, account=report.account, job_id=job.id, event=told)
+        misdirected = f"{job.id} told of {event.provider_job_id or event.job_id}"
+        key = fact_key(provider=report.provider, account=report.account, job_id=misdirected, event=event)
         if raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
             return Verdict.DUPLICATE, key
         _keep_event(raw, report, event, job, Verdict.CONFLICT, key)
         return Verdict.CONFLICT, key
-    key = fact_key(provider=report.provider, account=report.account, job_id=report.job_id, event=event)
+    job_id = job.id if job is not None else None
+    key = fact_key(provider=report.provider, account=report.account, job_id=job_id, event=event)
     if raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
         if job is not None and event.result is not None:
             _refresh_link(raw, job, event.result, report.received_at)
@@ -94,10 +94,20 @@ def bind_orphans(raw: sqlite3.Connection, job: JobRecord, describe: Describe) ->
     ).fetchall()
     for row in orphans:
         current = read_job(raw, "j.id = ?", job.id) or job
-        decision = decide(current.state, event_from(row))
-        changed = (job.id, decision.verdict, row["key"])
-        raw.execute("UPDATE events SET job_id = ?, verdict = ? WHERE key = ?", changed)
-        raw.execute("UPDATE callbacks SET job_id = ?, verdict = coalesce(verdict, ?) WHERE event_key = ?", changed)
+        event = event_from(row)
+        key = fact_key(provider=job.provider, account=job.account, job_id=job.id, event=event)
+        is_known = raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone() is not None
+        decision = decide(current.state, event)
+        verdict = Verdict.DUPLICATE if is_known else decision.verdict
+        raw.execute(
+            "UPDATE callbacks SET job_id = ?, verdict = coalesce(verdict, ?), event_key = ? WHERE event_key = ?",
+            (job.id, verdict, key, row["key"]),
+        )
+        if is_known:
+            raw.execute("DELETE FROM events WHERE key = ?", (row["key"],))
+            continue
+        changed = (key, job.id, verdict, row["key"])
+        raw.execute("UPDATE events SET key = ?, job_id = ?, verdict = ? WHERE key = ?", changed)
         received_at = from_ms(row["received_ms"])
         if received_at is not None:
             _carry_out(raw, current, decision, Trust(row["trust"]), received_at, describe)
@@ -110,7 +120,7 @@ def _carry_out(
     if decision.announce is not None:
         announce(raw, job.id, decision.announce, at, describe)
     if decision.task is not None:
-        add_task(raw, decision.task, job.id, now=at)
+        add_task(raw, decision.task, job.id, now=at, revive=decision.result is not None)
 
 
 def _names_another(raw: sqlite3.Connection, job: JobRecord, event: JobEvent) -> bool:
@@ -137,7 +147,7 @@ def _change_job(raw: sqlite3.Connection, job: JobRecord, decision: Decision, tru
         (
             decision.status,
             decision.progress,
-            decision.provider_job_id,
+            decision.provider_job_id if _adopts_id(job) else None,
             *_error_after(job, decision),
             changes_status or job.trust is None,
             trust,
@@ -150,6 +160,11 @@ def _change_job(raw: sqlite3.Connection, job: JobRecord, decision: Decision, tru
     )
     if decision.result is not None:
         _expect_video(raw, job.id, decision.result)
+
+
+def _adopts_id(job: JobRecord) -> bool:
+    """Whether a callback may tell us the provider's id of a job: not while its own submit is still to be reported."""
+    return not job.registered or job.submission is not None
 
 
 def _error_after(job: JobRecord, decision: Decision) -> tuple[str | None, str | None]:

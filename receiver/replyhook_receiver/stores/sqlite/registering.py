@@ -138,6 +138,9 @@ def record_submission(
     changed = _read(raw, job_id)
     if changed.provider_job_id is not None and job.provider_job_id is None:
         bind_orphans(raw, changed, describe)
+        waiting = "SELECT 1 FROM tasks WHERE kind = ? AND subject = ? AND state <> 'done'"
+        if raw.execute(waiting, (TaskKind.FETCH_RESULT, job_id)).fetchone():
+            add_task(raw, TaskKind.FETCH_RESULT, job_id, now=now, revive=True)  # it may have failed for want of the id
     return _read(raw, job_id)
 
 

@@ -92,7 +92,11 @@ class SQLiteStore:
         return await self._read(lambda raw: read_job(raw, "j.id = ?", job_id))
 
     async def callbacks(self, *, job_id: str | None = None, limit: int = 100) -> list[CallbackRecord]:
-        statement = "SELECT * FROM callbacks WHERE ? IS NULL OR job_id = ? ORDER BY rowid DESC LIMIT ?"
+        statement = """
+            SELECT id, provider, job_id, source, received_ms, trust, verdict, headers,
+                coalesce(substr(body, 1, 16384), x'') AS body
+            FROM callbacks WHERE ? IS NULL OR job_id = ? ORDER BY rowid DESC LIMIT ?
+        """
         rows = await self._read(lambda raw: raw.execute(statement, (job_id, job_id, limit)).fetchall())
         return [callback_from(row) for row in rows]
 
