@@ -1,5 +1,6 @@
 """Both clients over real HTTP: how they are set up, and how they submit and upload."""
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
@@ -312,3 +313,18 @@ def test_a_refusal_of_any_kind_can_be_caught_as_one(drive: Driver, client: Any, 
     world.will_answer("POST /fal/", says(401, {"detail": "No user found"}))
     with pytest.raises(SubmissionRefused, match="No user found"):
         drive(client.submit(**FAL))
+
+
+async def test_a_program_that_is_stopped_in_mid_submit_still_tells_the_receiver(world: World) -> None:
+    world.will_answer("POST /fal/", late(says(200, {"request_id": "r"}), 1.0))
+    providers = {"fal": {"api_key": "k", "base_url": f"{world.url}/fal"}}
+    async with AsyncClient(receiver_url=world.url, api_key="rk", providers=providers) as client:
+        submitting = asyncio.create_task(client.submit(**FAL))
+        async with asyncio.timeout(5):
+            while not world.to("POST /fal/"):
+                await asyncio.sleep(0.02)
+        submitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
+    assert [seen.json()["outcome"] for seen in world.to("POST /v1/jobs/")] == ["unknown"]
+    assert len(world.to("POST /fal/")) == 1

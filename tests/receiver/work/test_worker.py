@@ -293,3 +293,18 @@ async def test_an_error_says_itself_whether_it_is_worth_another_try(store: Count
         await until(lambda: store.all_are("ready", job))
         due = await store.next_due(now=now())
         assert 85 < (due - now()).total_seconds() <= 90
+
+
+async def test_what_takes_its_process_down_every_time_is_given_up_in_the_end(store: CountingStore) -> None:
+    job, recorder, policy = a_job(), Recorder(), RetryPolicy(delays=(0.01, 0.01))
+    await store.works(job)
+    for _ in range(policy.attempts):  # each claimed by a process that did not live to say what became of it
+        (task,) = await store.claim([TaskKind.DOWNLOAD], limit=1, lease=timedelta(0), now=now())
+    assert task.attempt == policy.attempts
+    handler = Handler(run=recorder, policy=policy, concurrency=1)
+    worker = Worker(store=store, handlers={TaskKind.DOWNLOAD: handler}, now=now)
+    await worker.start()
+    await until(lambda: store.all_are("dead", job))
+    await worker.stop()
+    assert recorder.tasks == []
+    assert "never came back" in ((await store.state(job))[2] or "")
