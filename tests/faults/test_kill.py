@@ -62,7 +62,7 @@ async def a_server(data_dir: Path) -> AsyncIterator[Server]:
             assert found, line + (await process.stderr.read()).decode()
             server = Server(process=process, url=found[0])
             async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
-                while not await _is_ready(client):  # noqa: ASYNC110 - another process has no event for us
+                while not await _is_ready(client):
                     await asyncio.sleep(0.02)
         yield server
     finally:

@@ -52,7 +52,7 @@ async def serving(app: Starlette, listening: socket.socket) -> AsyncIterator[Non
 
 async def until(is_so: Callable[[], bool]) -> None:
     with anyio.fail_after(8):
-        while not is_so():  # noqa: ASYNC110 - what is waited for has no event
+        while not is_so():
             await anyio.sleep(0.005)
 
 
