@@ -49,6 +49,13 @@ class HTTPResponse:
         """The body as JSON. Raises ``UnreadableMessage`` when it is none."""
         return read_json(self.body)
 
+    def object_or_none(self) -> dict[str, Any] | None:
+        """The body as a JSON object, or None where it is none: for what a refusal may say besides its status."""
+        try:
+            return as_object(self.json())
+        except UnreadableMessage:
+            return None
+
     @property
     def retry_after(self) -> timedelta | None:
         """How long the other side asks to wait, where it says so in seconds."""
@@ -99,3 +106,8 @@ def check_header_value(secret: str, *, what: str) -> None:
     """Raise ``ConfigurationError`` when no header can carry ``secret``; most often it was read with its line end."""
     if not secret.isascii() or any(ord(letter) <= 32 or ord(letter) == 127 for letter in secret):
         raise ConfigurationError(f"{what} holds a character that no header can carry: a line end, a space, an accent?")
+
+
+def text_or_none(value: Any) -> str | None:
+    """``value`` when it is a text with something in it."""
+    return value if isinstance(value, str) and value else None

@@ -5,7 +5,6 @@ read November 2026; the names that page leaves out from cookaihq/aihub-mcp's cat
 reply URL's token is the proof. Callbacks are documented for sibling models of the gateway, not for this one.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
@@ -13,7 +12,6 @@ from urllib.parse import quote
 
 from replyhook.errors import BadRequest, UnreadableMessage
 from replyhook.jobs import (
-    DEFAULT_ACCOUNT,
     Asset,
     ExtendRequest,
     JobError,
@@ -23,8 +21,9 @@ from replyhook.jobs import (
     Trust,
     VideoSource,
 )
-from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object
+from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
 from replyhook.providers.base import (
+    ProviderDefaults,
     Upload,
     VerificationKeys,
     raise_for_refusal,
@@ -100,7 +99,7 @@ STATUSES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AIHubMax:
+class AIHubMax(ProviderDefaults):
     """AIHubMax, or another gateway of its kind: EvoLink is ``base_url="https://api.evolink.ai"``.
 
     EvoLink answers results as plain strings, AIHubMax as objects; both are read. EvoLink's upload lives elsewhere, so
@@ -112,14 +111,6 @@ class AIHubMax:
     base_url: str = "https://api.aihubmax.com"
     send_callback_url: bool = True
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
-
-    @property
-    def jwks_url(self) -> str | None:
-        return None
-
-    @property
-    def account(self) -> str:
-        return DEFAULT_ACCOUNT
 
     @property
     def capabilities(self) -> Capabilities:
@@ -162,7 +153,7 @@ class AIHubMax:
     def parse_submit(self, response: HTTPResponse) -> str:
         if not 200 <= response.status < 300:
             _refuse(response, is_submit=True)
-        match _object_or_none(response):
+        match response.object_or_none():
             case {"id": str(task_id)} if task_id:
                 return task_id
             case _:
@@ -179,26 +170,11 @@ class AIHubMax:
             _refuse(response)
         return replace(_event(as_object(response.json())), provider_job_id=provider_job_id)
 
-    def build_result(self, provider_job_id: str) -> HTTPRequest | None:
-        return None
-
     def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
         return self.parse_status(response, provider_job_id)
 
-    def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
-        return None
-
     def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
         return Trust.TOKEN_ONLY
-
-    def sender(self, callback: Callback) -> str | None:
-        return None
-
-    def nonce(self, callback: Callback) -> str | None:
-        return None
-
-    def callback_secrets(self, account: str) -> Sequence[str]:
-        return ()
 
     def parse_callback(self, callback: Callback) -> JobEvent:
         return _event(as_object(callback.json()))  # the same form as the task query's answer
@@ -212,12 +188,12 @@ class AIHubMax:
 
 
 def _event(task: dict[str, Any]) -> JobEvent:
-    word = _text(task.get("status"))
+    word = text_or_none(task.get("status"))
     status = STATUSES.get(word or "")
     progress = task.get("progress")
     is_percentage = isinstance(progress, int) and not isinstance(progress, bool) and 0 <= progress <= 100
     return JobEvent(
-        provider_job_id=_text(task.get("id")),
+        provider_job_id=text_or_none(task.get("id")),
         status=status,
         progress=progress if is_percentage else None,
         # "completed" may come before its results do, with ``results: null`` (PROVIDERS §1.4): not yet a success.
@@ -230,9 +206,9 @@ def _event(task: dict[str, Any]) -> JobEvent:
 def _video(results: Any) -> Asset | None:
     for entry in results if isinstance(results, list) else ():
         item = entry if isinstance(entry, dict) else {"url": entry}  # EvoLink's are plain strings
-        url = _text(item.get("url"))
+        url = text_or_none(item.get("url"))
         if url and http_parts(url):
-            return Asset(url=url, content_type=_text(item.get("content_type")))
+            return Asset(url=url, content_type=text_or_none(item.get("content_type")))
     return None
 
 
@@ -242,7 +218,7 @@ def _failure(error: Any) -> JobError:
 
 
 def _refuse(response: HTTPResponse, *, is_submit: bool = False) -> NoReturn:
-    body = _object_or_none(response) or {}
+    body = response.object_or_none() or {}
     code, words = _code_and_words(body.get("error"))
     if response.status == 422:
         # ``validation_error`` and ``model_not_found``; what moderation is answered with is not documented.
@@ -256,16 +232,5 @@ def _refuse(response: HTTPResponse, *, is_submit: bool = False) -> NoReturn:
 def _code_and_words(error: Any) -> tuple[str | None, str | None]:
     """The code, or where there is none the type, and the message of an ``error`` object."""
     if not isinstance(error, dict):
-        return None, _text(error)
-    return _text(error.get("code")) or _text(error.get("type")), _text(error.get("message"))
-
-
-def _object_or_none(response: HTTPResponse) -> dict[str, Any] | None:
-    try:
-        return as_object(response.json())
-    except UnreadableMessage:
-        return None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+        return None, text_or_none(error)
+    return text_or_none(error.get("code")) or text_or_none(error.get("type")), text_or_none(error.get("message"))

@@ -16,7 +16,7 @@ from replyhook.errors import (
     SubmitOutcomeUnknown,
     Unauthorized,
 )
-from replyhook.jobs import ExtendRequest, JobEvent, SourceKind, Trust, VideoSource
+from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, JobEvent, SourceKind, Trust, VideoSource
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse
 from replyhook.providers.capabilities import Capabilities
 
@@ -126,6 +126,38 @@ class Provider(Protocol):
     def parse_callback(self, callback: Callback) -> JobEvent:
         """What the callback says. Raises ``UnreadableMessage``; never verifies."""
         ...
+
+
+class ProviderDefaults:
+    """What most providers have nothing to say to: an implementation overrides what is its own."""
+
+    __slots__ = ()
+
+    @property
+    def jwks_url(self) -> str | None:
+        return None
+
+    @property
+    def account(self) -> str:
+        return DEFAULT_ACCOUNT
+
+    def callback_secrets(self, account: str) -> Sequence[str]:
+        return ()
+
+    def build_result(self, provider_job_id: str) -> HTTPRequest | None:
+        return None
+
+    def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
+        return None
+
+    def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
+        return None
+
+    def sender(self, callback: Callback) -> str | None:
+        return None
+
+    def nonce(self, callback: Callback) -> str | None:
+        return None
 
 
 def source_text(source: VideoSource, *kinds: SourceKind) -> str:

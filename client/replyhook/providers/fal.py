@@ -7,7 +7,6 @@ https://fal.ai/docs/documentation/model-apis/inference/webhooks.md and the model
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +14,6 @@ from urllib.parse import quote, urlencode
 
 from replyhook.errors import BadRequest, ProviderUnavailable, UnreadableMessage, VerificationError
 from replyhook.jobs import (
-    DEFAULT_ACCOUNT,
     Asset,
     ExtendRequest,
     JobError,
@@ -25,8 +23,9 @@ from replyhook.jobs import (
     Trust,
     VideoSource,
 )
-from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object
+from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
 from replyhook.providers.base import (
+    ProviderDefaults,
     Upload,
     VerificationKeys,
     raise_for_refusal,
@@ -90,7 +89,7 @@ STATUSES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fal:
+class Fal(ProviderDefaults):
     """fal's queue API. ``user_ids`` pins whose signed callbacks are ours: any fal customer can aim one at us."""
 
     api_key: str = field(default="", repr=False)
@@ -100,10 +99,6 @@ class Fal:
     model_path: str = "fal-ai/pixverse/v6/extend"
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
     user_ids: tuple[str, ...] = field(default=(), repr=False)
-
-    @property
-    def account(self) -> str:
-        return DEFAULT_ACCOUNT
 
     @property
     def capabilities(self) -> Capabilities:
@@ -142,7 +137,7 @@ class Fal:
     def parse_submit(self, response: HTTPResponse) -> str:
         if not 200 <= response.status < 300:
             _refuse(response)
-        match _object_or_none(response):
+        match response.object_or_none():
             case {"request_id": str(request_id)} if request_id:
                 return request_id
             case _:
@@ -157,10 +152,10 @@ class Fal:
         if response.status >= 300:
             raise_for_refusal(response, _detail(response))
         body = as_object(response.json())
-        word = _text(body.get("status"))
+        word = text_or_none(body.get("status"))
         failure = body.get("error")
         if word == "COMPLETED" and failure:
-            error = JobError(code=_text(body.get("error_type")), message=_text(failure) or "failed")
+            error = JobError(code=text_or_none(body.get("error_type")), message=text_or_none(failure) or "failed")
             return JobEvent(provider_job_id=provider_job_id, status=JobStatus.FAILED, error=error, word=word)
         return JobEvent(provider_job_id=provider_job_id, status=STATUSES.get(word or ""), word=word)
 
@@ -211,20 +206,14 @@ class Fal:
     def sender(self, callback: Callback) -> str | None:
         return callback.header("x-fal-webhook-user-id")
 
-    def nonce(self, callback: Callback) -> str | None:
-        return None
-
-    def callback_secrets(self, account: str) -> Sequence[str]:
-        return ()
-
     def parse_callback(self, callback: Callback) -> JobEvent:
         body = as_object(callback.json())
-        word = _text(body.get("status"))
+        word = text_or_none(body.get("status"))
         status = STATUSES.get(word or "")
         payload = body.get("payload")
-        gateway = _text(body.get("gateway_request_id"))
+        gateway = text_or_none(body.get("gateway_request_id"))
         return JobEvent(
-            provider_job_id=_text(body.get("request_id")),
+            provider_job_id=text_or_none(body.get("request_id")),
             status=status,
             # "payload": null with payload_error is still a success; the result waits in the queue (PROVIDERS §3.2).
             result=_video(payload) if status is JobStatus.SUCCEEDED and isinstance(payload, dict) else None,
@@ -252,15 +241,15 @@ class Fal:
 
 
 def _refuse(response: HTTPResponse) -> None:
-    body = _object_or_none(response) or {}
+    body = response.object_or_none() or {}
     detail = _detail(response)
     if response.status == 503 and detail:
         # Documented, with words of fal's own: refused before anything is queued (PROVIDERS §3.5).
         raise ProviderUnavailable(detail)
     # 422 is fal's word for a field it does not like, not for moderation: that has its own error type.
     if response.status == 422 and not _is_moderation(body.get("detail")):
-        raise BadRequest(_detail(response) or "HTTP 422", status=422, code=_text(body.get("error_type")))
-    raise_for_refused_submit(response, _detail(response), code=_text(body.get("error_type")))
+        raise BadRequest(_detail(response) or "HTTP 422", status=422, code=text_or_none(body.get("error_type")))
+    raise_for_refused_submit(response, _detail(response), code=text_or_none(body.get("error_type")))
 
 
 def _is_moderation(detail: Any) -> bool:
@@ -270,15 +259,8 @@ def _is_moderation(detail: Any) -> bool:
     return "content_policy" in words or "moderat" in words.lower()
 
 
-def _object_or_none(response: HTTPResponse) -> dict[str, Any] | None:
-    try:
-        return as_object(response.json())
-    except UnreadableMessage:
-        return None
-
-
 def _detail(response: HTTPResponse) -> str | None:
-    body = _object_or_none(response)
+    body = response.object_or_none()
     return _detail_text(body.get("detail")) if body else None
 
 
@@ -290,11 +272,11 @@ def _detail_text(detail: Any) -> str | None:
             if isinstance(entry, dict) and isinstance(entry.get("loc", ()), list | tuple)
         ]
         return "; ".join(parts) or None
-    return _text(detail)
+    return text_or_none(detail)
 
 
 def _callback_error(body: dict[str, Any]) -> JobError:
-    words = _text(body.get("error")) or "failed"
+    words = text_or_none(body.get("error")) or "failed"
     payload = body.get("payload")
     detail = _detail_text(payload.get("detail")) if isinstance(payload, dict) else None
     code = words.removeprefix("Invalid status code: ") if words.startswith("Invalid status code: ") else None
@@ -307,12 +289,8 @@ def _video(payload: dict[str, Any]) -> Asset | None:
             size = rest.get("file_size")
             return Asset(
                 url=url,
-                content_type=_text(rest.get("content_type")),
+                content_type=text_or_none(rest.get("content_type")),
                 bytes=size if isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**63 else None,
             )
         case _:
             return None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

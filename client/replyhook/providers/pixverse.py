@@ -36,8 +36,9 @@ from replyhook.jobs import (
     Trust,
     VideoSource,
 )
-from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object
+from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
 from replyhook.providers.base import (
+    ProviderDefaults,
     Upload,
     VerificationKeys,
     raise_for_refusal,
@@ -153,7 +154,7 @@ REFUSALS: dict[int, type[SubmissionRefused]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PixVerse:
+class PixVerse(ProviderDefaults):
     """One account of the PixVerse Platform; China's is ``base_url="https://app-api.pixverseai.cn/openapi/v2"``.
 
     ``webhook_id`` is the console's, ``webhook_secrets`` are those of the account called ``account``, newest first, and
@@ -177,10 +178,6 @@ class PixVerse:
         secrets = (*self.webhook_secrets, *(secret for each in self.accounts.values() for secret in each))
         if any(not secret or secret != secret.strip() for secret in secrets):
             raise ConfigurationError("a webhook secret of pixverse is empty, or has a space or a line end around it")
-
-    @property
-    def jwks_url(self) -> str | None:
-        return None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -241,14 +238,8 @@ class PixVerse:
             raise
         return replace(_event(content), provider_job_id=provider_job_id)
 
-    def build_result(self, provider_job_id: str) -> HTTPRequest | None:
-        return None
-
     def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
         return self.parse_status(response, provider_job_id)
-
-    def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
-        return None
 
     def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
         timestamp = callback.header("webhook-timestamp")
@@ -263,9 +254,6 @@ class PixVerse:
         check_time(sent_at, now=now, tolerance=timedelta(seconds=self.tolerance_seconds))
         check_form_signature(callback.body, head=f"{timestamp}\n{nonce}\n", signature=signature, secrets=keys.secrets)
         return Trust.SIGNED
-
-    def sender(self, callback: Callback) -> str | None:
-        return None
 
     def nonce(self, callback: Callback) -> str | None:
         return callback.header("webhook-nonce")
@@ -290,8 +278,8 @@ class PixVerse:
 def _event(item: dict[str, Any]) -> JobEvent:
     number = _number(item.get("status"))
     status = STATUSES.get(number) if number is not None else None
-    url = _text(item.get("url"))
-    word = str(number) if number is not None else _text(item.get("status"))
+    url = text_or_none(item.get("url"))
+    word = str(number) if number is not None else text_or_none(item.get("status"))
     return JobEvent(
         provider_job_id=_id(item.get("id")),
         status=status,
@@ -315,7 +303,7 @@ def _content(response: HTTPResponse, *, is_submit: bool = False) -> dict[str, An
             raise
         body = {}
     code = _number(body.get("ErrCode", 0))
-    words = _text(body.get("ErrMsg"))
+    words = text_or_none(body.get("ErrMsg"))
     if code == 0 and is_yes:
         content = body.get("Resp")
         return content if isinstance(content, dict) else {}
@@ -348,7 +336,3 @@ def _number(value: Any) -> int | None:
         value = int(value)  # the signature does not tell 1 from "1"
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return value if is_number and 0 <= value < 2**63 else None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -6,7 +6,7 @@ nobody back: the blocking call's answer is relayed as the callback, and ``build_
 Where this says [error list]: api-evangelist/segmind at 52db65d, which quotes Segmind's pages; a secondary source.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from replyhook.errors import BadRequest, ConfigurationError, InsufficientCredits, UnreadableMessage
 from replyhook.jobs import (
-    DEFAULT_ACCOUNT,
     Asset,
     ExtendRequest,
     JobError,
@@ -24,8 +23,9 @@ from replyhook.jobs import (
     Trust,
     VideoSource,
 )
-from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object
+from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
 from replyhook.providers.base import (
+    ProviderDefaults,
     Upload,
     VerificationKeys,
     raise_for_refusal,
@@ -102,7 +102,7 @@ STATUSES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segmind:
+class Segmind(ProviderDefaults):
     """Segmind. ``mode`` is ``v1`` (one call that blocks until the video is there) or ``v2`` (an id at once).
 
     That v2 takes this model was inferred from ``/v2/{slug}``; a newer copy of the model's page names it. v1 is "in
@@ -117,14 +117,6 @@ class Segmind:
     def __post_init__(self) -> None:
         if self.mode not in _MODES:
             raise ConfigurationError(f"segmind's mode is {' or '.join(_MODES)}, not {self.mode!r}")
-
-    @property
-    def jwks_url(self) -> str | None:
-        return None
-
-    @property
-    def account(self) -> str:
-        return DEFAULT_ACCOUNT
 
     @property
     def capabilities(self) -> Capabilities:
@@ -151,7 +143,7 @@ class Segmind:
         """v2's request id. A blocking answer has none: it is a callback, or it says no."""
         if not 200 <= response.status < 300:
             _refuse(response, is_submit=True)
-        match _object_or_none(response):
+        match response.object_or_none():
             case {"request_id": str(request_id)} if request_id:
                 return request_id
             case _:
@@ -174,20 +166,8 @@ class Segmind:
         body = _record(response)
         return None if body is None else replace(_event(body), provider_job_id=provider_job_id)
 
-    def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
-        return None
-
     def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
         return Trust.RELAYED
-
-    def sender(self, callback: Callback) -> str | None:
-        return None
-
-    def nonce(self, callback: Callback) -> str | None:
-        return None
-
-    def callback_secrets(self, account: str) -> Sequence[str]:
-        return ()
 
     def parse_callback(self, callback: Callback) -> JobEvent:
         """What a submit's JSON answer says: v2's "queued", or how v1's job ended."""
@@ -208,7 +188,7 @@ def _record(response: HTTPResponse) -> dict[str, Any] | None:
     """What v2 keeps of a request; None once it has expired."""
     if response.status == 404:
         return None
-    body = _object_or_none(response)
+    body = response.object_or_none()
     # A job that failed is served under 422 (segmind 1.3.0, v2.py); every other refusal is about the question.
     if response.status >= 300 and not (body and body.get("status") == "FAILED"):
         _refuse(response)
@@ -221,7 +201,7 @@ def _event(body: dict[str, Any]) -> JobEvent:
     if video is not None:
         status = JobStatus.SUCCEEDED  # a video that was paid for counts more than a word that we do not know
     return JobEvent(
-        provider_job_id=_text(body.get("request_id")),
+        provider_job_id=text_or_none(body.get("request_id")),
         status=status,
         result=video,
         error=_failure(body, status),
@@ -232,10 +212,10 @@ def _event(body: dict[str, Any]) -> JobEvent:
 def _status(body: dict[str, Any]) -> tuple[JobStatus | None, str | None]:
     """Our status and Segmind's word. A body without the field is a blocking call's: it answers once all is done."""
     if "status" in body:
-        word = _text(body["status"])
+        word = text_or_none(body["status"])
         return STATUSES.get(word or ""), word
     # A guess: an error and no video mean that the job has failed; no document shows such a 2xx.
-    has_failed = _text(body.get("error")) is not None and _video(body) is None
+    has_failed = text_or_none(body.get("error")) is not None and _video(body) is None
     return (JobStatus.FAILED if has_failed else JobStatus.SUCCEEDED), None
 
 
@@ -267,7 +247,7 @@ def _texts(value: Any, *, depth: int) -> Iterator[str]:
 
 
 def _refuse(response: HTTPResponse, *, is_submit: bool = False) -> NoReturn:
-    words = _words(_object_or_none(response) or {})
+    words = _words(response.object_or_none() or {})
     said = words or f"HTTP {response.status} without a readable reason"
     # That 406 means missing credits is NOT CONFIRMED by the model's page (PROVIDERS §4.5). The [error list] agrees, but
     # has it for a refused value and a wrong content type as well: only the words tell which.
@@ -282,16 +262,5 @@ def _refuse(response: HTTPResponse, *, is_submit: bool = False) -> NoReturn:
 
 def _words(body: dict[str, Any]) -> str | None:
     """Segmind's reason: ``error`` (segmind 1.3.0, exceptions.py), or what such bodies often have instead."""
-    named = (_text(body.get(name)) for name in ("error_description", "error", "detail", "message"))
+    named = (text_or_none(body.get(name)) for name in ("error_description", "error", "detail", "message"))
     return next((words for words in named if words), None)
-
-
-def _object_or_none(response: HTTPResponse) -> dict[str, Any] | None:
-    try:
-        return as_object(response.json())
-    except UnreadableMessage:
-        return None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -6,7 +6,6 @@ token is the proof. ``extend-v3`` is the recorded endpoint and is marked retired
 of ``extend-v4``, whose field list was not found: set ``submit_path`` to move.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -14,7 +13,6 @@ from urllib.parse import quote, urlencode
 
 from replyhook.errors import BadRequest, InvalidRequest, UnreadableMessage
 from replyhook.jobs import (
-    DEFAULT_ACCOUNT,
     Asset,
     ExtendRequest,
     JobError,
@@ -24,8 +22,14 @@ from replyhook.jobs import (
     Trust,
     VideoSource,
 )
-from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object
-from replyhook.providers.base import Upload, VerificationKeys, raise_for_refusal, raise_for_refused_submit
+from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
+from replyhook.providers.base import (
+    ProviderDefaults,
+    Upload,
+    VerificationKeys,
+    raise_for_refusal,
+    raise_for_refused_submit,
+)
 from replyhook.providers.capabilities import CallbackKind, Capabilities, Field
 
 _SEED = "useapi.net extend-v3 page [seed 004]"
@@ -87,7 +91,7 @@ STATUS_NUMBERS = {1: "COMPLETED", 5: "QUEUED", 10: "GENERATING"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UseAPI:
+class UseAPI(ProviderDefaults):
     """useapi.net. ``email`` picks one of the PixVerse accounts set up there, for uploads and submits alike."""
 
     api_key: str = field(default="", repr=False)
@@ -95,14 +99,6 @@ class UseAPI:
     submit_path: str = "videos/extend-v3"
     email: str | None = field(default=None, repr=False)
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
-
-    @property
-    def jwks_url(self) -> str | None:
-        return None
-
-    @property
-    def account(self) -> str:
-        return DEFAULT_ACCOUNT
 
     @property
     def capabilities(self) -> Capabilities:
@@ -149,7 +145,7 @@ class UseAPI:
     def parse_submit(self, response: HTTPResponse) -> str:
         if not 200 <= response.status < 300:
             raise_for_refused_submit(response, _error(response))
-        match _object_or_none(response):
+        match response.object_or_none():
             case {"video_id": str(video_id)} if video_id:
                 return video_id
             case {"error": str(words)}:
@@ -168,26 +164,11 @@ class UseAPI:
             raise_for_refusal(response, _error(response))
         return replace(_event(as_object(response.json())), provider_job_id=provider_job_id)
 
-    def build_result(self, provider_job_id: str) -> HTTPRequest | None:
-        return None
-
     def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
         return self.parse_status(response, provider_job_id)
 
-    def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
-        return None
-
     def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
         return Trust.TOKEN_ONLY
-
-    def sender(self, callback: Callback) -> str | None:
-        return None
-
-    def nonce(self, callback: Callback) -> str | None:
-        return None
-
-    def callback_secrets(self, account: str) -> Sequence[str]:
-        return ()
 
     def parse_callback(self, callback: Callback) -> JobEvent:
         return _event(as_object(callback.json()))
@@ -204,45 +185,34 @@ def _event(item: dict[str, Any]) -> JobEvent:
     nested = item.get("response")
     if isinstance(nested, dict):  # the vendor's sample looks for ``replyRef`` in both places
         item = {**nested, **{name: value for name, value in item.items() if value not in (None, "")}}
-    word = _text(item.get("video_status_name")) or STATUS_NUMBERS.get(_number(item.get("video_status")) or 0)
+    word = text_or_none(item.get("video_status_name")) or STATUS_NUMBERS.get(_number(item.get("video_status")) or 0)
     status = STATUSES.get(word or "")
     if item.get("errCode"):
         status = JobStatus.FAILED
-    url = _text(item.get("url"))
+    url = text_or_none(item.get("url"))
     progress = _number(item.get("progress"))
     return JobEvent(
-        provider_job_id=_text(item.get("video_id")),
+        provider_job_id=text_or_none(item.get("video_id")),
         status=status,
         progress=progress if progress is not None and 0 <= progress <= 100 else None,
         result=Asset(url=url) if status is JobStatus.SUCCEEDED and url else None,
         error=_failure(item, word) if status is JobStatus.FAILED else None,
         word=word,
-        job_id=_text(item.get("replyRef")),
+        job_id=text_or_none(item.get("replyRef")),
     )
 
 
 def _failure(item: dict[str, Any], word: str | None) -> JobError:
     code = item.get("errCode")
-    words = _text(item.get("errMsg")) or _text(item.get("error"))
+    words = text_or_none(item.get("errMsg")) or text_or_none(item.get("error"))
     moderated = "refused by PixVerse's moderation" if word == "MODERATED" else "failed at PixVerse"
     return JobError(code=str(code)[:64] if code else word, message=words or moderated)
 
 
-def _object_or_none(response: HTTPResponse) -> dict[str, Any] | None:
-    try:
-        return as_object(response.json())
-    except UnreadableMessage:
-        return None
-
-
 def _error(response: HTTPResponse) -> str | None:
-    body = _object_or_none(response)
-    return _text(body.get("error")) if body else None
+    body = response.object_or_none()
+    return text_or_none(body.get("error")) if body else None
 
 
 def _number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
