@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replyhook_receiver.cli.sandbox import FaultOption
+
 if TYPE_CHECKING:
     from replyhook_receiver.demo import DemoResult
     from replyhook_receiver.own_secrets import Secrets
@@ -27,9 +29,7 @@ FAILURE = 1
 )
 @click.option("--serve", is_flag=True, help="Keep everything running afterwards, to look around; end with Ctrl-C.")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to wait for each video.")
-@click.option(
-    "--fault", default="none", show_default=True, help="Break the providers on purpose: see `replyhook sandbox -h`."
-)
+@click.option("--fault", default="none", show_default=True, cls=FaultOption)
 @click.option(
     "--listener-answer",
     type=click.IntRange(200, 599),

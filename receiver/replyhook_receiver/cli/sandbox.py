@@ -22,11 +22,32 @@ class FaultOption(click.Option):
 @click.option("--speed", type=float, default=10.0, show_default=True, help="Divides every simulated wait.")
 @click.option("--fault", default="none", show_default=True, cls=FaultOption)
 @click.option(
+    "--credits", "credit", type=click.IntRange(0), help="Jobs each provider bills before it has no credits left."
+)
+@click.option("--max-concurrent", type=click.IntRange(1), help="Jobs each provider works on at once.")
+@click.option("--segmind-json", is_flag=True, help="Segmind's blocking call answers with a link, not with the video.")
+@click.option(
+    "--pixverse-signer",
+    type=click.Choice(["python", "node", "go", "java"]),
+    default="node",
+    show_default=True,
+    help="Which of its official samples PixVerse signs like.",
+)
+@click.option(
     "--work-dir",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for videos.  [default: a temporary one]",
 )
-def sandbox(port: int, speed: float, fault: str, work_dir: Path | None) -> None:
+def sandbox(
+    port: int,
+    speed: float,
+    fault: str,
+    credit: int | None,
+    max_concurrent: int | None,
+    segmind_json: bool,
+    pixverse_signer: str,
+    work_dir: Path | None,
+) -> None:
     """Imitation providers on loopback that really extend videos, call back, retry, and misbehave on demand.
 
     Prints the environment a receiver and a client need to use them instead of the real ones. A single job is made to
@@ -56,6 +77,10 @@ def sandbox(port: int, speed: float, fault: str, work_dir: Path | None) -> None:
             work_dir=work_dir or Path(temporary),
             speed=speed,
             faults={"*": Fault(fault)},
+            credits=credit,
+            max_concurrent=max_concurrent,
+            segmind_json=segmind_json,
+            pixverse_signer=pixverse_signer,
         )
         click.echo(
             f"# sandbox providers on {options.base_url}; a source clip: {options.base_url}/_sandbox/source.mp4",
