@@ -168,6 +168,24 @@ async def submitted(store: Store, job_id: str, *, provider_job_id: str = "r-1", 
     return await store.record_submission(job_id, accepted_as(provider_job_id), now=NOW)
 
 
+def told(event: JobEvent | None, **more: Any) -> Report:
+    """A callback to an account's URL, which names no job of ours."""
+    return report(None, event, **({"provider": "pixverse"} | more))
+
+
+def relayed(job_id: str, **more: Any) -> Registration:
+    """A job that the receiver is to submit itself."""
+    return registration(job_id, **({"provider": "segmind", "relay_video": "https://a.example/in.mp4"} | more))
+
+
+async def known_as(
+    store: Store, job_id: str, provider_job_id: str = "r-1", *, at: datetime = NOW, **more: Any
+) -> JobRecord:
+    """Register a job of a provider that calls back per account, and report its submit at ``at``."""
+    await store.register(registration(job_id, **({"provider": "pixverse"} | more)), now=NOW)
+    return await store.record_submission(job_id, accepted_as(provider_job_id), now=at)
+
+
 class StoreContract:
     """Subclass with the fixtures ``store`` (open, made with ``describe``) and ``reopen`` (close it, open it anew)."""
 
@@ -739,6 +757,239 @@ class StoreContract:
             event = None if case == "unread" else running(progress, named)
             assert not (await store.accept(report(job, event, sender="user-1"))).learned_sender
         assert await store.senders() == {}
+
+    # Orphans: told before it is known which job of ours is meant
+
+    async def test_an_orphan_is_kept_and_leads_to_nothing(self, store: Store) -> None:
+        accepted = await store.accept(told(succeeded(), body=b"as it came"))
+        assert (accepted.job_id, accepted.verdict) == (None, None)
+        (kept,) = await store.callbacks()
+        assert (kept.job_id, kept.verdict, kept.body) == (None, None, b"as it came")
+        assert await store.notifications(after=0) == []
+        assert await store.next_due(now=NOW) is None
+
+    async def test_an_orphan_is_judged_when_its_job_is_known(self, store: Store) -> None:
+        job = a_job()
+        await store.accept(told(succeeded(), received_at=NOW + SECOND))
+        bound = await known_as(store, job, at=NOW + 60 * SECOND)
+        assert bound == await the_job(store, job)
+        assert (bound.status, bound.trust, bound.provider_job_id) == (JobStatus.SUCCEEDED, Trust.SIGNED, "r-1")
+        assert (bound.called_back_at, bound.finished_at) == (NOW + SECOND, NOW + SECOND)
+        assert (bound.asset.status, bound.asset.url) == (AssetStatus.PENDING, LINK)
+        assert await verdicts(store, job) == {Verdict.APPLIED: 1}
+        assert await kinds_announced(store, job) == ["job.succeeded"]
+        assert (await one_task(store, TaskKind.DOWNLOAD, now=NOW + 60 * SECOND)).subject == job
+        assert len(await store.claim([TaskKind.NOTIFY], limit=9, lease=LEASE, now=NOW + 60 * SECOND)) == 1
+
+    async def test_a_job_was_not_submitted_after_its_callback_came(self, store: Store) -> None:
+        await store.accept(told(succeeded(), received_at=NOW + SECOND))
+        bound = await known_as(store, a_job(), at=NOW + 60 * SECOND)
+        assert bound.submitted_at is not None
+        assert bound.called_back_at is not None
+        assert bound.submitted_at <= bound.called_back_at
+
+    async def test_orphans_in_any_order_end_in_the_same_state(self, store: Store) -> None:
+        facts = [queued, lambda name: running(50, name), lambda name: succeeded(LINK, name), failed]
+        for number, order in enumerate(itertools.permutations(facts)):
+            job, name = a_job(number), f"r-{number}"
+            before = number % (len(facts) + 1)
+            for fact in order[:before]:
+                await store.accept(told(fact(name)))
+            await known_as(store, job, name)
+            for fact in order[before:]:
+                await store.accept(told(fact(name)))
+            kept = await the_job(store, job)
+            assert (kept.status, kept.progress, kept.error) == (JobStatus.SUCCEEDED, 100, None), order
+            assert (kept.asset.status, kept.asset.url) == (AssetStatus.PENDING, LINK)
+            assert None not in await verdicts(store, job)
+            assert len(await store.callbacks(job_id=job)) == len(facts)
+            assert (await kinds_announced(store, job)).count("job.succeeded") == 1
+
+    async def test_duplicates_of_an_orphan_are_bound_with_it_and_applied_once(self, store: Store) -> None:
+        job = a_job()
+        given = [(await store.accept(told(succeeded()))).verdict for _ in range(3)]
+        assert given == [None, Verdict.DUPLICATE, Verdict.DUPLICATE]
+        await known_as(store, job)
+        assert (await store.accept(told(succeeded()))).verdict is Verdict.DUPLICATE
+        assert await verdicts(store, job) == {Verdict.APPLIED: 1, Verdict.DUPLICATE: 3}
+        assert await kinds_announced(store, job) == ["job.succeeded"]
+
+    async def test_the_freshest_link_among_orphans_is_the_one_that_is_tried(self, store: Store) -> None:
+        job = a_job()
+        await store.accept(told(succeeded(f"{LINK}?signature=old")))
+        await store.accept(told(succeeded(f"{LINK}?signature=fresh"), received_at=NOW + SECOND))
+        await known_as(store, job, at=NOW + 2 * SECOND)
+        assert (await the_job(store, job)).asset.url == f"{LINK}?signature=fresh"
+
+    async def test_an_orphan_without_its_result_is_asked_about_once_its_job_is_known(self, store: Store) -> None:
+        job = a_job()
+        await store.accept(told(succeeded(None)))
+        assert await store.next_due(now=NOW) is None
+        assert (await known_as(store, job)).status is JobStatus.RUNNING
+        assert (await one_task(store, TaskKind.FETCH_RESULT)).subject == job
+        assert await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW) == []
+
+    async def test_a_submit_reported_as_unknown_and_then_by_its_id_finds_its_orphans(self, store: Store) -> None:
+        job = a_job()
+        await store.register(registration(job, provider="pixverse"), now=NOW)
+        await store.accept(told(succeeded()))
+        assert (await store.record_submission(job, UNKNOWN, now=NOW)).status is JobStatus.UNKNOWN
+        assert (await store.record_submission(job, accepted_as("r-1"), now=NOW)).status is JobStatus.SUCCEEDED
+
+    @pytest.mark.parametrize("other", [{"account": "second"}, {"provider": "fal"}], ids=str)
+    async def test_an_orphan_of_another_account_is_not_bound(self, store: Store, other: dict[str, Any]) -> None:
+        job = a_job()
+        await store.accept(told(succeeded(), **other))
+        assert (await known_as(store, job)).status is JobStatus.SUBMITTED
+        assert await store.callbacks(job_id=job) == []
+        assert await store.claim(EVERY_KIND, limit=9, lease=LEASE, now=NOW) == []
+        theirs = await known_as(store, a_job(1), **other)
+        assert theirs.status is JobStatus.SUCCEEDED
+
+    async def test_the_same_provider_job_id_in_two_accounts_is_two_jobs(self, store: Store) -> None:
+        one, other = a_job(1), a_job(2)
+        await known_as(store, one)
+        await known_as(store, other, account="second")
+        assert (await store.accept(told(failed(), account="second"))).job_id == other
+        assert (await store.accept(told(failed()))).verdict is Verdict.APPLIED
+        assert (await store.accept(told(succeeded()))).job_id == one
+        assert (await the_job(store, one)).status is JobStatus.SUCCEEDED
+        assert (await the_job(store, other)).status is JobStatus.FAILED
+
+    async def test_an_orphan_survives_a_restart_and_is_bound_afterwards(self, store: Store, reopen: Reopen) -> None:
+        job = a_job()
+        await store.accept(told(succeeded(), nonce="n-1"))
+        opened = await reopen()
+        (kept,) = await opened.callbacks()
+        assert (kept.job_id, kept.verdict) == (None, None)
+        assert (await opened.accept(told(succeeded(), nonce="n-1"))).verdict is Verdict.DUPLICATE
+        assert (await known_as(opened, job)).status is JobStatus.SUCCEEDED
+        assert await verdicts(opened, job) == {Verdict.APPLIED: 1}
+
+    async def test_a_callback_that_races_with_the_report_of_its_submit_is_neither_lost_nor_applied_twice(
+        self, store: Store
+    ) -> None:
+        chance = random.Random(11)
+        jobs = {f"r-{number}": a_job(number) for number in range(60)}
+        await all_of(store.register(registration(job, provider="pixverse"), now=NOW) for job in jobs.values())
+
+        async def race(name: str, job: str) -> None:
+            steps: list[Callable[[], Awaitable[Any]]] = [
+                lambda: store.accept(told(running(50, name))),
+                lambda: store.accept(told(succeeded(LINK, name), nonce=f"a-{name}")),
+                lambda: store.accept(told(succeeded(LINK, name), nonce=f"a-{name}")),
+                lambda: store.accept(told(succeeded(LINK, name), nonce=f"b-{name}")),
+                lambda: store.record_submission(job, accepted_as(name), now=NOW),
+                lambda: store.record_submission(job, accepted_as(name), now=NOW),
+            ]
+            chance.shuffle(steps)
+            await asyncio.gather(*(step() for step in steps))
+
+        await asyncio.gather(*(race(name, job) for name, job in jobs.items()))
+        for name, job in jobs.items():
+            kept = await the_job(store, job)
+            assert (kept.status, kept.provider_job_id, kept.asset.url) == (JobStatus.SUCCEEDED, name, LINK)
+            found = await verdicts(store, job)
+            assert (sum(found.values()), found[Verdict.DUPLICATE]) == (3, 1)
+            assert None not in found
+            assert (await kinds_announced(store, job)).count("job.succeeded") == 1
+        assert all(callback.job_id for callback in await store.callbacks(limit=1000))
+        downloads = await store.claim([TaskKind.DOWNLOAD], limit=1000, lease=LEASE, now=NOW)
+        assert sorted(task.subject for task in downloads) == sorted(jobs.values())
+
+    # Nonces: a signature that was used before
+
+    async def test_a_nonce_that_was_used_changes_nothing_and_is_not_kept_again(self, store: Store) -> None:
+        job = a_job()
+        await known_as(store, job)
+        results = await all_of(store.accept(told(running(5), nonce="n-1")) for _ in range(20))
+        assert Counter(result.verdict for result in results) == {Verdict.APPLIED: 1, Verdict.DUPLICATE: 19}
+        assert (await store.accept(told(succeeded(), nonce="n-1"))).verdict is Verdict.DUPLICATE
+        assert (await the_job(store, job)).status is JobStatus.RUNNING
+        assert len(await store.callbacks()) == 1
+
+    async def test_the_same_fact_under_another_nonce_is_kept_as_a_duplicate(self, store: Store) -> None:
+        job = a_job()
+        await known_as(store, job)
+        await store.accept(told(running(5), nonce="n-1"))
+        assert (await store.accept(told(running(5), nonce="n-2"))).verdict is Verdict.DUPLICATE
+        assert await verdicts(store, job) == {Verdict.APPLIED: 1, Verdict.DUPLICATE: 1}
+
+    async def test_every_account_has_its_own_nonces(self, store: Store) -> None:
+        owners: list[dict[str, Any]] = [{}, {"account": "second"}, {"provider": "fal"}]
+        for number, whose in enumerate(owners):
+            await known_as(store, a_job(number), **whose)
+            assert (await store.accept(told(running(5), nonce="n-1", **whose))).verdict is Verdict.APPLIED
+
+    async def test_a_report_that_could_not_be_kept_uses_up_no_nonce(self, store: Store) -> None:
+        await known_as(store, a_job(), reference=POISON)
+        with pytest.raises(RuntimeError):
+            await store.accept(told(succeeded(), nonce="n-1"))
+        assert (await store.accept(told(strange(), nonce="n-1"))).verdict is Verdict.UNRECOGNISED
+
+    # Relayed jobs
+
+    async def test_a_relayed_job_is_begun_once_whoever_asks_and_also_after_a_restart(
+        self, store: Store, reopen: Reopen
+    ) -> None:
+        job = a_job()
+        again = await all_of(store.register(relayed(job), now=NOW) for _ in range(5))
+        assert {type(entry) for entry in again} == {JobRecord}
+        assert (await one_task(store, TaskKind.RELAY)).subject == job
+        begun = await all_of(store.begin_submit(job, now=NOW) for _ in range(20))
+        assert sorted(begun) == [False] * 19 + [True]
+        opened = await reopen()
+        assert not await opened.begin_submit(job, now=NOW)
+        with pytest.raises(RegistrationConflict):
+            await opened.register(relayed(job, relay_video="https://a.example/other.mp4"), now=NOW)
+
+    async def test_a_relayed_job_registered_again_is_not_put_to_work_again(self, store: Store) -> None:
+        job = a_job()
+        await store.register(relayed(job), now=NOW)
+        await store.finish(await one_task(store, TaskKind.RELAY), Done(submission=REFUSED), now=NOW)
+        await store.register(relayed(job), now=NOW)
+        assert await store.claim([TaskKind.RELAY], limit=1, lease=LEASE, now=NOW) == []
+        assert await kinds_announced(store, job) == ["job.failed"]
+
+    async def test_a_relayed_video_is_kept_with_its_submission_and_its_callback_at_once(self, store: Store) -> None:
+        job = a_job()
+        await store.register(relayed(job), now=NOW)
+        answer = report(
+            job, succeeded(f"relayed:{job}", None), provider="segmind", source=ReportSource.RELAY, trust=Trust.RELAYED
+        )
+        done = Done(submission=Submission(outcome=SubmissionOutcome.ACCEPTED), report=answer, video=VIDEO)
+        assert await store.finish(await one_task(store, TaskKind.RELAY), done, now=NOW)
+        kept = await the_job(store, job)
+        assert (kept.status, kept.trust, kept.submission) == (
+            JobStatus.SUCCEEDED,
+            Trust.RELAYED,
+            SubmissionOutcome.ACCEPTED,
+        )
+        assert (kept.asset.status, kept.asset.sha256) == (AssetStatus.STORED, VIDEO.sha256)
+        assert await kinds_announced(store, job) == ["job.succeeded", "video.stored"]
+        (callback,) = await store.callbacks(job_id=job)
+        assert (callback.source, callback.verdict) == ("relay", Verdict.APPLIED)
+
+    async def test_a_relayed_submit_without_an_outcome_is_announced_with_its_reason(self, store: Store) -> None:
+        job = a_job()
+        await store.register(relayed(job), now=NOW)
+        unknown = Submission(outcome=SubmissionOutcome.UNKNOWN, error="submit_unknown: it was cut off")
+        await store.finish(await one_task(store, TaskKind.RELAY), Done(submission=unknown), now=NOW + SECOND)
+        kept = await the_job(store, job)
+        assert (kept.status, kept.overdue_at) == (JobStatus.UNKNOWN, NOW + SECOND)
+        assert kept.overdue_reason == "submit_unknown: it was cut off"
+        assert await kinds_announced(store, job) == ["job.overdue"]
+        assert await store.claim([TaskKind.RELAY], limit=1, lease=LEASE, now=NOW + LEASE) == []
+
+    async def test_a_relayed_job_that_has_ended_is_not_overdue_for_want_of_its_answer(self, store: Store) -> None:
+        """A provider that calls back may do so while the answer to the submit is cut off."""
+        job = a_job()
+        await store.register(relayed(job, provider="fal"), now=NOW)
+        await store.accept(report(job, succeeded()))
+        await store.finish(await one_task(store, TaskKind.RELAY), Done(submission=UNKNOWN), now=NOW)
+        kept = await the_job(store, job)
+        assert (kept.status, kept.overdue_at) == (JobStatus.SUCCEEDED, None)
+        assert await kinds_announced(store, job) == ["job.succeeded"]
 
     # Keeping
 

@@ -26,6 +26,8 @@ from replyhook.jobs import ExtendRequest, SourceKind, VideoSource
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.providers import Provider
 from replyhook.providers.fal import Fal
+from replyhook.providers.pixverse import PixVerse
+from replyhook.providers.segmind import Segmind
 from replyhook.providers.useapi import UseAPI
 from replyhook.receiver_api import ReceiverAPI
 
@@ -320,6 +322,64 @@ def test_wherever_it_breaks_a_submit_is_sent_once_at_most(data: st.DataObject) -
     elif run.error is not None and Purpose.SUBMIT in purposes:
         assert outcomes == {"refused"}
         assert isinstance(run.error, SubmissionRefused | ProviderUnavailable)
+
+
+# Relayed: the receiver submits, so there is one request in all, and it goes to the receiver
+
+RELAYED = submission(Segmind())
+TAKEN = answer(202, {"id": JOB_ID, "status": "created"})
+
+
+def test_a_relayed_job_is_one_request_to_the_receiver_and_needs_no_key_of_the_provider() -> None:
+    run = play(RELAYED, lambda _: TAKEN)
+    (step,) = run.sent
+    assert (step.purpose, step.request.method) == (Purpose.RECEIVER, "POST")
+    assert step.request.url == "https://hooks.example/v1/jobs"
+    assert step.request.json == {
+        "id": JOB_ID,
+        "provider": "segmind",
+        "account": "default",
+        "reference": "order-42",
+        "user": "u_7",
+        "notify": [{"url": "https://my.app/hooks"}, {"url": "https://my.app/more", "secret": "whsec_geheim"}],
+        "request": {"prompt": "a boat turns", "duration": 5},
+        "video": ADDRESS.text,
+    }
+    assert run.result == Submitted(provider_job_id=None, reply_url=None, reported=True)
+    assert run.pauses == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (answer(401, {"detail": "who?"}), ReceiverError),
+        (answer(422, {"field": "provider", "value": "segmind", "allowed": "set SEGMIND_API_KEY"}), InvalidRequest),
+        (answer(409, {"detail": "another job"}), JobConflict),
+        (answer(503, b""), ReceiverUnavailable),
+        (lost(Purpose.RECEIVER, maybe_sent=True), ReceiverUnavailable),
+        (lost(Purpose.RECEIVER, maybe_sent=False), ReceiverUnavailable),
+    ],
+)
+def test_a_relayed_job_that_is_not_taken_is_neither_reported_nor_sent_elsewhere(
+    refusal: Outcome, error: type[Exception]
+) -> None:
+    run = play(RELAYED, lambda _: refusal)
+    assert isinstance(run.error, error)
+    assert len(run.sent) == 1
+
+
+def test_nothing_shown_of_a_relayed_submit_is_secret() -> None:
+    run = play(RELAYED, lambda _: TAKEN)
+    for shown in (repr(RELAYED), repr(run.result), repr(run.sent)):
+        assert "geheim" not in shown
+
+
+def test_a_job_of_another_account_is_registered_with_that_account() -> None:
+    provider = PixVerse(api_key="k", webhook_id="1234", account="second")
+    taken = answer(200, {"ErrCode": 0, "ErrMsg": "Success", "Resp": {"video_id": 343252978602905}})
+    run = play_with(accept=taken, what=submission(provider, VideoSource.provider_job("343252978602904")))
+    assert (run.to(Purpose.RECEIVER)[0].json or {})["account"] == "second"
+    assert run.reports == [{"outcome": "accepted", "provider_job_id": "343252978602905", "error": None}]
 
 
 def test_nothing_shown_of_a_submit_is_secret() -> None:

@@ -156,3 +156,81 @@ def test_no_keys_and_short_keys_are_refused(keys: list[str]) -> None:
 def test_keys_are_not_shown() -> None:
     assert NEW not in repr(KEYS)
     assert OLD not in repr(KEYS)
+
+
+# Account tokens: one for a whole account, for the URL that is entered in a provider's console
+
+ACCOUNT_TOKEN = KEYS.mint_account(provider="pixverse", account="default")
+
+
+def signed_for_account(claims: object) -> str:
+    payload = base64_encode(json.dumps(claims, separators=(",", ":")))
+    return signer(b"replyhook.reply-url.account").sign(payload).decode()
+
+
+@given(account=st.text(URL_SAFE + ".", min_size=1, max_size=64))
+def test_an_account_token_is_minted_the_same_each_time_and_read_again(account: str) -> None:
+    token = KEYS.mint_account(provider="pixverse", account=account)
+    assert token == TokenKeys([NEW]).mint_account(provider="pixverse", account=account)
+    assert set(token) <= set(URL_SAFE + ".")
+    read = KEYS.read(token, provider="pixverse")
+    assert (read.provider, read.account, read.job_id) == ("pixverse", account, None)
+
+
+def test_a_job_token_names_no_account_of_its_own_and_an_account_token_no_job() -> None:
+    assert KEYS.read(TOKEN, provider="fal").job_id == JOB_ID
+    assert KEYS.read(TOKEN, provider="fal").account == "default"
+    assert KEYS.read(ACCOUNT_TOKEN, provider="pixverse").job_id is None
+
+
+def test_neither_kind_of_token_can_be_made_from_the_other() -> None:
+    job_claims = {"v": 1, "p": "pixverse", "j": JOB_ID, "i": 1}
+    account_claims = {"v": 1, "p": "pixverse", "a": "default"}
+    assert signed_for_account(account_claims) == ACCOUNT_TOKEN  # so what follows is signed with the right keys
+    both = job_claims | account_claims
+    for token in (signed_for_account(job_claims), signed(account_claims)):
+        with pytest.raises(VerificationError):
+            KEYS.read(token, provider="pixverse")
+    payload = ACCOUNT_TOKEN.rpartition(".")[0]
+    with pytest.raises(VerificationError):
+        KEYS.read(signer(b"replyhook.reply-url.job").sign(payload).decode(), provider="pixverse")
+    assert KEYS.read(signed(both), provider="pixverse").job_id == JOB_ID
+    assert KEYS.read(signed_for_account(both), provider="pixverse").job_id is None
+
+
+@given(place=st.integers(0, len(ACCOUNT_TOKEN) - 1), letter=st.sampled_from(URL_SAFE + ".!=\n "))
+def test_any_changed_character_of_an_account_token_is_refused(place: int, letter: str) -> None:
+    changed = ACCOUNT_TOKEN[:place] + letter + ACCOUNT_TOKEN[place + 1 :]
+    if changed != ACCOUNT_TOKEN:
+        with pytest.raises(VerificationError):
+            KEYS.read(changed, provider="pixverse")
+
+
+def test_another_providers_account_token_is_refused() -> None:
+    for provider in ("fal", "PIXVERSE", ""):
+        with pytest.raises(VerificationError):
+            KEYS.read(ACCOUNT_TOKEN, provider=provider)
+
+
+def test_an_account_token_outlives_its_key_only_while_the_key_is_on_the_ring() -> None:
+    before = TokenKeys([OLD]).mint_account(provider="pixverse", account="default")
+    assert before != ACCOUNT_TOKEN
+    assert KEYS.read(before, provider="pixverse") == KEYS.read(ACCOUNT_TOKEN, provider="pixverse")
+    with pytest.raises(VerificationError):
+        TokenKeys([NEW]).read(before, provider="pixverse")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [None, [], {}, {"v": 2, "p": "pixverse", "a": "x"}, {"v": 1, "p": "pixverse", "a": 7}, {"v": 1, "a": "x"}],
+    ids=repr,
+)
+def test_a_properly_signed_account_token_of_another_form_is_refused(claims: object) -> None:
+    with pytest.raises(VerificationError):
+        KEYS.read(signed_for_account(claims), provider="pixverse")
+
+
+def test_an_account_of_the_longest_name_has_a_token_that_can_be_read_and_fits_a_reply_url() -> None:
+    token = KEYS.mint_account(provider="pixverse", account="a" * 64)
+    assert KEYS.read(token, provider="pixverse").account == "a" * 64
+    build_reply_url("https://hooks.example", provider="pixverse", token=token)

@@ -346,7 +346,7 @@ async def a_receiver(
         "useapi": {"base_url": f"{host.url}/useapi", "media_hosts": ("127.0.0.1",)},
     }
     for name, values in (providers or {}).items():
-        given[name] = given[name] | values
+        given[name] = given.get(name, {}) | values
     settings = settings_for(folder, providers=given, **more)
     app = create_app(settings, secrets=SECRETS, now=clock)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -1,0 +1,79 @@
+"""`replyhook providers`: the table of what each takes, and the URL to enter in a console."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from replyhook.providers import PROVIDERS, make_provider
+from replyhook.tokens import TokenKeys
+from replyhook_receiver.config import load
+from replyhook_receiver.own_secrets import secrets_for
+from tests.receiver.support import PUBLIC_URL, SIGNING_KEY, Host, a_receiver
+from tests.receiver.web.test_account_callbacks import PIXVERSE, is_ok, pixverse_body, send
+
+
+def replyhook(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The command as it is really run, in a folder of its own."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("REPLYHOOK_")}
+    return subprocess.run(
+        [sys.executable, "-m", "replyhook_receiver", "providers", *arguments],
+        cwd=folder, env=clean | environ, capture_output=True, text=True, check=False, timeout=20,
+    )  # fmt: skip
+
+
+def test_the_list_is_a_markdown_table_with_a_column_for_each_provider(tmp_path: Path) -> None:
+    done = replyhook(tmp_path, "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    table = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    titles = [make_provider(name).capabilities.title for name in sorted(PROVIDERS)]
+    assert cells[0] == ["", *titles]
+    assert set(cells[1]) == {"---"}
+    assert {len(row) for row in cells} == {len(PROVIDERS) + 1}
+    assert all(cell for row in cells[2:] for cell in row)
+    rows = {row[0]: dict(zip(sorted(PROVIDERS), row[1:], strict=True)) for row in cells[2:]}
+    assert rows["callback signed"] == {
+        "aihubmax": "no", "fal": "yes", "pixverse": "yes", "segmind": "no", "useapi": "no"
+    }  # fmt: skip
+    assert rows["calls back by"]["pixverse"] == "one webhook per account"
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("account", ["default", "second"])
+async def test_the_url_printed_is_one_that_the_receiver_accepts(tmp_path: Path, host: Host, account: str) -> None:
+    named = ["--account", account] if account != "default" else []
+    done = replyhook(
+        tmp_path, "url", "pixverse", *named, REPLYHOOK_SIGNING_KEYS=SIGNING_KEY, REPLYHOOK_PUBLIC_URL=PUBLIC_URL
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (url,) = done.stdout.splitlines()
+    secret = PIXVERSE["accounts"].get(account, PIXVERSE["webhook_secrets"])[0]
+    async with a_receiver(tmp_path, host, providers={"pixverse": PIXVERSE}) as receiver:
+        _, reply_path = await receiver.register("pixverse", account=account)
+        assert url == PUBLIC_URL + reply_path
+        assert is_ok(await send(receiver, pixverse_body(), path=url.removeprefix(PUBLIC_URL), secret=secret))
+
+
+def test_on_loopback_it_is_signed_with_the_keys_that_the_receiver_will_use(tmp_path: Path) -> None:
+    done = [replyhook(tmp_path, "url", "pixverse", REPLYHOOK_DATA_DIR=str(tmp_path)) for _ in range(2)]
+    assert done[0].returncode == 0, done[0].stderr
+    assert done[0].stdout == done[1].stdout
+    keys = TokenKeys(secrets_for(load({"REPLYHOOK_DATA_DIR": str(tmp_path)})).signing_keys)
+    assert keys.read(done[0].stdout.strip().rpartition("/")[2], provider="pixverse").account == "default"
+
+
+@pytest.mark.parametrize("name", ["fal", "useapi", "aihubmax", "segmind"])
+def test_where_there_is_no_console_it_says_that_there_is_nothing_to_enter(tmp_path: Path, name: str) -> None:
+    done = replyhook(tmp_path, "url", name)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "nothing to enter" in done.stderr
+    assert "Traceback" not in done.stderr
+    # Nobody tells Segmind a URL: it calls nobody back.
+    assert ("told a URL with each job" in done.stderr) == (name != "segmind")
+
+
+def test_an_unknown_provider_is_a_usage_error(tmp_path: Path) -> None:
+    assert replyhook(tmp_path, "url", "nobody").returncode == 2
