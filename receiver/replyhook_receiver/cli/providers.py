@@ -39,7 +39,9 @@ def url(name: str, account: str | None, config: Path | None) -> None:
     settings = settings_from(config)
     provider = settings.make_providers()[name]
     if provider.capabilities.callback is not CallbackKind.ACCOUNT:
-        raise ConfigurationError(f"{name} is told a URL with each job: there is nothing to enter in a console")
+        is_told = provider.capabilities.callback is CallbackKind.PER_JOB
+        how = "is told a URL with each job" if is_told else "calls nobody back: its answers are relayed by the receiver"
+        raise ConfigurationError(f"{name} {how}: there is nothing to enter in a console")
     keys = TokenKeys(secrets_for(settings).signing_keys)
     token = keys.mint_account(provider=name, account=account or provider.account)
     click.echo(build_reply_url(public_url_of(settings), provider=name, token=token))

@@ -12,12 +12,12 @@ from starlette.requests import ClientDisconnect, Request
 
 from replyhook.errors import ConfigurationError, InvalidRequest
 from replyhook.ids import is_id, new_id
-from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, SourceKind, VideoSource, checked_reference
+from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, SourceKind, checked_reference
 from replyhook.notifications import NotificationType
-from replyhook.providers import PROVIDERS, Provider
+from replyhook.providers import NEUTRAL_FIELDS, PROVIDERS, Provider
 from replyhook.receiver_api import request_as_json
 from replyhook.signatures import standard_webhooks_key
-from replyhook.urls import shown_url
+from replyhook.urls import http_parts, shown_url
 from replyhook_receiver.records import NotifyTarget, Registration, Submission, SubmissionOutcome
 
 BODY_SECONDS = 10.0
@@ -81,11 +81,13 @@ class RelayModel(RegistrationModel, forbid_unknown_fields=True, kw_only=True):
             raise InvalidRequest(
                 "provider", self.provider, f"the receiver has no key for it: set {capabilities.key_variable}"
             )
-        source = VideoSource.of(self.video)
-        if source.kind is not SourceKind.URL or SourceKind.URL not in capabilities.takes:
-            raise InvalidRequest(
-                "video", shown_url(self.video), "relayed jobs need a provider and a video by http(s) URL"
-            )
+        is_url = len(self.video) <= MAX_URL_LENGTH and http_parts(self.video) is not None
+        if not is_url or SourceKind.URL not in capabilities.takes:
+            allowed = f"an http(s) URL of at most {MAX_URL_LENGTH} characters, and a provider that takes one"
+            raise InvalidRequest("video", shown_url(self.video)[:200], allowed)
+        unknown = sorted(set(self.request) - {*NEUTRAL_FIELDS, "options"})
+        if unknown:
+            raise InvalidRequest("request", unknown[0], f"its members are {', '.join(NEUTRAL_FIELDS)}, options")
         try:
             request = capabilities.prepare(msgspec.convert(self.request, type=ExtendRequest))
         except msgspec.ValidationError as error:

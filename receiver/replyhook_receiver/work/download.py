@@ -1,6 +1,6 @@
 """Fetching a job's video into our storage: whole and checked, or not at all."""
 
-import time
+from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -14,7 +14,6 @@ from replyhook_receiver.errors import (
     DownloadRefused,
     HostNotListed,
     LinkDead,
-    NetworkTrouble,
     NotAVideo,
     ResultMissing,
 )
@@ -25,10 +24,10 @@ from replyhook_receiver.storage import Incoming as Part
 from replyhook_receiver.storage import Storage, video_name
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.work.asking import Asker
+from replyhook_receiver.work.receiving import receive
 
-_SLOW_AFTER_SECONDS = 30.0
-_SLOWEST_BYTES_PER_SECOND = 8192
-"""A host that drips must not hold one of the few places for ever."""
+MAX_QUESTIONS = 3
+"""How often a provider is asked to confirm the links of one job (P8)."""
 
 _DEAD_LINK = frozenset({401, 403, 404, 410})
 
@@ -45,7 +44,8 @@ class Download:
         self._providers = providers
         self._max_bytes = max_bytes
         self._asker = Asker(door=door, providers=providers)
-        self._confirmed: set[str] = set()
+        self._confirmed: set[tuple[str, str]] = set()
+        self._questions: Counter[str] = Counter()
 
     async def __call__(self, task: Task) -> Done:
         """Fetch the video, unless it is stored. Raises ``DownloadRefused``, ``NotAVideo``, the door's errors."""
@@ -77,13 +77,19 @@ class Download:
         async with self._door.fetch(url, allows_host=allows_host) as incoming:
             _check_answer(incoming, self._max_bytes)
             async with self._storage.incoming(name) as part:
-                await self._receive(incoming, part)
+                await receive(incoming, part, max_bytes=self._max_bytes)
                 details = await to_thread.run_sync(inspect, part.path)
                 return part, details, await part.keep()
 
     async def _confirmed_host(self, job: JobRecord, url: str, error: HostNotListed) -> str:
-        """The link's host, if the provider itself names this very link; asked at most once for each job."""
-        if job.id not in self._confirmed:
+        """The link's host, if the provider itself names this very link; asked at most once for each link."""
+        link = (job.id, url.partition("?")[0])
+        if link not in self._confirmed:
+            self._questions[job.id] += 1
+            if self._questions[job.id] > MAX_QUESTIONS:
+                raise HostNotListed(
+                    f"{error}, and the provider, asked {MAX_QUESTIONS} times, did not answer"
+                ) from error
             try:
                 answer = await self._asker.ask(job)
             except (CannotAsk, ResultMissing) as why:
@@ -93,22 +99,8 @@ class Download:
             named = answer.event.result.url if answer.event and answer.event.result else ""
             if named.partition("?")[0] != url.partition("?")[0]:
                 raise HostNotListed(f"{error}, and the provider, asked, does not name this link") from error
-            self._confirmed.add(job.id)
+            self._confirmed.add(link)
         return urlsplit(url).hostname or ""
-
-    async def _receive(self, incoming: Incoming, part: Part) -> None:
-        started = time.monotonic()
-        async for chunk in incoming.chunks:
-            seconds = time.monotonic() - started
-            if seconds > _SLOW_AFTER_SECONDS and part.size < seconds * _SLOWEST_BYTES_PER_SECOND:
-                raise NetworkTrouble(f"the media host sends less than {_SLOWEST_BYTES_PER_SECOND} bytes a second")
-            if part.size + len(chunk) > self._max_bytes:
-                raise AnswerTooLarge(f"the video is larger than max_video_bytes ({self._max_bytes})")
-            await part.write(chunk)
-        await part.flush()
-        length = incoming.headers.get("content-length")
-        if length is not None and length != str(part.size):
-            raise NotAVideo(f"the video was cut off after {part.size} of {length} bytes")
 
 
 def _check_answer(incoming: Incoming, max_bytes: int) -> None:

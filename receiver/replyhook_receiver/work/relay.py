@@ -28,6 +28,7 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.storage import Storage, video_name
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.work.receiving import receive
 
 BLOCKING_SECONDS = 900.0
 """How long a blocking call may stay silent: about 99 s are typical (PROVIDERS §4.5)."""
@@ -109,14 +110,7 @@ class Relay:
         """A body that is the video itself goes straight to storage; what is kept of it is a callback of our own."""
         name = video_name(job.id, job.created_at)
         async with self._storage.incoming(name) as part:
-            async for chunk in incoming.chunks:
-                if part.size + len(chunk) > self._max_bytes:
-                    raise AnswerTooLarge(f"the video is larger than max_video_bytes ({self._max_bytes})")
-                await part.write(chunk)
-            await part.flush()
-            length = incoming.headers.get("content-length")
-            if length is not None and length != str(part.size):
-                raise NotAVideo(f"the video was cut off after {part.size} of {length} bytes")
+            await receive(incoming, part, max_bytes=self._max_bytes)
             details = await to_thread.run_sync(inspect, part.path)
             sha256 = await part.keep()
         content_type = incoming.headers.get("content-type", "")

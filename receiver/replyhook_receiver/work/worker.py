@@ -21,6 +21,7 @@ LEASE = timedelta(seconds=30)
 _RENEW_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _STORE_PAUSE_SECONDS = 1.0
+_FINISH_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +149,7 @@ class Worker:
 
     async def _finish(self, task: Task, outcome: Outcome) -> None:
         try:
-            kept = await self._store.finish(task, outcome, now=self._now())
+            kept = await self._finish_patiently(task, outcome)
         except ReceiverTrouble as error:
             _log.warning(
                 "%s of %s was done but could not be noted; it will be done again: %s", task.kind, task.subject, error
@@ -156,6 +157,14 @@ class Worker:
             return
         if not kept:
             _log.warning("%s of %s took too long: another worker has it", task.kind, task.subject)
+
+    async def _finish_patiently(self, task: Task, outcome: Outcome) -> bool:
+        for _ in range(_FINISH_TRIES - 1):
+            try:
+                return await self._store.finish(task, outcome, now=self._now())
+            except StoreUnavailable:
+                await asyncio.sleep(_STORE_PAUSE_SECONDS)
+        return await self._store.finish(task, outcome, now=self._now())
 
     async def _renew(self) -> None:
         while True:

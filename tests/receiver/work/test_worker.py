@@ -15,6 +15,7 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import Done, Task
 from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.work import worker as worker_module
 from replyhook_receiver.work.worker import Handler, Worker
 from tests.contracts.store_contract import a_job, describe, report, succeeded
 from tests.receiver.support import until
@@ -231,12 +232,24 @@ async def test_a_store_that_is_down_for_a_moment_stops_nothing(store: CountingSt
     assert (await store.state(job))[0] == "done"
 
 
-async def test_work_that_could_not_be_noted_is_done_again_when_its_lease_ran_out(store: CountingStore) -> None:
-    job, other, recorder = a_job(1), a_job(2), Recorder()
+async def test_an_end_that_cannot_be_noted_at_once_is_noted_a_moment_later(store: CountingStore) -> None:
+    job, recorder = a_job(), Recorder()
     store.failing_finishes = 1
+    async with working(store, recorder):
+        await store.works(job)
+        await until(lambda: store.all_are("done", job), seconds=4)
+    assert len(recorder.tasks) == 1
+
+
+async def test_work_that_could_not_be_noted_is_done_again_when_its_lease_ran_out(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "_STORE_PAUSE_SECONDS", 0.01)
+    job, other, recorder = a_job(1), a_job(2), Recorder()
+    store.failing_finishes = 5
     async with working(store, recorder) as worker:
         await store.works(job)
-        await until(lambda: recorder.tasks)
+        await until(lambda: store.failing_finishes == 0)
         await store.works(other)
         await until(lambda: other in recorder.subjects)
         assert worker.healthy

@@ -70,8 +70,11 @@ def _apply(
     job_id = job.id if job is not None else None
     key = fact_key(provider=report.provider, account=report.account, job_id=job_id, event=event)
     if raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
-        if job is not None and event.result is not None:
-            _refresh_link(raw, job, event.result, report.received_at)
+        if event.result is not None:
+            if job is not None:
+                _refresh_link(raw, job, event.result, report.received_at)
+            else:  # the freshest link of an orphan is the one to try when it is bound
+                raw.execute("UPDATE events SET result_url = ? WHERE key = ?", (event.result.url, key))
         return Verdict.DUPLICATE, key
     if job is None:  # an orphan: kept, and judged when its job is known
         _keep_event(raw, report, event, None, None, key)
@@ -88,7 +91,7 @@ def bind_orphans(raw: sqlite3.Connection, job: JobRecord, describe: Describe) ->
         """
         SELECT e.*, c.trust, c.received_ms FROM events e JOIN callbacks c ON c.id = e.callback_id
         WHERE e.job_id IS NULL AND e.provider = ? AND e.account = ? AND e.provider_job_id = ?
-        ORDER BY e.created_ms, e.id
+        ORDER BY c.rowid
         """,
         (job.provider, job.account, job.provider_job_id),
     ).fetchall()

@@ -3,14 +3,14 @@
 import sqlite3
 from datetime import datetime
 
-from replyhook.jobs import AssetStatus
+from replyhook.jobs import AssetStatus, JobStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import Dead, Done, Outcome, Retry, StoredVideo, Submission, SubmissionOutcome, Task
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.facts import accept, announce
 from replyhook_receiver.stores.sqlite.registering import record_submission
-from replyhook_receiver.stores.sqlite.rows import to_ms
+from replyhook_receiver.stores.sqlite.rows import read_job, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task, release
 
 
@@ -18,7 +18,8 @@ def finish(raw: sqlite3.Connection, task: Task, outcome: Outcome, *, now: dateti
     """Keep a task's outcome. False when the lease was lost: then nothing is kept."""
     match outcome:
         case Done():
-            if release(raw, task, state="done", due_at=now, problem=None, now=now) is None:
+            is_held = release(raw, task, state="done", due_at=now, problem=None, now=now) is not None
+            if not is_held and not _is_paid_answer(task, outcome):
                 return False
             _keep_success(raw, task, outcome, now, describe)
         case Retry():
@@ -49,14 +50,25 @@ def _keep_success(raw: sqlite3.Connection, task: Task, done: Done, now: datetime
         )
 
 
+def _is_paid_answer(task: Task, done: Done) -> bool:
+    """The answer to a relayed submit, of which there is only one: never thrown away, however late it comes."""
+    accepted = done.submission is not None and done.submission.outcome is SubmissionOutcome.ACCEPTED
+    return task.kind is TaskKind.RELAY and accepted
+
+
 def _keep_submission(
     raw: sqlite3.Connection, job_id: str, done: Done, submission: Submission, now: datetime, describe: Describe
 ) -> None:
-    record_submission(raw, job_id, submission, now=now, describe=describe)
-    if submission.outcome is SubmissionOutcome.UNKNOWN:
+    job = record_submission(raw, job_id, submission, now=now, describe=describe)
+    if submission.outcome is SubmissionOutcome.UNKNOWN and job.status is JobStatus.UNKNOWN:
         _keep_overdue(raw, job_id, submission.error or "the submit's outcome is not known", now, describe)
     if done.ask_after is not None:
         add_task(raw, TaskKind.FETCH_RESULT, job_id, now=now + done.ask_after)
+
+
+def _has_succeeded(raw: sqlite3.Connection, job_id: str) -> bool:
+    job = read_job(raw, "j.id = ?", job_id)
+    return job is not None and job.status is JobStatus.SUCCEEDED
 
 
 def _keep_overdue(raw: sqlite3.Connection, job_id: str, reason: str, now: datetime, describe: Describe) -> None:
@@ -100,5 +112,5 @@ def _keep_failure(raw: sqlite3.Connection, task: Task, problem: str, now: dateti
         announce(raw, task.subject, NotificationType.VIDEO_FAILED, now, describe)
     elif task.kind is TaskKind.NOTIFY:
         raw.execute("UPDATE deliveries SET status = 'dead' WHERE id = ?", (task.subject,))
-    elif task.kind is TaskKind.FETCH_RESULT:
+    elif task.kind is TaskKind.FETCH_RESULT and not _has_succeeded(raw, task.subject):
         _keep_overdue(raw, task.subject, problem, now, describe)

@@ -38,7 +38,7 @@ def register(raw: sqlite3.Connection, registration: Registration, *, now: dateti
             created_ms)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET reference = excluded.reference, user = excluded.user,
-            request = excluded.request, registration = excluded.registration
+            request = excluded.request, registration = excluded.registration, relay_video = excluded.relay_video
         """,
         (
             registration.job_id,
@@ -94,6 +94,16 @@ def _add_endpoints(raw: sqlite3.Connection, registration: Registration, now: dat
             add_delivery(raw, row["sequence"], NotificationType(row["type"]), endpoint_id, target, now)
 
 
+def report_submission(
+    raw: sqlite3.Connection, job_id: str, submission: Submission, *, now: datetime, describe: Describe
+) -> JobRecord:
+    """Keep what a caller says of its own submit. Raises ``SubmissionConflict`` where the submit is ours."""
+    job = read_job(raw, "j.id = ?", job_id)
+    if job is not None and job.relay_video is not None and job.submission is not SubmissionOutcome.UNKNOWN:
+        raise SubmissionConflict(f"job {job_id} is submitted by the receiver itself")
+    return record_submission(raw, job_id, submission, now=now, describe=describe)
+
+
 def record_submission(
     raw: sqlite3.Connection, job_id: str, submission: Submission, *, now: datetime, describe: Describe
 ) -> JobRecord:
@@ -138,6 +148,10 @@ def record_submission(
     changed = _read(raw, job_id)
     if changed.provider_job_id is not None and job.provider_job_id is None:
         bind_orphans(raw, changed, describe)
+        earlier = (
+            "UPDATE jobs SET submitted_ms = min(submitted_ms, coalesce(called_back_ms, submitted_ms)) WHERE id = ?"
+        )
+        raw.execute(earlier, (job_id,))
         waiting = "SELECT 1 FROM tasks WHERE kind = ? AND subject = ? AND state <> 'done'"
         if raw.execute(waiting, (TaskKind.FETCH_RESULT, job_id)).fetchone():
             add_task(raw, TaskKind.FETCH_RESULT, job_id, now=now, revive=True)  # it may have failed for want of the id

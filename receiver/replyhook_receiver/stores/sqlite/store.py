@@ -79,7 +79,7 @@ class SQLiteStore:
 
     async def record_submission(self, job_id: str, submission: Submission, *, now: datetime) -> JobRecord:
         return await self._run(
-            lambda raw: registering.record_submission(raw, job_id, submission, now=now, describe=self._describe)
+            lambda raw: registering.report_submission(raw, job_id, submission, now=now, describe=self._describe)
         )
 
     async def begin_submit(self, job_id: str, *, now: datetime) -> bool:
