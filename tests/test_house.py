@@ -42,7 +42,7 @@ def test_a_provider_has_everything_the_recipe_asks_for(name: str) -> None:
 def test_a_providers_file_opens_with_where_its_facts_come_from(name: str) -> None:
     opening = (ROOT / f"client/replyhook/providers/{name}.py").read_text(encoding="utf-8").split('"""')[1]
     assert "https://" in opening
-    assert "read November 2026" in opening
+    assert re.search(r"read \w+ 20\d\d", opening)
     assert re.search(r"[Ss]igns", opening)
 
 
@@ -79,6 +79,11 @@ def test_the_example_settings_with_every_line_switched_on_are_the_defaults() -> 
                 defaults[setting] or None if not isinstance(defaults[setting], tuple) else defaults[setting]
             )
     assert Settings(**values) == Settings()
+
+
+@pytest.mark.parametrize("name", sorted(PROVIDERS))
+def test_the_readmes_first_screen_names_every_provider(name: str) -> None:
+    assert PROVIDERS[name]().capabilities.title in README.split("## Try it")[0]
 
 
 def test_the_readmes_state_diagram_is_the_lifecycle_table() -> None:

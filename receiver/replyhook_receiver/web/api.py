@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from replyhook.errors import InvalidRequest
+from replyhook.errors import InvalidRequest, VerificationError
 from replyhook.providers import CallbackKind, Provider
 from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook.urls import shown_url
@@ -74,6 +74,7 @@ class JobApi:
         """Make a job known before it is submitted; the answer holds its reply URL."""
         job_id = request.path_params["id"]
         registration = (await read_model(request, RegistrationModel)).checked(job_id)
+        self._check_can_verify(registration)
         await self._check_targets(registration)
         now = self._now()
         job = await self._store.register(registration, now=now)
@@ -125,6 +126,14 @@ class JobApi:
     async def refusals(self, _: Request) -> Response:
         """How many callbacks were refused since the start, by provider and reason."""
         return _json(self._refusals.by_provider())
+
+    def _check_can_verify(self, registration: Registration) -> None:
+        """Say before any money is spent that the callbacks of this job could not be believed."""
+        try:
+            self._providers[registration.provider].callback_secrets(registration.account)
+        except VerificationError as error:
+            allowed = f"this receiver could not verify its callbacks: {error}"
+            raise InvalidRequest("account", registration.account, allowed, provider=registration.provider) from error
 
     async def _check_targets(self, registration: Registration) -> None:
         for target in registration.notify:
