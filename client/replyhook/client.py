@@ -142,17 +142,16 @@ class Client:
                             self._settings.receiver.raise_for_problem(event)
                         elif ended := watch.take(event.id, event.data):
                             return ended
-                        self._check_deadline(job, deadline)
+                        self._check_deadline(job, deadline, watch)
             except (ConnectionTrouble, ReceiverUnavailable) as error:
                 if deadline is None or time.monotonic() < deadline:
                     watch.trouble = str(error)  # the stream is opened again where it was cut
-            self._check_deadline(job, deadline, watch.trouble)
+            self._check_deadline(job, deadline, watch)
             time.sleep(min(watch.next_pause(), left))
 
-    def _check_deadline(self, job: JobHandle, deadline: float | None, trouble: str | None = None) -> None:
+    def _check_deadline(self, job: JobHandle, deadline: float | None, watch: Watch) -> None:
         if deadline is not None and time.monotonic() > deadline:
-            heard = f" (the receiver could not be heard: {trouble})" if trouble else ""
-            raise WaitTimeout(f"job {job.id} has not ended yet{heard}; it can be waited for again", job=job)
+            raise WaitTimeout(watch.timed_out(), job=job)
 
     def _download(self, job_id: str, path: Path) -> Path:
         try:

@@ -30,6 +30,14 @@ class Watch:
         self.cursor = "0"
         self.trouble: str | None = None
         """Why the receiver cannot be heard at the moment, if it cannot."""
+        self.overdue: str | None = None
+        """Why the receiver has given up expecting a callback, if it has."""
+
+    def timed_out(self) -> str:
+        """What to say when the time for the wait is over."""
+        why = f": it is overdue ({self.overdue})" if self.overdue else ""
+        heard = f" (the receiver could not be heard: {self.trouble})" if self.trouble else ""
+        return f"job {self._job.id} has not ended yet{why}{heard}; it can be waited for again"
 
     def take(self, cursor: str, text: str) -> Notification | None:
         """Read one stream event; the notification that ends the wait, or None. Raises ``JobFailed``."""
@@ -41,6 +49,8 @@ class Watch:
         return None
 
     def _judge(self, notification: Notification) -> Notification | None:
+        if notification.type == NotificationType.JOB_OVERDUE:
+            self.overdue = str(notification.data.get("overdue_reason") or "no callback came")
         if notification.type in _FAILURES:
             code, words = _why(notification)
             raise JobFailed(f"job {self._job.id}: {words}", job=self._job, code=code)

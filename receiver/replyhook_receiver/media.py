@@ -42,7 +42,7 @@ def inspect(path: Path) -> VideoDetails:
 
 def _read_through(path: Path) -> VideoDetails:
     try:
-        with av.open(path, mode="r", format="mov,mp4,m4a,3gp,3g2,mj2") as container:
+        with av.open(path, mode="r", format="mov,mp4,m4a,3gp,3g2,mj2", metadata_errors="replace") as container:
             if not container.streams.video:
                 raise NotAVideo("what came holds no picture")
             video = container.streams.video[0]

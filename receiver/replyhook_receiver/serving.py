@@ -81,7 +81,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def _expect_headers(self) -> None:
         if getattr(self, "_deadline", None) is None:
             self._header_bytes: int | None = 0
-            self._deadline: asyncio.TimerHandle | None = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+            self._deadline: asyncio.TimerHandle | None = self.loop.call_later(HEADER_SECONDS, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._deadline = None
+        cycle = getattr(self, "cycle", None)  # None before the first request, whatever uvicorn's types say
+        if cycle is not None and not cycle.response_complete:
+            self._deadline = self.loop.call_later(HEADER_SECONDS, self._time_is_up)  # an answer is still on its way
+        else:
+            self.transport.abort()
 
     def _headers_came(self) -> None:
         self._header_bytes = None

@@ -30,19 +30,32 @@ def list_providers() -> None:
 @click.argument("name", type=click.Choice(sorted(PROVIDERS)))
 @click.option("--account", help="Which of the provider's accounts.  [default: the one in its settings]")
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file (TOML).")
-def url(name: str, account: str | None, config: Path | None) -> None:
-    """Print the callback URL to enter in the console of a provider with one webhook per account (pixverse)."""
+@click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="The receiver's, if not the default."
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="The receiver's, if not the default.")
+@click.option("--public-url", help="The receiver's, if it is not in its settings.")
+def url(
+    name: str, account: str | None, config: Path | None, data_dir: Path | None, port: int | None, public_url: str | None
+) -> None:
+    """Print the callback URL to enter in the console of a provider with one webhook per account (pixverse).
+
+    It is signed with the receiver's key, so give the same settings as `replyhook serve` has.
+    """
     from replyhook.tokens import TokenKeys, build_reply_url
     from replyhook_receiver.own_secrets import secrets_for
     from replyhook_receiver.web.app import public_url_of
 
-    settings = settings_from(config)
+    settings = settings_from(config, {"data_dir": data_dir, "port": port, "public_url": public_url})
     provider = settings.make_providers()[name]
     if provider.capabilities.callback is not CallbackKind.ACCOUNT:
         is_told = provider.capabilities.callback is CallbackKind.PER_JOB
         how = "is told a URL with each job" if is_told else "calls nobody back: its answers are relayed by the receiver"
         raise ConfigurationError(f"{name} {how}: there is nothing to enter in a console")
-    keys = TokenKeys(secrets_for(settings).signing_keys)
+    secrets = secrets_for(settings)
+    keys = TokenKeys(secrets.signing_keys)
+    if secrets.made_here and not settings.signing_keys:
+        click.echo(f"signed with the key in {secrets.made_here.resolve()}: is it the receiver's?", err=True)
     token = keys.mint_account(provider=name, account=account or provider.account)
     click.echo(build_reply_url(public_url_of(settings), provider=name, token=token))
 

@@ -21,7 +21,7 @@ LEASE = timedelta(seconds=30)
 _RENEW_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _STORE_PAUSE_SECONDS = 1.0
-_FINISH_TRIES = 5
+_FINISH_TRIES = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class Worker:
         self._stopping = False
         self._running: dict[asyncio.Task[None], Task] = {}
         self._loops: list[asyncio.Task[None]] = []
+        self._renewed_at = now()
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -88,6 +89,8 @@ class Worker:
     async def _claim_and_start(self) -> float | None:
         """Start what is due and fits; seconds until it is worth looking again, None for "when woken"."""
         now = self._now()
+        if self._running and now - self._renewed_at > LEASE / 2:
+            await self._renew_held()  # after a stall our own leases may have run out: they are ours before anybody's
         free = self._free_places()
         due = await self._store.next_due(now=now, kinds=list(free)) if free else None
         if due is None:
@@ -169,13 +172,17 @@ class Worker:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
-            held = dict(self._running)
-            if not held:
-                continue
             try:
-                kept = await self._store.renew(list(held.values()), lease=LEASE, now=self._now())
+                await self._renew_held()
             except StoreUnavailable:
                 continue
+
+    async def _renew_held(self) -> None:
+        held = dict(self._running)
+        if held:
+            kept = await self._store.renew(list(held.values()), lease=LEASE, now=self._now())
             for running, task in held.items():
-                if task.lease not in kept:
+                # A relayed submit is paid for whoever holds the lease: its answer is always worth having.
+                if task.lease not in kept and task.kind is not TaskKind.RELAY:
                     running.cancel()
+        self._renewed_at = self._now()

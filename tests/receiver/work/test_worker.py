@@ -246,7 +246,7 @@ async def test_work_that_could_not_be_noted_is_done_again_when_its_lease_ran_out
 ) -> None:
     monkeypatch.setattr(worker_module, "_STORE_PAUSE_SECONDS", 0.01)
     job, other, recorder = a_job(1), a_job(2), Recorder()
-    store.failing_finishes = 5
+    store.failing_finishes = 30
     async with working(store, recorder) as worker:
         await store.works(job)
         await until(lambda: store.failing_finishes == 0)

@@ -1,5 +1,6 @@
 """The heart: a report, its event, the job's change, the notifications and the tasks, written in one transaction."""
 
+import hashlib
 import sqlite3
 from datetime import datetime
 
@@ -32,7 +33,8 @@ def accept(raw: sqlite3.Connection, report: Report, describe: Describe) -> Accep
 
 def _is_first_use(raw: sqlite3.Connection, report: Report, nonce: str) -> bool:
     """A signature that was used before changes nothing again; its first use was kept with all that follows from it."""
-    values = (report.provider, report.account, nonce, to_ms(report.received_at))
+    used = f"{nonce} {hashlib.sha256(report.body).hexdigest()}"  # another body is judged by what it says
+    values = (report.provider, report.account, used, to_ms(report.received_at))
     statement = "INSERT INTO nonces (provider, account, nonce, seen_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
     return raw.execute(statement, values).rowcount == 1
 

@@ -32,13 +32,15 @@ def register(raw: sqlite3.Connection, registration: Registration, *, now: dateti
         return job
     if job is not None and job.provider != registration.provider:
         raise RegistrationConflict(f"job {job.id} belongs to another provider")
+    if job is not None and registration.relay_video is not None:
+        raise RegistrationConflict(f"job {job.id} was submitted before: its callback has come")
     raw.execute(
         """
         INSERT INTO jobs (id, provider, account, reference, user, status, request, registration, relay_video,
             created_ms)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET reference = excluded.reference, user = excluded.user,
-            request = excluded.request, registration = excluded.registration, relay_video = excluded.relay_video
+            request = excluded.request, registration = excluded.registration
         """,
         (
             registration.job_id,
