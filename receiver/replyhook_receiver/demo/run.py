@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from replyhook import AsyncClient, AsyncJobHandle
-from replyhook.errors import ReplyhookError
+from replyhook.errors import ReplyhookError, SubmitOutcomeUnknown
 from replyhook.jobs import SourceKind
 from replyhook.messages import HTTPRequest
 from replyhook.providers import PROVIDERS, CallbackKind, Capabilities, make_provider
@@ -152,6 +152,9 @@ async def _one_job(stage: _Stage, provider: str) -> JobResult:
             user="demo",
             notify=[f"{stage.listener_url}/hooks"],
         )
+    except SubmitOutcomeUnknown as error:
+        stage.say(f"{provider}: {error}; not sent again, since a callback may settle it")
+        job = error.job
     except ReplyhookError as error:
         return JobResult(provider=provider, problem=f"the submit failed: {error}")
     stage.say(f"{provider}: submitted as {job.id}; waiting for the push")
@@ -227,7 +230,10 @@ async def _explain(stage: _Stage, provider: str, job_id: str) -> str:
     shown = await _get(stage, f"{stage.receiver_url}/v1/jobs/{job_id}", api_key)
     why = shown.get("overdue_reason") or shown.get("video", {}).get("problem")
     parts = [f"the job is {shown.get('status')}" + (f": {why}" if why else "")]
-    parts += [f"the provider called back: {answers}" if sent else "the provider never called back"]
+    if sent:
+        parts.append(f"the provider called back: {answers}")
+    elif not kept:
+        parts.append("the provider never called back in this time")
     parts += [f"the receiver kept them as: {verdicts}"] if verdicts else []
     parts += [f"the receiver refused: {reasons}"] if reasons else []
     return "; ".join(parts)
