@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 from itsdangerous import BadData, Signer
-from itsdangerous.encoding import base64_decode, base64_encode
+from itsdangerous.encoding import base64_decode, base64_encode, want_bytes
 
 from replyhook.errors import ConfigurationError, VerificationError
 from replyhook.ids import is_id
@@ -85,9 +85,20 @@ _NOT_OURS = "the reply URL's token is not one of ours"
 _NOT_FOR_IT = "the reply URL's token is for another provider"
 
 
+class _Signer(Signer):
+    """itsdangerous' signer, which keeps the keys it derives instead of deriving them at every check."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._derived = {key: super(_Signer, self).derive_key(key) for key in self.secret_keys}
+
+    def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
+        return self._derived[self.secret_keys[-1] if secret_key is None else want_bytes(secret_key)]
+
+
 def _signer(keys: Sequence[str], salt: str) -> Signer:
     # Not its URLSafeSerializer: that may compress, and a path that then begins with a dot is what proxies refuse.
-    return Signer(
+    return _Signer(
         list(reversed(keys)),  # itsdangerous signs with the last of its list
         salt=salt,
         digest_method=hashlib.sha256,

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     notification_secrets: SecretList = Field(default=(), description="whsec_… that sign notifications, newest first")
     allowed_networks: TextList = Field(default=(), description="private networks that may be talked to, as CIDR")
     max_callback_bytes: int = Field(default=1024 * 1024, ge=1024, description="largest callback body taken")
+    max_held_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1024, description="callback bodies held in memory at a time, in all; then 503"
+    )
     max_video_bytes: int = Field(default=4 * 1024**3, ge=1, description="largest video taken")
     download_concurrency: int = Field(default=4, ge=1, le=64, description="downloads at a time")
     delivery_concurrency: int = Field(default=16, ge=1, le=256, description="notifications sent at a time")

@@ -209,6 +209,16 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCounts:
+    """What a store has done since it was opened (writes, commits, fsyncs), and the callbacks it holds."""
+
+    stored: int
+    writes: int
+    commits: int
+    fsyncs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVideo:
     """What is known of a video that is whole and in storage."""
 

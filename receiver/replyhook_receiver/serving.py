@@ -25,6 +25,7 @@ def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # who called is for us to say, by the proxies that are configured
         http=BoundedProtocol,
         date_header=True,
         lifespan="on",
@@ -118,10 +119,15 @@ class _Embedded(Server):
 
 
 @asynccontextmanager
-async def served(app: Starlette, bound: socket.socket) -> AsyncIterator[str]:
-    """Serve ``app`` on ``bound`` while the context lasts; its base URL. ``RuntimeError`` when it cannot start."""
+async def served(
+    app: Starlette, bound: socket.socket, *, config: uvicorn.Config | None = None
+) -> AsyncIterator[str]:
+    """Serve ``app`` on ``bound`` while the context lasts; its base URL. ``RuntimeError`` when it cannot start.
+
+    ``config`` takes the place of ours.
+    """
     host, port = bound.getsockname()[:2]
-    server = _Embedded(server_config(app, host=host, port=port))
+    server = _Embedded(config or server_config(app, host=host, port=port))
     task = asyncio.create_task(server.serve(sockets=[bound]), name=f"server-{port}")
     try:
         while not server.started:

@@ -5,6 +5,7 @@ import sys
 import click
 
 from replyhook.errors import ConfigurationError, ReplyhookError
+from replyhook_receiver.cli.bench import bench
 from replyhook_receiver.cli.demo import demo
 from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
@@ -25,7 +26,7 @@ def replyhook() -> None:
     """
 
 
-for command in (demo, serve, sandbox, providers, version):
+for command in (demo, serve, sandbox, providers, bench, version):
     replyhook.add_command(command)
 
 

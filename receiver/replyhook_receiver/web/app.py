@@ -30,7 +30,7 @@ from replyhook_receiver.stream import Stream
 from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
-from replyhook_receiver.web.callbacks import callback_routes
+from replyhook_receiver.web.callbacks import Callbacks
 from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.live import stream_routes
 from replyhook_receiver.web.problems import HANDLERS
@@ -48,10 +48,13 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock = utc_now) -> Starlette:
+def create_app(
+    settings: Settings, *, secrets: Secrets | None = None, now: Clock = utc_now, with_worker: bool = True
+) -> Starlette:
     """The receiver as an application; everything it needs opens and closes with its lifespan.
 
-    ``secrets`` are ``secrets_for(settings)`` when left out. Raises ``ConfigurationError``.
+    ``secrets`` are ``secrets_for(settings)`` when left out. Without the worker, callbacks are kept and their tasks wait.
+    Raises ``ConfigurationError``.
     """
     secrets = secrets or secrets_for(settings)
     public_url = public_url_of(settings)
@@ -120,20 +123,28 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
     )
     keys = ApiKeys(secrets.api_keys)
     routes: list[Route] = [
-        *callback_routes(ingest, max_body_bytes=settings.max_callback_bytes),
         *api.routes(keys),
         *stream_routes(stream, store, keys),
-        *health_routes({"store": lambda: store.healthy, "worker": lambda: worker.healthy}),
+        *health_routes({"store": lambda: store.healthy, "worker": lambda: worker.healthy or not with_worker}),
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(AccessLog, routes=routes)],
+        middleware=[
+            Middleware(
+                Callbacks,
+                ingest=ingest,
+                max_body_bytes=settings.max_callback_bytes,
+                max_held_bytes=settings.max_held_bytes,
+            ),
+            Middleware(AccessLog, routes=routes),
+        ],
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(store, storage, door, ingest, worker, stream, key_sets),
+        lifespan=_lifespan(store, storage, door, ingest, worker if with_worker else None, stream, key_sets),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
     app.state.before_shutdown = stream.close
+    app.state.store = store
     return app
 
 
@@ -164,7 +175,7 @@ def _lifespan(
     storage: LocalStorage,
     door: Door,
     ingest: Ingest,
-    worker: Worker,
+    worker: Worker | None,
     stream: Stream,
     key_sets: dict[str, KeySet],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
@@ -178,8 +189,9 @@ def _lifespan(
             for key_set in key_sets.values():
                 stack.push_async_callback(key_set.close)
             await ingest.start()
-            stack.push_async_callback(worker.stop)
-            await worker.start()
+            if worker is not None:
+                stack.push_async_callback(worker.stop)
+                await worker.start()
             stack.callback(stream.close)
             yield
 

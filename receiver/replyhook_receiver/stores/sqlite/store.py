@@ -17,6 +17,7 @@ from replyhook_receiver.records import (
     Outcome,
     Registration,
     Report,
+    StoreCounts,
     Submission,
     Task,
 )
@@ -73,6 +74,17 @@ class SQLiteStore:
 
     def on_change(self, *, tasks: Callable[[], None], notifications: Callable[[], None]) -> None:
         self._on_tasks, self._on_notifications = tasks, notifications
+
+    async def counts(self) -> StoreCounts:
+        """What the writer has done since the store was opened, and how many callbacks there are in all."""
+        stored = await self._read(lambda raw: raw.execute("SELECT count(*) AS stored FROM callbacks").fetchone())
+        writer = self._writer
+        return StoreCounts(
+            stored=stored["stored"],
+            writes=writer.writes if writer else 0,
+            commits=writer.commits if writer else 0,
+            fsyncs=writer.fsyncs if writer else 0,
+        )
 
     async def register(self, registration: Registration, *, now: datetime) -> JobRecord:
         return await self._run(lambda raw: registering.register(raw, registration, now=now))

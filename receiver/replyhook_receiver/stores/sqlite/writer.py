@@ -33,6 +33,7 @@ class Writer:
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
+        self.writes = self.commits = self.fsyncs = 0
         self._task = asyncio.create_task(self._write(), name="replyhook-writer")
 
     @property
@@ -86,6 +87,9 @@ class Writer:
                 _settle(future, StoreUnavailable("the store stopped before this was known to be written"))
             raise
         else:
+            self.writes += len(batch)
+            self.commits += 1
+            self.fsyncs += 1
             for (_, future), result in zip(batch, results, strict=True):
                 _settle(future, result)
             self._after_commit()

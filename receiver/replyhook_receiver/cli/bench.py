@@ -1,0 +1,106 @@
+"""`replyhook bench`: how fast this receiver is, beside others, on this machine."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from replyhook_receiver.bench import IngestResult
+
+
+@click.group()
+def bench() -> None:
+    """Measure this receiver beside other ways, in one run, as ratios.
+
+    Nothing here needs an account or the network; everything that is started is on loopback and ends with the command.
+    """
+
+
+@bench.command()
+@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Rounds of all cases in turn.")
+@click.option(
+    "--requests", type=click.IntRange(100, 1_000_000), default=5_000, show_default=True, help="Callbacks a round."
+)
+@click.option("--connections", type=click.IntRange(1, 1_000), default=64, show_default=True, help="Senders at a time.")
+@click.option(
+    "--stored",
+    type=click.IntRange(0, 100_000_000),
+    default=0,
+    show_default=True,
+    help="Also measure a database that holds so many callbacks already; a million takes minutes to make.",
+)
+@click.option("--quick", is_flag=True, help="2 rounds of 1,000: to see that it runs, not to quote.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Where the databases are made, and removed afterwards; the disk that is measured.  [default: a temporary folder]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def ingest(
+    rounds: int, requests: int, connections: int, stored: int, quick: bool, directory: Path | None, as_json: bool
+) -> None:
+    """Take callbacks as fast as they come: verified, stored with fsync, each with its event, job and task.
+
+    Compared in one run, in turn, with the server on one core and the load on another: a bare Starlette route that only
+    reads the body (bare), this receiver with a token alone (token) and with fal's signatures (fal), and the usual
+    hand-written way, FastAPI and SQLAlchemy with a commit for each callback (handwritten, when
+    `pip install 'replyhook[bench]'` has brought its packages).
+    """
+    import uvloop
+
+    from replyhook_receiver.bench import IngestOptions, has_handwritten, run_ingest
+    from replyhook_receiver.serving import configure_logging
+
+    configure_logging("error")
+    if not has_handwritten():
+        click.echo("the hand-written case is left out: pip install 'replyhook[bench]'", err=True)
+    with tempfile.TemporaryDirectory(prefix="replyhook-bench-", dir=directory) as folder:
+        options = IngestOptions(
+            folder=Path(folder),
+            rounds=2 if quick else rounds,
+            requests=1_000 if quick else requests,
+            connections=connections,
+            already_stored=stored,
+        )
+        result = uvloop.run(run_ingest(options, say=lambda text: click.echo(text, err=True)))
+    if as_json:
+        click.echo(result.as_json())
+    else:
+        _show(result)
+
+
+def _show(result: "IngestResult") -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{result.rounds} rounds of {result.requests:,} callbacks over {result.connections} connections"
+    pinned = "server on one core, load on another" if result.pinned else "not pinned to cores: too few of them here"
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=title, caption=pinned)
+    headings = ("case", "requests/s", "ratio", "p50 ms", "p99 ms", "CPU µs", "acknowledged", "stored", "a commit", "fsyncs")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "case" else "right")
+    for case in result.cases:
+        table.add_row(
+            case.name,
+            f"{case.requests_per_s:,.0f}",
+            f"{case.ratio:.3f}",
+            f"{case.p50_ms:.2f}",
+            f"{case.p99_ms:.2f}",
+            f"{case.cpu_us_per_request:.0f}",
+            f"{case.acknowledged:,}",
+            "-" if case.stored is None else f"{case.stored:,}",
+            "-" if case.callbacks_per_commit is None else f"{case.callbacks_per_commit:.1f}",
+            "-" if case.fsyncs_per_callback is None else f"{case.fsyncs_per_callback:.3f}",
+        )
+    console = Console()
+    console.print(table)
+    for comparison in result.comparisons:
+        if comparison.figure is not None:
+            met = "as wanted" if comparison.met else "NOT as wanted"
+            console.print(f"{comparison.what}: {comparison.figure:g} (wanted {comparison.wanted}): {met}", highlight=False)
+    steps = ", ".join(f"{name} {microseconds:g}" for name, microseconds in result.steps_us.items())
+    console.print(f"µs a step: {steps}; the disk's fsync takes {result.fsync_us:g} µs", highlight=False)
