@@ -117,6 +117,7 @@ class JobRecord:
             id=self.id,
             status=self.status,
             progress=self.progress,
+            error=self.error,
             provider_job_id=self.provider_job_id,
             asset_status=self.asset.status,
         )

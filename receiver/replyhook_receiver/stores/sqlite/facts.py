@@ -2,13 +2,23 @@
 
 import hashlib
 import sqlite3
+from dataclasses import replace
 from datetime import datetime
 
 from replyhook.errors import VerificationError
 from replyhook.ids import new_id
 from replyhook.jobs import Asset, AssetStatus, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
-from replyhook_receiver.lifecycle import Decision, TaskKind, Verdict, decide, fact_key, is_of_another_job
+from replyhook_receiver.lifecycle import (
+    Decision,
+    TaskKind,
+    Verdict,
+    decide,
+    fact_key,
+    is_of_another_job,
+    the_clearer,
+    the_higher,
+)
 from replyhook_receiver.records import Accepted, JobRecord, NotifyTarget, Report, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.rows import event_from, from_ms, read_job, target_from, to_json, to_ms
@@ -71,12 +81,12 @@ def _apply(
         return Verdict.CONFLICT, key
     job_id = job.id if job is not None else None
     key = fact_key(provider=report.provider, account=report.account, job_id=job_id, event=event)
-    if raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
-        if event.result is not None:
-            if job is not None:
-                _refresh_link(raw, job, event.result, report.received_at)
-            else:  # the freshest link of an orphan is the one to try when it is bound
-                raw.execute("UPDATE events SET result_url = ? WHERE key = ?", (event.result.url, key))
+    kept = raw.execute("SELECT * FROM events WHERE key = ?", (key,)).fetchone()
+    if kept is not None:
+        if job is not None:
+            _tell_again(raw, job, event, report.trust, report.received_at)
+        else:
+            _tell_orphan_again(raw, key, event_from(kept), event)
         return Verdict.DUPLICATE, key
     if job is None:  # an orphan: kept, and judged when its job is known
         _keep_event(raw, report, event, None, None, key)
@@ -108,14 +118,15 @@ def bind_orphans(raw: sqlite3.Connection, job: JobRecord, describe: Describe) ->
             "UPDATE callbacks SET job_id = ?, verdict = coalesce(verdict, ?), event_key = ? WHERE event_key = ?",
             (job.id, verdict, key, row["key"]),
         )
+        trust, received_at = Trust(row["trust"]), from_ms(row["received_ms"])
+        assert received_at is not None  # noqa: S101 - the column is NOT NULL
         if is_known:
             raw.execute("DELETE FROM events WHERE key = ?", (row["key"],))
+            _tell_again(raw, current, event, trust, received_at)
             continue
         changed = (key, job.id, verdict, row["key"])
         raw.execute("UPDATE events SET key = ?, job_id = ?, verdict = ? WHERE key = ?", changed)
-        received_at = from_ms(row["received_ms"])
-        if received_at is not None:
-            _carry_out(raw, current, decision, Trust(row["trust"]), received_at, describe)
+        _carry_out(raw, current, decision, trust, received_at, describe)
 
 
 def _carry_out(
@@ -153,7 +164,8 @@ def _change_job(raw: sqlite3.Connection, job: JobRecord, decision: Decision, tru
             decision.status,
             decision.progress,
             decision.provider_job_id if _adopts_id(job) else None,
-            *_error_after(job, decision),
+            decision.error.code if decision.error else None,
+            decision.error.message if decision.error else None,
             changes_status or job.trust is None,
             trust,
             changes_status and decision.status.is_terminal,
@@ -170,13 +182,6 @@ def _change_job(raw: sqlite3.Connection, job: JobRecord, decision: Decision, tru
 def _adopts_id(job: JobRecord) -> bool:
     """Whether a callback may tell us the provider's id of a job: not while its own submit is still to be reported."""
     return not job.registered or job.submission is not None
-
-
-def _error_after(job: JobRecord, decision: Decision) -> tuple[str | None, str | None]:
-    if decision.status is JobStatus.SUCCEEDED:
-        return None, None
-    error = decision.error or job.error
-    return (error.code, error.message) if error else (None, None)
 
 
 def _expect_video(raw: sqlite3.Connection, job_id: str, result: Asset) -> None:
@@ -197,13 +202,39 @@ def _expect_video(raw: sqlite3.Connection, job_id: str, result: Asset) -> None:
     )
 
 
+def _tell_again(raw: sqlite3.Connection, job: JobRecord, event: JobEvent, trust: Trust, at: datetime) -> None:
+    """The same fact again: nobody hears of it, but it may bring a detail that the first telling did not, and it never
+    suppresses work that is not done."""
+    decision = decide(job.state, event)
+    brings_id = decision.provider_job_id is not None and job.provider_job_id is None and _adopts_id(job)
+    if brings_id or (decision.progress, decision.error) != (job.progress, job.error):
+        _change_job(raw, job, replace(decision, status=job.status, result=None), trust, at)
+    if decision.result is not None:
+        _refresh_link(raw, job, decision.result, at)
+    elif decision.task is TaskKind.FETCH_RESULT and not job.status.is_terminal:
+        add_task(raw, TaskKind.FETCH_RESULT, job.id, now=at)
+
+
 def _refresh_link(raw: sqlite3.Connection, job: JobRecord, result: Asset, now: datetime) -> None:
-    """The same fact again never suppresses work that is not done; a fresh link for it takes the old one's place."""
-    if job.asset.status in (AssetStatus.NONE, AssetStatus.STORED):
-        return
+    """A fresh link for a known fact takes the old one's place; without one, a task that was given up stays so."""
     if job.asset.url != result.url:
         _expect_video(raw, job.id, result)
     add_task(raw, TaskKind.DOWNLOAD, job.id, now=now, revive=job.asset.url != result.url)
+
+
+def _tell_orphan_again(raw: sqlite3.Connection, key: str, kept: JobEvent, event: JobEvent) -> None:
+    """What an orphan will be judged by: the freshest link, and of the rest the same in whatever order it came."""
+    result, error = event.result or kept.result, the_clearer(kept.error, event.error)
+    raw.execute(
+        "UPDATE events SET result_url = ?, error_code = ?, error_message = ?, progress = ? WHERE key = ?",
+        (
+            result.url if result else None,
+            error.code if error else None,
+            error.message if error else None,
+            the_higher(kept.progress, event.progress),
+            key,
+        ),
+    )
 
 
 def _keep_event(
