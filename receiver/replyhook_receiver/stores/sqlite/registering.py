@@ -7,7 +7,7 @@ from replyhook.ids import new_id
 from replyhook.jobs import JobError, JobEvent, JobStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.errors import RegistrationConflict, SubmissionConflict, UnknownJob
-from replyhook_receiver.lifecycle import ANNOUNCES, TaskKind, decide
+from replyhook_receiver.lifecycle import ANNOUNCES, TaskKind, Verdict, decide
 from replyhook_receiver.records import JobRecord, Registration, Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.facts import add_delivery, announce, bind_orphans
@@ -125,22 +125,22 @@ def record_submission(
     event = JobEvent(provider_job_id=submission.provider_job_id, status=_STATUS_AFTER[submission.outcome], error=error)
     decision = decide(job.state, event)
     failed_now = decision.status is JobStatus.FAILED and job.status is not JobStatus.FAILED
+    provider_job_id = submission.provider_job_id or job.provider_job_id or _told_id(raw, job)
     raw.execute(
         """
-        UPDATE jobs SET submission = ?, status = ?, provider_job_id = coalesce(provider_job_id, ?),
+        UPDATE jobs SET submission = ?, status = ?, provider_job_id = ?,
             submitted_ms = coalesce(submitted_ms, submitting_ms, min(?, coalesce(called_back_ms, ?))),
-            error_code = coalesce(?, error_code),
-            error_message = coalesce(?, error_message), finished_ms = coalesce(finished_ms, ?)
+            error_code = ?, error_message = ?, finished_ms = coalesce(finished_ms, ?)
         WHERE id = ?
         """,
         (
             submission.outcome,
             decision.status,
-            submission.provider_job_id,
+            provider_job_id,
             None if refused else to_ms(now),
             to_ms(now),
-            error.code if error and failed_now else None,
-            error.message if error and failed_now else None,
+            decision.error.code if decision.error else None,
+            decision.error.message if decision.error else None,
             to_ms(now) if failed_now else None,
             job_id,
         ),
@@ -158,6 +158,21 @@ def record_submission(
         if raw.execute(waiting, (TaskKind.FETCH_RESULT, job_id)).fetchone():
             add_task(raw, TaskKind.FETCH_RESULT, job_id, now=now, revive=True)  # it may have failed for want of the id
     return _read(raw, job_id)
+
+
+def _told_id(raw: sqlite3.Connection, job: JobRecord) -> str | None:
+    """What the provider's callbacks have called a job by whose submit brought no id; no other job's."""
+    row = raw.execute(
+        """
+        SELECT e.provider_job_id FROM events e
+        WHERE e.job_id = ? AND e.provider_job_id IS NOT NULL AND e.verdict <> ? AND NOT EXISTS (
+            SELECT 1 FROM jobs j WHERE j.provider = e.provider AND j.account = e.account
+                AND j.provider_job_id = e.provider_job_id)
+        ORDER BY e.id LIMIT 1
+        """,
+        (job.id, Verdict.CONFLICT),
+    ).fetchone()
+    return row["provider_job_id"] if row else None
 
 
 def begin_submit(raw: sqlite3.Connection, job_id: str, *, now: datetime) -> bool:
