@@ -84,7 +84,7 @@ def _apply(
     kept = raw.execute("SELECT * FROM events WHERE key = ?", (key,)).fetchone()
     if kept is not None:
         if job is not None:
-            _tell_again(raw, job, event, report.trust, report.received_at)
+            _tell_again(raw, job, event, key, report.trust, report.received_at)
         else:
             _tell_orphan_again(raw, key, event_from(kept), event)
         return Verdict.DUPLICATE, key
@@ -122,7 +122,7 @@ def bind_orphans(raw: sqlite3.Connection, job: JobRecord, describe: Describe) ->
         assert received_at is not None  # noqa: S101 - the column is NOT NULL
         if is_known:
             raw.execute("DELETE FROM events WHERE key = ?", (row["key"],))
-            _tell_again(raw, current, event, trust, received_at)
+            _tell_again(raw, current, event, key, trust, received_at)
             continue
         changed = (key, job.id, verdict, row["key"])
         raw.execute("UPDATE events SET key = ?, job_id = ?, verdict = ? WHERE key = ?", changed)
@@ -176,7 +176,7 @@ def _change_job(raw: sqlite3.Connection, job: JobRecord, decision: Decision, tru
         ),
     )
     if decision.result is not None:
-        _expect_video(raw, job.id, decision.result)
+        expect_video(raw, job.id, decision.result)
 
 
 def _adopts_id(job: JobRecord) -> bool:
@@ -184,7 +184,8 @@ def _adopts_id(job: JobRecord) -> bool:
     return not job.registered or job.submission is not None
 
 
-def _expect_video(raw: sqlite3.Connection, job_id: str, result: Asset) -> None:
+def expect_video(raw: sqlite3.Connection, job_id: str, result: Asset) -> None:
+    """Note the link that is to be tried next, while the video is not stored."""
     raw.execute(
         """
         INSERT INTO assets (job_id, status, url, expires_ms) VALUES (?, ?, ?, ?)
@@ -202,7 +203,7 @@ def _expect_video(raw: sqlite3.Connection, job_id: str, result: Asset) -> None:
     )
 
 
-def _tell_again(raw: sqlite3.Connection, job: JobRecord, event: JobEvent, trust: Trust, at: datetime) -> None:
+def _tell_again(raw: sqlite3.Connection, job: JobRecord, event: JobEvent, key: str, trust: Trust, at: datetime) -> None:
     """The same fact again: nobody hears of it, but it may bring a detail that the first telling did not, and it never
     suppresses work that is not done."""
     decision = decide(job.state, event)
@@ -210,16 +211,18 @@ def _tell_again(raw: sqlite3.Connection, job: JobRecord, event: JobEvent, trust:
     if brings_id or (decision.progress, decision.error) != (job.progress, job.error):
         _change_job(raw, job, replace(decision, status=job.status, result=None), trust, at)
     if decision.result is not None:
-        _refresh_link(raw, job, decision.result, at)
+        _refresh_link(raw, job, decision.result, key, at)
     elif decision.task is TaskKind.FETCH_RESULT and not job.status.is_terminal:
         add_task(raw, TaskKind.FETCH_RESULT, job.id, now=at)
 
 
-def _refresh_link(raw: sqlite3.Connection, job: JobRecord, result: Asset, now: datetime) -> None:
-    """A fresh link for a known fact takes the old one's place; without one, a task that was given up stays so."""
-    if job.asset.url != result.url:
-        _expect_video(raw, job.id, result)
-    add_task(raw, TaskKind.DOWNLOAD, job.id, now=now, revive=job.asset.url != result.url)
+def _refresh_link(raw: sqlite3.Connection, job: JobRecord, result: Asset, key: str, now: datetime) -> None:
+    """A fresh link for a known fact is tried next; the same one again is not, where it was given up."""
+    statement = "UPDATE events SET result_url = ?, link_dead = 0 WHERE key = ? AND result_url <> ?"
+    is_fresh = raw.execute(statement, (result.url, key, result.url)).rowcount == 1
+    if is_fresh:
+        expect_video(raw, job.id, result)
+    add_task(raw, TaskKind.DOWNLOAD, job.id, now=now, revive=is_fresh)
 
 
 def _tell_orphan_again(raw: sqlite3.Connection, key: str, kept: JobEvent, event: JobEvent) -> None:
