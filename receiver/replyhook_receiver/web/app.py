@@ -1,5 +1,6 @@
 """How the receiver is put together, and what starts and stops with it."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -48,7 +49,13 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock = utc_now) -> Starlette:
+def create_app(
+    settings: Settings,
+    *,
+    secrets: Secrets | None = None,
+    now: Clock = utc_now,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Starlette:
     """The receiver as an application; everything it needs opens and closes with its lifespan.
 
     ``secrets`` are ``secrets_for(settings)`` when left out. Raises ``ConfigurationError``.
@@ -64,7 +71,7 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
     door = Door(allowed_networks=settings.allowed_networks)
     tokens = TokenKeys(secrets.signing_keys)
     refusals = Refusals()
-    key_sets = _key_sets(providers, door, now)
+    key_sets = _key_sets(providers, door, now, monotonic)
     ingest = Ingest(providers=providers, tokens=tokens, key_sets=key_sets, store=store, refusals=refusals, now=now)
     stream = Stream(store)
     worker = Worker(
@@ -154,9 +161,11 @@ def _check_reply_urls(public_url: str, secrets: Secrets, now: datetime) -> None:
         build_reply_url(public_url, provider=name, token=tokens.mint(provider=name, job_id=new_id("job"), now=now))
 
 
-def _key_sets(providers: dict[str, Provider], door: Door, now: Clock) -> dict[str, KeySet]:
+def _key_sets(
+    providers: dict[str, Provider], door: Door, now: Clock, monotonic: Callable[[], float]
+) -> dict[str, KeySet]:
     urls = {name: provider.jwks_url for name, provider in providers.items()}
-    return {name: KeySet(url, door=door, now=now) for name, url in urls.items() if url}
+    return {name: KeySet(url, door=door, now=now, monotonic=monotonic) for name, url in urls.items() if url}
 
 
 def _lifespan(
