@@ -115,7 +115,10 @@ def bind_orphans(raw: sqlite3.Connection, job: JobRecord, describe: Describe) ->
         decision = decide(current.state, event)
         verdict = Verdict.DUPLICATE if is_known else decision.verdict
         raw.execute(
-            "UPDATE callbacks SET job_id = ?, verdict = coalesce(verdict, ?), event_key = ? WHERE event_key = ?",
+            """
+            UPDATE callbacks SET job_id = ?, verdict = coalesce(verdict, ?), event_key = ?
+            WHERE job_id IS NULL AND event_key = ?
+            """,
             (job.id, verdict, key, row["key"]),
         )
         trust, received_at = Trust(row["trust"]), from_ms(row["received_ms"])

@@ -91,13 +91,17 @@ class SQLiteStore:
     async def job(self, job_id: str) -> JobRecord | None:
         return await self._read(lambda raw: read_job(raw, "j.id = ?", job_id))
 
-    async def callbacks(self, *, job_id: str | None = None, limit: int = 100) -> list[CallbackRecord]:
-        statement = """
+    async def callbacks(
+        self, *, job_id: str | None = None, orphans: bool = False, limit: int = 100
+    ) -> list[CallbackRecord]:
+        where = "job_id IS NULL" if orphans else "TRUE" if job_id is None else "job_id = :job_id"
+        statement = f"""
             SELECT id, provider, job_id, source, received_ms, trust, verdict, headers,
                 coalesce(substr(body, 1, 16384), x'') AS body
-            FROM callbacks WHERE ? IS NULL OR job_id = ? ORDER BY rowid DESC LIMIT ?
-        """
-        rows = await self._read(lambda raw: raw.execute(statement, (job_id, job_id, limit)).fetchall())
+            FROM callbacks WHERE {where} ORDER BY rowid DESC LIMIT :limit
+        """  # noqa: S608 - one of three constants
+        values = {"job_id": job_id, "limit": limit}
+        rows = await self._read(lambda raw: raw.execute(statement, values).fetchall())
         return [callback_from(row) for row in rows]
 
     async def notifications(
