@@ -6,6 +6,7 @@ in front and taking the old one off after the longest job.
 """
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Any
 
 import msgspec
 from itsdangerous import BadData, Signer
-from itsdangerous.encoding import base64_decode, base64_encode, want_bytes
+from itsdangerous.encoding import base64_decode, base64_encode
 
 from replyhook.errors import ConfigurationError, VerificationError
 from replyhook.ids import is_id
@@ -26,8 +27,26 @@ MIN_KEY_LENGTH = 16
 _VERSION = 1
 _END_OF_TIME = 10**11  # seconds since 1970; a datetime holds more than twice as many
 _MAX_TOKEN_LENGTH = 512
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _JOB_SALT = "replyhook.reply-url.job"
 _ACCOUNT_SALT = "replyhook.reply-url.account"
+
+
+class _JobClaims(msgspec.Struct, kw_only=True, frozen=True):
+    v: int
+    p: str
+    j: str
+    i: int
+
+
+class _AccountClaims(msgspec.Struct, kw_only=True, frozen=True):
+    v: int
+    p: str
+    a: str
+
+
+_JOB_DECODER = msgspec.json.Decoder(_JobClaims)
+_ACCOUNT_DECODER = msgspec.json.Decoder(_AccountClaims)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,34 +67,33 @@ class TokenKeys:
     """The key ring that mints and checks reply tokens."""
 
     keys: Sequence[str] = field(repr=False)
-    _job_signer: Signer = field(init=False, repr=False, compare=False)
-    _account_signer: Signer = field(init=False, repr=False, compare=False)
+    _job_signers: "tuple[_Signer, ...]" = field(init=False, repr=False, compare=False)
+    _account_signers: "tuple[_Signer, ...]" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.keys:
             raise ConfigurationError("no signing key: set REPLYHOOK_SIGNING_KEYS to one or more keys, newest first")
         if any(len(key) < MIN_KEY_LENGTH for key in self.keys):
             raise ConfigurationError(f"a signing key needs at least {MIN_KEY_LENGTH} characters of randomness")
-        object.__setattr__(self, "_job_signer", _signer(self.keys, _JOB_SALT))
-        object.__setattr__(self, "_account_signer", _signer(self.keys, _ACCOUNT_SALT))
+        object.__setattr__(self, "_job_signers", _signers(self.keys, _JOB_SALT))
+        object.__setattr__(self, "_account_signers", _signers(self.keys, _ACCOUNT_SALT))
 
     def mint(self, *, provider: str, job_id: str, now: datetime) -> str:
         """A token for one job at one provider."""
-        claims = {"v": _VERSION, "p": provider, "j": job_id, "i": int(now.timestamp())}
-        return _sign(self._job_signer, claims)
+        return _sign(self._job_signers, _JobClaims(v=_VERSION, p=provider, j=job_id, i=int(now.timestamp())))
 
     def mint_account(self, *, provider: str, account: str) -> str:
         """The token for one account's webhook: always the same one, so that it can be printed again."""
-        return _sign(self._account_signer, {"v": _VERSION, "p": provider, "a": account})
+        return _sign(self._account_signers, _AccountClaims(v=_VERSION, p=provider, a=account))
 
     def read(self, token: str, *, provider: str) -> ReplyToken:
         """What a token says. Raises ``VerificationError`` unless we made it, for this provider."""
         if len(token) > _MAX_TOKEN_LENGTH or not token.isascii():
             raise VerificationError(_NOT_OURS)
-        job_claims = _claims(self._job_signer, token)
+        job_claims = _signed_claims(self._job_signers, token)
         if job_claims is not None:
             return _read_job(job_claims, provider)
-        account_claims = _claims(self._account_signer, token)
+        account_claims = _signed_claims(self._account_signers, token)
         if account_claims is not None:
             return _read_account(account_claims, provider)
         raise VerificationError(_NOT_OURS)
@@ -86,62 +104,64 @@ _NOT_FOR_IT = "the reply URL's token is for another provider"
 
 
 class _Signer(Signer):
-    """itsdangerous' signer, which keeps the keys it derives instead of deriving them at every check."""
+    """itsdangerous' signer, which keeps the key it derives instead of deriving it at every check."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._derived = {key: super(_Signer, self).derive_key(key) for key in self.secret_keys}
+        self._derived = super().derive_key()
 
     def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
-        return self._derived[self.secret_keys[-1] if secret_key is None else want_bytes(secret_key)]
+        return self._derived
 
 
-def _signer(keys: Sequence[str], salt: str) -> Signer:
+def _signers(keys: Sequence[str], salt: str) -> tuple[_Signer, ...]:
     # Not its URLSafeSerializer: that may compress, and a path that then begins with a dot is what proxies refuse.
-    return _Signer(
-        list(reversed(keys)),  # itsdangerous signs with the last of its list
-        salt=salt,
-        digest_method=hashlib.sha256,
-        key_derivation="hmac",
-    )
+    return tuple(_Signer(key, salt=salt, digest_method=hashlib.sha256, key_derivation="hmac") for key in keys)
 
 
-def _sign(signer: Signer, claims: dict[str, Any]) -> str:
-    return signer.sign(base64_encode(msgspec.json.encode(claims))).decode("ascii")
+def _sign(signers: Sequence[_Signer], claims: _JobClaims | _AccountClaims) -> str:
+    return signers[0].sign(base64_encode(msgspec.json.encode(claims))).decode("ascii")
 
 
-def _claims(signer: Signer, token: str) -> Any:
-    """What the token holds, or None where this signer did not make it."""
-    try:
-        claims = msgspec.json.decode(base64_decode(signer.unsign(token)))
-        signature = token.rpartition(".")[2]
-        # Base 64 leaves bits of the last character unused: one job has one token, not four.
-        is_canonical = base64_encode(base64_decode(signature)).decode() == signature
-    except (BadData, ValueError, msgspec.DecodeError):
+def _signed_claims(signers: Sequence[_Signer], token: str) -> bytes | None:
+    """What the token holds, or None where none of these signers made it.
+
+    Signatures are compared as text: base 64 leaves bits of the last character unused, and one job has one token.
+    """
+    payload, _, signature = token.encode("ascii").rpartition(b".")
+    is_ours = False
+    for signer in signers:
+        is_ours |= hmac.compare_digest(signer.get_signature(payload), signature)
+    if not is_ours:
         return None
-    return claims if is_canonical else None
+    try:
+        return base64_decode(payload)
+    except BadData:
+        return None
 
 
-def _read_job(claims: Any, provider: str) -> ReplyToken:
-    match claims:
-        case {"v": 1, "p": str(name), "j": str(job_id), "i": int(issued)} if (
-            is_id("job", job_id) and 0 <= issued < _END_OF_TIME
-        ):
-            if name != provider:
-                raise VerificationError(_NOT_FOR_IT)
-            return ReplyToken(provider=name, job_id=job_id, issued_at=datetime.fromtimestamp(issued, UTC))
-        case _:
-            raise VerificationError(_NOT_OURS)
+def _read_job(claims: bytes, provider: str) -> ReplyToken:
+    try:
+        read = _JOB_DECODER.decode(claims)
+    except msgspec.DecodeError as error:
+        raise VerificationError(_NOT_OURS) from error
+    if read.v != _VERSION or not is_id("job", read.j) or not 0 <= read.i < _END_OF_TIME:
+        raise VerificationError(_NOT_OURS)
+    if read.p != provider:
+        raise VerificationError(_NOT_FOR_IT)
+    return ReplyToken(provider=read.p, job_id=read.j, issued_at=datetime.fromtimestamp(read.i, UTC))
 
 
-def _read_account(claims: Any, provider: str) -> ReplyToken:
-    match claims:
-        case {"v": 1, "p": str(name), "a": str(account)}:
-            if name != provider:
-                raise VerificationError(_NOT_FOR_IT)
-            return ReplyToken(provider=name, job_id=None, issued_at=datetime.fromtimestamp(0, UTC), account=account)
-        case _:
-            raise VerificationError(_NOT_OURS)
+def _read_account(claims: bytes, provider: str) -> ReplyToken:
+    try:
+        read = _ACCOUNT_DECODER.decode(claims)
+    except msgspec.DecodeError as error:
+        raise VerificationError(_NOT_OURS) from error
+    if read.v != _VERSION:
+        raise VerificationError(_NOT_OURS)
+    if read.p != provider:
+        raise VerificationError(_NOT_FOR_IT)
+    return ReplyToken(provider=read.p, job_id=None, issued_at=_EPOCH, account=read.a)
 
 
 def build_reply_url(public_url: str, *, provider: str, token: str) -> str:

@@ -41,6 +41,7 @@ class Ingest:
         self._refusals = refusals
         self._now = now
         self._senders: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._kinds = {name: provider.capabilities.callback for name, provider in providers.items()}
 
     async def start(self) -> None:
         """Load what was learned about senders."""
@@ -55,7 +56,7 @@ class Ingest:
 
         Raises ``VerificationError``.
         """
-        kind = self._providers[provider].capabilities.callback
+        kind = self._kinds[provider]
         try:
             read = self._tokens.read(token, provider=provider)
             if kind is not (CallbackKind.ACCOUNT if read.job_id is None else CallbackKind.PER_JOB):

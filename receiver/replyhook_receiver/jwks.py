@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -17,41 +18,45 @@ _log = logging.getLogger(__name__)
 FETCH_SECONDS = 3.0
 MAX_KEYS = 32
 _STALE_AFTER = timedelta(hours=12)  # fal: "Do not cache longer than 24 hours" (PROVIDERS §3.2)
-_COOL_DOWN = timedelta(seconds=30)
-_COOL_DOWN_AFTER_FAILURE = timedelta(seconds=5)
+_COOL_DOWN_SECONDS = 30.0
+_COOL_DOWN_SECONDS_AFTER_FAILURE = 5.0
 
 
 class KeySet:
-    """One JWKS. ``now`` is the clock.
+    """One JWKS. ``now`` is the clock that keys grow old by; the cool-down follows ``monotonic``, which nobody sets.
 
     Keys are refetched in the background when they grow old and in the foreground when none of them matches, one fetch
     at a time, with a cool-down between fetches so that forged callbacks cannot make us hammer the provider. While a
-    refetch fails, the old keys go on serving.
+    refetch fails, the old keys go on serving; of a key that is not among them nothing can be said then.
     """
 
-    def __init__(self, url: str, *, door: Door, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, url: str, *, door: Door, now: Callable[[], datetime], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._url = url
         self._door = door
         self._now = now
+        self._monotonic = monotonic
         self._keys: tuple[bytes, ...] = ()
         self._fetched_at: datetime | None = None
-        self._tried_at: datetime | None = None
+        self._tried_at: float | None = None
         self._failure: str | None = None
         self._fetching: asyncio.Task[None] | None = None
 
     def current(self) -> tuple[bytes, ...]:
         """The keys at hand, without waiting; starts a refetch behind the scenes when they have grown old."""
-        if self._fetched_at is not None and self._now() - self._fetched_at > _STALE_AFTER and not self._is_cooling():
+        if self._is_stale() and not self._is_cooling():
             self._start()
         return self._keys
 
     async def refetched(self) -> tuple[bytes, ...]:
         """The keys after a fetch, shared by all who wait; those at hand while it is too early for another.
 
-        Raises ``KeysUnavailable`` when the fetch failed, now or within the cool-down.
+        Raises ``KeysUnavailable`` when the fetch failed, now or within the cool-down: then an unknown key may well be
+        the provider's new one, and not to know it is our own fault.
         """
         if self._fetching is not None or not self._is_cooling():
-            await asyncio.shield(self._start())
+            await asyncio.wait({self._start()})
         if self._failure is not None:
             raise KeysUnavailable(f"the provider's public keys could not be fetched: {self._failure}")
         return self._keys
@@ -62,9 +67,13 @@ class KeySet:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
 
+    def _is_stale(self) -> bool:
+        # A difference either way: a clock that was set back must not keep old keys for ever.
+        return self._fetched_at is not None and abs(self._now() - self._fetched_at) > _STALE_AFTER
+
     def _is_cooling(self) -> bool:
-        pause = _COOL_DOWN if self._failure is None else _COOL_DOWN_AFTER_FAILURE
-        return self._tried_at is not None and self._now() - self._tried_at < pause
+        pause = _COOL_DOWN_SECONDS if self._failure is None else _COOL_DOWN_SECONDS_AFTER_FAILURE
+        return self._tried_at is not None and self._monotonic() - self._tried_at < pause
 
     def _start(self) -> asyncio.Task[None]:
         if self._fetching is None:
@@ -82,10 +91,16 @@ class KeySet:
         except (ReceiverTrouble, UnreadableMessage) as error:
             self._failure = str(error)
             _log.warning("fetching a provider's public keys failed: %s", error)
+        except Exception as error:
+            self._failure = f"a fault of ours ({type(error).__name__})"
+            _log.exception("fetching a provider's public keys failed by a fault of ours")
+        except asyncio.CancelledError:
+            self._failure = "the receiver is stopping"
+            raise
         else:
             self._keys, self._fetched_at, self._failure = keys, self._now(), None
         finally:
-            self._tried_at = self._now()
+            self._tried_at = self._monotonic()
 
 
 def read_jwks(document: object) -> tuple[bytes, ...]:

@@ -1,17 +1,25 @@
 """Which status may follow which, and what a report changes. Everything about that lives in this file, and is pure.
 
-Statuses have a rank; a report moves a job up, never down, so any order of the same reports ends in the same status. A
+Statuses have a rank; a report moves a job up, never down, so any order of the same reports ends in the same state. A
 ``succeeded`` with a result outranks everything, since it is a paid video.
+
+A job's state is its status, its progress and its error, and each is the highest of all that was told: the progress the
+largest, the error the one told with the status that holds (of several: ``the_clearer``), none but with a failure or a
+cancellation. Its links are no part of it: every one is kept as an event and tried while the video is not stored, and
+which is tried first may depend on the order. Reports that name another job than this one are kept and change nothing.
 """
 
 import hashlib
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
 
 from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus
 from replyhook.notifications import NotificationType
 
 S = JobStatus
+_ID_LENGTH = len("job_") + 26
 
 ALLOWED: dict[JobStatus, frozenset[JobStatus]] = {
     # unknown: a submit whose outcome is not known; any word from the provider settles it
@@ -55,22 +63,22 @@ class TaskKind(StrEnum):
     RELAY = "relay"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobState:
+class JobState(msgspec.Struct, frozen=True, kw_only=True):
     """What a decision needs to know of a job."""
 
     id: str
     status: JobStatus
     progress: int | None = None
+    error: JobError | None = None
     provider_job_id: str | None = None
     asset_status: AssetStatus = AssetStatus.NONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What a report changes: the job's status and progress after it, and what follows.
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report changes: the job's status, progress and error after it, and what follows.
 
-    ``error`` and ``result`` are None where nothing is to be changed. ``announce`` is None where nobody need hear of it.
+    ``provider_job_id`` is what the report calls the job; ``result`` is None where there is no link to try, ``announce``
+    where nobody need hear of it.
     """
 
     verdict: Verdict
@@ -86,34 +94,35 @@ class Decision:
 def decide(job: JobState, event: JobEvent) -> Decision:
     """What ``event`` does to ``job``. Late, repeated and unknown reports move nothing."""
     if is_of_another_job(job, event):
-        return Decision(verdict=Verdict.CONFLICT, status=job.status, progress=job.progress)
-    # Progress is the highest that was ever told, so that the order of telling does not matter.
-    nothing = Decision(verdict=Verdict.STALE, status=job.status, progress=_higher(job.progress, event.progress))
+        return Decision(verdict=Verdict.CONFLICT, status=job.status, progress=job.progress, error=job.error)
+    # The highest that was ever told, so that the order of telling does not matter.
+    nothing = Decision(
+        verdict=Verdict.STALE,
+        status=job.status,
+        progress=100 if job.status is S.SUCCEEDED else the_higher(job.progress, event.progress),
+        error=the_clearer(job.error, _error_of(event)) if event.status is job.status else job.error,
+        provider_job_id=event.provider_job_id,
+    )
     if event.status is None:
-        return _with(nothing, Verdict.UNRECOGNISED)
+        return replace(nothing, verdict=Verdict.UNRECOGNISED)
     if event.status is S.SUCCEEDED and event.result is None:
-        return _without_result(job, event, nothing)
+        return _without_result(job, nothing)
     if event.status in ALLOWED[job.status]:
-        return Decision(
+        has_result = event.status is S.SUCCEEDED
+        return replace(
+            nothing,
             verdict=Verdict.CONFLICT if job.status.is_terminal else Verdict.APPLIED,
             status=event.status,
-            progress=100 if event.status is S.SUCCEEDED else _higher(job.progress, event.progress),
-            provider_job_id=event.provider_job_id,
-            error=event.error,
-            result=event.result,
+            progress=100 if has_result else nothing.progress,
+            error=_error_of(event),
+            result=event.result if has_result else None,
             announce=ANNOUNCES.get(event.status),
-            task=TaskKind.DOWNLOAD if event.result else None,
+            task=TaskKind.DOWNLOAD if has_result else None,
         )
     if job.status.is_terminal:
         return _after_the_end(job, event, nothing)
-    if event.status is job.status and _higher(job.progress, event.progress) != job.progress:
-        return Decision(
-            verdict=Verdict.APPLIED,
-            status=job.status,
-            progress=event.progress,
-            provider_job_id=event.provider_job_id,
-            announce=ANNOUNCES.get(job.status),
-        )
+    if event.status is job.status and nothing.progress != job.progress:
+        return replace(nothing, verdict=Verdict.APPLIED, announce=ANNOUNCES.get(job.status))
     return nothing
 
 
@@ -124,16 +133,15 @@ def is_of_another_job(job: JobState, event: JobEvent) -> bool:
     return other_id or (event.job_id is not None and event.job_id != job.id)
 
 
-def _without_result(job: JobState, event: JobEvent, nothing: Decision) -> Decision:
+def _without_result(job: JobState, nothing: Decision) -> Decision:
     """A success whose result is missing is not yet one: the result is asked for once, the job is still running."""
     if job.status is S.SUCCEEDED:
-        return _with(nothing, Verdict.AFTER_TERMINAL)
+        return replace(nothing, verdict=Verdict.AFTER_TERMINAL)
     rises = S.RUNNING in ALLOWED[job.status]
-    return Decision(
+    return replace(
+        nothing,
         verdict=Verdict.APPLIED,
         status=S.RUNNING if rises else job.status,
-        progress=nothing.progress,
-        provider_job_id=event.provider_job_id,
         announce=ANNOUNCES[S.RUNNING] if rises else None,
         task=TaskKind.FETCH_RESULT,
     )
@@ -141,22 +149,24 @@ def _without_result(job: JobState, event: JobEvent, nothing: Decision) -> Decisi
 
 def _after_the_end(job: JobState, event: JobEvent, nothing: Decision) -> Decision:
     """Nothing moves; but a second link for a video we do not have yet is worth having."""
-    if event.result is not None and job.asset_status is not AssetStatus.STORED:
-        return Decision(
-            verdict=Verdict.AFTER_TERMINAL,
-            status=job.status,
-            progress=nothing.progress,
-            result=event.result,
-            task=TaskKind.DOWNLOAD,
-        )
-    return _with(nothing, Verdict.AFTER_TERMINAL)
+    late = replace(nothing, verdict=Verdict.AFTER_TERMINAL)
+    if event.status is S.SUCCEEDED and job.asset_status is not AssetStatus.STORED:
+        return replace(late, result=event.result, task=TaskKind.DOWNLOAD)
+    return late
 
 
-def _with(decision: Decision, verdict: Verdict) -> Decision:
-    return Decision(verdict=verdict, status=decision.status, progress=decision.progress)
+def _error_of(event: JobEvent) -> JobError | None:
+    return event.error if event.status in (S.FAILED, S.CANCELED) else None
 
 
-def _higher(known: int | None, reported: int | None) -> int | None:
+def the_clearer(one: JobError | None, other: JobError | None) -> JobError | None:
+    """Of two errors told of the same end always the same one: one with a code, then the first by code and words."""
+    told = [error for error in (one, other) if error is not None]
+    return min(told, key=lambda error: (error.code is None, error.code or "", error.message), default=None)
+
+
+def the_higher(known: int | None, reported: int | None) -> int | None:
+    """The larger progress, where there is one."""
     return max((value for value in (known, reported) if value is not None), default=None)
 
 
@@ -176,7 +186,9 @@ def fact_key(*, provider: str, account: str, job_id: str | None, event: JobEvent
         fact = "" if event.progress is None else str(event.progress)
     whose = f"ours:{job_id}" if job_id is not None else f"theirs:{event.provider_job_id}"
     parts = (provider, account, whose, status, fact)
-    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    # Beginning with the job's id, which begins with its time, new facts lie side by side in the store's index.
+    return f"{job_id[:_ID_LENGTH]}:{digest}" if job_id is not None else digest
 
 
 def diagram() -> str:

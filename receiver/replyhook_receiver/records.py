@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from replyhook.jobs import DEFAULT_ACCOUNT, AssetStatus, JobError, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import JobState, TaskKind, Verdict
@@ -66,12 +68,11 @@ class Submission:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssetRecord:
+class AssetRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A job's video on its way into our storage. ``name`` is its name there; ``url`` is the provider's link."""
 
     status: AssetStatus = AssetStatus.NONE
-    url: str | None = field(default=None, repr=False)
+    url: str | None = None
     expires_at: datetime | None = None
     name: str | None = None
     bytes: int | None = None
@@ -83,9 +84,11 @@ class AssetRecord:
     stored_at: datetime | None = None
     problem: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<AssetRecord {self.status}>"  # its link may be signed
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRecord:
+
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A job as we know it. ``registered`` is False while only its callback's token told us of it."""
 
     id: str
@@ -96,19 +99,24 @@ class JobRecord:
     created_at: datetime
     reference: str | None = None
     user: str | None = None
-    provider_job_id: str | None = field(default=None, repr=False)
+    provider_job_id: str | None = None
     progress: int | None = None
     trust: Trust | None = None
     error: JobError | None = None
-    request: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    relay_video: str | None = field(default=None, repr=False)
+    request: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    relay_video: str | None = None
     submission: SubmissionOutcome | None = None
     submitted_at: datetime | None = None
     called_back_at: datetime | None = None
     finished_at: datetime | None = None
     overdue_at: datetime | None = None
     overdue_reason: str | None = None
-    asset: AssetRecord = field(default_factory=AssetRecord)
+    asset: AssetRecord = AssetRecord()
+
+    def __repr__(self) -> str:
+        return (
+            f"<JobRecord {self.id} {self.status}>"  # what was asked for, and the provider's id, are nobody's business
+        )
 
     @property
     def state(self) -> JobState:
@@ -117,6 +125,7 @@ class JobRecord:
             id=self.id,
             status=self.status,
             progress=self.progress,
+            error=self.error,
             provider_job_id=self.provider_job_id,
             asset_status=self.asset.status,
         )

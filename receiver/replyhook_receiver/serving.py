@@ -119,9 +119,7 @@ class _Embedded(Server):
 
 
 @asynccontextmanager
-async def served(
-    app: Starlette, bound: socket.socket, *, config: uvicorn.Config | None = None
-) -> AsyncIterator[str]:
+async def served(app: Starlette, bound: socket.socket, *, config: uvicorn.Config | None = None) -> AsyncIterator[str]:
     """Serve ``app`` on ``bound`` while the context lasts; its base URL. ``RuntimeError`` when it cannot start.
 
     ``config`` takes the place of ours.

@@ -45,15 +45,20 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 @dataclass
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is moved; ``monotonic`` stays where it is when the clock is set back."""
 
     at: datetime = NOW
+    passed: timedelta = timedelta(0)
 
     def __call__(self) -> datetime:
         return self.at
 
     def move(self, **by: float) -> None:
         self.at += timedelta(**by)
+        self.passed += max(timedelta(**by), timedelta(0))
+
+    def monotonic(self) -> float:
+        return self.passed.total_seconds()
 
 
 async def until(is_so: Callable[[], object], *, seconds: float = 8.0) -> None:
@@ -348,7 +353,7 @@ async def a_receiver(
     for name, values in (providers or {}).items():
         given[name] = given.get(name, {}) | values
     settings = settings_for(folder, providers=given, **more)
-    app = create_app(settings, secrets=SECRETS, now=clock)
+    app = create_app(settings, secrets=SECRETS, now=clock, monotonic=clock.monotonic)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),

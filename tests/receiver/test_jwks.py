@@ -35,7 +35,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def keys(host: Host, clock: Clock) -> AsyncIterator[KeySet]:
     async with Door(allowed_networks=(LOOPBACK,)) as door:
-        key_set = KeySet(host.will(PATH, publishes(OLD)), door=door, now=clock)
+        key_set = KeySet(host.will(PATH, publishes(OLD)), door=door, now=clock, monotonic=clock.monotonic)
         yield key_set
         await key_set.close()
 

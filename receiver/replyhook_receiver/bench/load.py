@@ -49,9 +49,7 @@ async def run_load(port: int, requests: Sequence[bytes], *, connections: int) ->
     finally:
         for line in lines:
             line.close()
-    return LoadResult(
-        seconds=time.perf_counter() - started, acknowledged=len(run.latencies), latencies=run.latencies
-    )
+    return LoadResult(seconds=time.perf_counter() - started, acknowledged=len(run.latencies), latencies=run.latencies)
 
 
 @dataclass(slots=True)

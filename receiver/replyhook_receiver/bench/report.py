@@ -70,7 +70,9 @@ def _summary(case: Case, base: Case) -> CaseResult:
         p50_ms=round(median(run.percentile_ms(50) for run in case.rounds), 3),
         p99_ms=round(median(run.percentile_ms(99) for run in case.rounds), 3),
         ratio=_ratio([run.requests_per_s for run in case.rounds], [run.requests_per_s for run in base.rounds]),
-        p99_ratio=_ratio([run.percentile_ms(99) for run in case.rounds], [run.percentile_ms(99) for run in base.rounds]),
+        p99_ratio=_ratio(
+            [run.percentile_ms(99) for run in case.rounds], [run.percentile_ms(99) for run in base.rounds]
+        ),
         cpu_us_per_request=round(sum(case.cpu_seconds) / acknowledged * 1e6, 1),
         acknowledged=acknowledged,
         stored=stored,

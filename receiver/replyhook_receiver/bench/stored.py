@@ -65,7 +65,13 @@ def new_report(at: datetime) -> Report:
     job_id = new_id("job", at=at.timestamp())
     video_id = new_id("ext", at=at.timestamp())
     url = f"https://media.pixverse.ai/pixverse/mp4/media/web/ori/{video_id}_seed1234567890.mp4"
-    body = {"video_id": video_id, "replyRef": job_id, "video_status_name": "COMPLETED", "url": url, "padding": "x" * 400}
+    body = {
+        "video_id": video_id,
+        "replyRef": job_id,
+        "video_status_name": "COMPLETED",
+        "url": url,
+        "padding": "x" * 400,
+    }
     return Report(
         callback_id=new_id("cb", at=at.timestamp()),
         provider="useapi",

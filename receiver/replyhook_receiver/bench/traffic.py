@@ -35,8 +35,11 @@ class Traffic:
     fal_key: SigningKey = field(default_factory=SigningKey.generate, repr=False)
 
     def jobs(self, provider: str, count: int) -> list[BenchJob]:
-        """New jobs at a provider."""
-        return [BenchJob(id=new_id("job"), provider=provider, provider_job_id=new_id("ext")) for _ in range(count)]
+        """New jobs at a provider, submitted one after another in the last hour."""
+        times = (time.time() - 3600 * (count - number) / count for number in range(count))
+        return [
+            BenchJob(id=new_id("job", at=at), provider=provider, provider_job_id=new_id("ext", at=at)) for at in times
+        ]
 
     def bare(self, count: int) -> list[bytes]:
         """The same bytes to an application that only reads them."""

@@ -19,7 +19,9 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Rounds of all cases in turn.")
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Rounds of all cases in turn."
+)
 @click.option(
     "--requests", type=click.IntRange(100, 1_000_000), default=5_000, show_default=True, help="Callbacks a round."
 )
@@ -80,7 +82,18 @@ def _show(result: "IngestResult") -> None:
     title = f"{result.rounds} rounds of {result.requests:,} callbacks over {result.connections} connections"
     pinned = "server on one core, load on another" if result.pinned else "not pinned to cores: too few of them here"
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=title, caption=pinned)
-    headings = ("case", "requests/s", "ratio", "p50 ms", "p99 ms", "CPU µs", "acknowledged", "stored", "a commit", "fsyncs")
+    headings = (
+        "case",
+        "requests/s",
+        "ratio",
+        "p50 ms",
+        "p99 ms",
+        "CPU µs",
+        "acknowledged",
+        "stored",
+        "a commit",
+        "fsyncs",
+    )
     for heading in headings:
         table.add_column(heading, no_wrap=True, justify="left" if heading == "case" else "right")
     for case in result.cases:
@@ -101,6 +114,8 @@ def _show(result: "IngestResult") -> None:
     for comparison in result.comparisons:
         if comparison.figure is not None:
             met = "as wanted" if comparison.met else "NOT as wanted"
-            console.print(f"{comparison.what}: {comparison.figure:g} (wanted {comparison.wanted}): {met}", highlight=False)
+            console.print(
+                f"{comparison.what}: {comparison.figure:g} (wanted {comparison.wanted}): {met}", highlight=False
+            )
     steps = ", ".join(f"{name} {microseconds:g}" for name, microseconds in result.steps_us.items())
     console.print(f"µs a step: {steps}; the disk's fsync takes {result.fsync_us:g} µs", highlight=False)

@@ -67,8 +67,10 @@ class Store(Protocol):
         """A job, or None."""
         ...
 
-    async def callbacks(self, *, job_id: str | None = None, limit: int = 100) -> list[CallbackRecord]:
-        """Kept callbacks, newest first, each with the first 16 KiB of its body; of one job, or of all."""
+    async def callbacks(
+        self, *, job_id: str | None = None, orphans: bool = False, limit: int = 100
+    ) -> list[CallbackRecord]:
+        """Kept callbacks, newest first, each with the first 16 KiB of its body; of one job, of none yet, or all."""
         ...
 
     async def notifications(

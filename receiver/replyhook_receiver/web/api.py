@@ -119,9 +119,14 @@ class JobApi:
         )
 
     async def callbacks(self, request: Request) -> Response:
-        """What providers sent, newest first, with what became of it; ``?job=`` for one job's."""
-        found = await self._store.callbacks(job_id=request.query_params.get("job"), limit=100)
-        return _json({"data": [_shown(callback) for callback in found], "has_more": len(found) == 100})
+        """What providers sent, newest first, with what became of it; of one job, or (``?orphans=true``) of none."""
+        orphans = request.query_params.get("orphans", "false")
+        if orphans not in ("true", "false"):
+            raise InvalidRequest("orphans", orphans, "true or false")
+        job_id = request.query_params.get("job")
+        found = await self._store.callbacks(job_id=job_id, orphans=orphans == "true", limit=100)
+        now = self._now()
+        return _json({"data": [_shown(callback, now) for callback in found], "has_more": len(found) == 100})
 
     async def refusals(self, _: Request) -> Response:
         """How many callbacks were refused since the start, by provider and reason."""
@@ -153,13 +158,15 @@ class JobApi:
         return job
 
 
-def _shown(callback: CallbackRecord) -> dict[str, Any]:
+def _shown(callback: CallbackRecord, now: datetime) -> dict[str, Any]:
     return {
         "id": callback.id,
         "provider": callback.provider,
         "job_id": callback.job_id,
+        "orphan": callback.job_id is None,
         "source": callback.source,
         "received_at": callback.received_at,
+        "age_seconds": int((now - callback.received_at).total_seconds()),
         "trust": callback.trust,
         "verdict": callback.verdict,
         "headers": [list(header) for header in callback.headers],

@@ -1,5 +1,6 @@
 """How the receiver is put together, and what starts and stops with it."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -49,7 +50,12 @@ def utc_now() -> datetime:
 
 
 def create_app(
-    settings: Settings, *, secrets: Secrets | None = None, now: Clock = utc_now, with_worker: bool = True
+    settings: Settings,
+    *,
+    secrets: Secrets | None = None,
+    now: Clock = utc_now,
+    monotonic: Callable[[], float] = time.monotonic,
+    with_worker: bool = True,
 ) -> Starlette:
     """The receiver as an application; everything it needs opens and closes with its lifespan.
 
@@ -67,7 +73,7 @@ def create_app(
     door = Door(allowed_networks=settings.allowed_networks)
     tokens = TokenKeys(secrets.signing_keys)
     refusals = Refusals()
-    key_sets = _key_sets(providers, door, now)
+    key_sets = _key_sets(providers, door, now, monotonic)
     ingest = Ingest(providers=providers, tokens=tokens, key_sets=key_sets, store=store, refusals=refusals, now=now)
     stream = Stream(store)
     worker = Worker(
@@ -165,9 +171,11 @@ def _check_reply_urls(public_url: str, secrets: Secrets, now: datetime) -> None:
         build_reply_url(public_url, provider=name, token=tokens.mint(provider=name, job_id=new_id("job"), now=now))
 
 
-def _key_sets(providers: dict[str, Provider], door: Door, now: Clock) -> dict[str, KeySet]:
+def _key_sets(
+    providers: dict[str, Provider], door: Door, now: Clock, monotonic: Callable[[], float]
+) -> dict[str, KeySet]:
     urls = {name: provider.jwks_url for name, provider in providers.items()}
-    return {name: KeySet(url, door=door, now=now) for name, url in urls.items() if url}
+    return {name: KeySet(url, door=door, now=now, monotonic=monotonic) for name, url in urls.items() if url}
 
 
 def _lifespan(

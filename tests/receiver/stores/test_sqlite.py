@@ -3,8 +3,9 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,6 +17,7 @@ from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite.connection import Connection, connect
 from replyhook_receiver.stores.sqlite.writer import MAX_WAITING, Writer
+from tests.contracts.order_contract import OrderContract
 from tests.contracts.store_contract import Reopen, StoreContract, a_job, all_of, describe, report, running, the_job
 
 
@@ -53,6 +55,20 @@ class TestSQLite(StoreContract):
 
         yield reopened
         await again.close()
+
+
+class TestSQLiteInAnyOrder(OrderContract):
+    """A database file for each story."""
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Store]:
+        with TemporaryDirectory() as folder:
+            store = SQLiteStore(Path(folder) / "replyhook.db", describe=describe)
+            await store.open()
+            try:
+                yield store
+            finally:
+                await store.close()
 
 
 async def test_a_commit_is_synced_to_disk_before_it_counts(store: SQLiteStore, path: Path) -> None:
@@ -155,7 +171,7 @@ async def connection(tmp_path: Path) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def writer(connection: Connection) -> AsyncIterator[Writer]:
-    running_writer = Writer(connection, after_commit=lambda: None)
+    running_writer = Writer(connection, accept_all=lambda _, __: [], after_commit=lambda: None)
     yield running_writer
     await running_writer.close()
 

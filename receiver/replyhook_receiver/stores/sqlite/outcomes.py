@@ -5,12 +5,12 @@ from datetime import datetime
 
 from replyhook.jobs import AssetStatus, JobStatus
 from replyhook.notifications import NotificationType
-from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.lifecycle import TaskKind, fact_key
 from replyhook_receiver.records import Dead, Done, Outcome, Retry, StoredVideo, Submission, SubmissionOutcome, Task
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.sqlite.facts import accept, announce
+from replyhook_receiver.stores.sqlite.facts import accept, announce, expect_video
 from replyhook_receiver.stores.sqlite.registering import record_submission
-from replyhook_receiver.stores.sqlite.rows import read_job, to_ms
+from replyhook_receiver.stores.sqlite.rows import event_from, read_job, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task, release
 
 
@@ -106,9 +106,31 @@ def _keep_problem(raw: sqlite3.Connection, task: Task, problem: str, status: Ass
         raw.execute("UPDATE deliveries SET problem = ? WHERE id = ?", (problem, task.subject))
 
 
+def _try_another_link(raw: sqlite3.Connection, job_id: str, now: datetime, describe: Describe) -> bool:
+    """Whether the job was told another link that is still to be tried; the last one told comes first."""
+    given_up = (
+        "UPDATE events SET link_dead = 1 WHERE job_id = ? AND result_url = (SELECT url FROM assets WHERE job_id = ?)"
+    )
+    raw.execute(given_up, (job_id, job_id))
+    statement = """
+        SELECT * FROM events WHERE job_id = ? AND status = ? AND result_url IS NOT NULL AND NOT link_dead
+        ORDER BY id DESC
+    """
+    for row in raw.execute(statement, (job_id, JobStatus.SUCCEEDED)).fetchall():
+        event = event_from(row)
+        own = fact_key(provider=row["provider"], account=row["account"], job_id=job_id, event=event)
+        if row["key"] == own and event.result is not None:  # what was misdirected to this job has another key
+            expect_video(raw, job_id, event.result, describe)
+            add_task(raw, TaskKind.DOWNLOAD, job_id, now=now, revive=True)
+            return True
+    return False
+
+
 def _keep_failure(raw: sqlite3.Connection, task: Task, problem: str, now: datetime, describe: Describe) -> None:
     _keep_problem(raw, task, problem, AssetStatus.FAILED)
     if task.kind is TaskKind.DOWNLOAD:
+        if _try_another_link(raw, task.subject, now, describe):
+            return
         announce(raw, task.subject, NotificationType.VIDEO_FAILED, now, describe)
     elif task.kind is TaskKind.NOTIFY:
         raw.execute("UPDATE deliveries SET status = 'dead' WHERE id = ?", (task.subject,))

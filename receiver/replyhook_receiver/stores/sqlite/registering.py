@@ -7,12 +7,13 @@ from replyhook.ids import new_id
 from replyhook.jobs import JobError, JobEvent, JobStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.errors import RegistrationConflict, SubmissionConflict, UnknownJob
-from replyhook_receiver.lifecycle import ANNOUNCES, TaskKind, decide
+from replyhook_receiver.lifecycle import ANNOUNCES, TaskKind, Verdict, decide
 from replyhook_receiver.records import JobRecord, Registration, Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.sqlite.facts import add_delivery, announce, bind_orphans
+from replyhook_receiver.stores.sqlite.facts import announce, bind_orphans
 from replyhook_receiver.stores.sqlite.rows import read_job, to_json, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task
+from replyhook_receiver.stores.sqlite.unit import Unit
 
 _STATUS_AFTER = {
     SubmissionOutcome.ACCEPTED: JobStatus.SUBMITTED,
@@ -21,7 +22,7 @@ _STATUS_AFTER = {
 }
 
 
-def register(raw: sqlite3.Connection, registration: Registration, *, now: datetime) -> JobRecord:
+def register(raw: sqlite3.Connection, registration: Registration, *, now: datetime, describe: Describe) -> JobRecord:
     """Make a job known, or fill in one that only its callback's token told us of."""
     job = read_job(raw, "j.id = ?", registration.job_id)
     contents = _contents(registration)
@@ -55,7 +56,7 @@ def register(raw: sqlite3.Connection, registration: Registration, *, now: dateti
             to_ms(now),
         ),
     )
-    _add_endpoints(raw, registration, now)
+    _add_endpoints(raw, registration, now, describe)
     if registration.relay_video is not None:
         add_task(raw, TaskKind.RELAY, registration.job_id, now=now)
     return _read(raw, registration.job_id)
@@ -78,11 +79,12 @@ def _contents(registration: Registration) -> str:
     )
 
 
-def _add_endpoints(raw: sqlite3.Connection, registration: Registration, now: datetime) -> None:
+def _add_endpoints(raw: sqlite3.Connection, registration: Registration, now: datetime, describe: Describe) -> None:
     """One endpoint a target; each hears what was announced before it was known."""
     missed = raw.execute(
         "SELECT sequence, type FROM notifications WHERE job_id = ? ORDER BY sequence", (registration.job_id,)
     ).fetchall()
+    unit = Unit(raw, describe)
     for target in registration.notify:
         endpoint_id = new_id("ep", at=now.timestamp())
         raw.execute(
@@ -93,7 +95,8 @@ def _add_endpoints(raw: sqlite3.Connection, registration: Registration, now: dat
             (endpoint_id, registration.job_id, target.url, target.secret, to_json(list(target.types)), to_ms(now)),
         )
         for row in missed:
-            add_delivery(raw, row["sequence"], NotificationType(row["type"]), endpoint_id, target, now)
+            unit.add_delivery(row["sequence"], NotificationType(row["type"]), endpoint_id, target, now)
+    unit.flush()
 
 
 def report_submission(
@@ -125,22 +128,22 @@ def record_submission(
     event = JobEvent(provider_job_id=submission.provider_job_id, status=_STATUS_AFTER[submission.outcome], error=error)
     decision = decide(job.state, event)
     failed_now = decision.status is JobStatus.FAILED and job.status is not JobStatus.FAILED
+    provider_job_id = submission.provider_job_id or job.provider_job_id or _told_id(raw, job)
     raw.execute(
         """
-        UPDATE jobs SET submission = ?, status = ?, provider_job_id = coalesce(provider_job_id, ?),
+        UPDATE jobs SET submission = ?, status = ?, provider_job_id = ?,
             submitted_ms = coalesce(submitted_ms, submitting_ms, min(?, coalesce(called_back_ms, ?))),
-            error_code = coalesce(?, error_code),
-            error_message = coalesce(?, error_message), finished_ms = coalesce(finished_ms, ?)
+            error_code = ?, error_message = ?, finished_ms = coalesce(finished_ms, ?)
         WHERE id = ?
         """,
         (
             submission.outcome,
             decision.status,
-            submission.provider_job_id,
+            provider_job_id,
             None if refused else to_ms(now),
             to_ms(now),
-            error.code if error and failed_now else None,
-            error.message if error and failed_now else None,
+            decision.error.code if decision.error else None,
+            decision.error.message if decision.error else None,
             to_ms(now) if failed_now else None,
             job_id,
         ),
@@ -158,6 +161,21 @@ def record_submission(
         if raw.execute(waiting, (TaskKind.FETCH_RESULT, job_id)).fetchone():
             add_task(raw, TaskKind.FETCH_RESULT, job_id, now=now, revive=True)  # it may have failed for want of the id
     return _read(raw, job_id)
+
+
+def _told_id(raw: sqlite3.Connection, job: JobRecord) -> str | None:
+    """What the provider's callbacks have called a job by whose submit brought no id; no other job's."""
+    row = raw.execute(
+        """
+        SELECT e.provider_job_id FROM events e
+        WHERE e.job_id = ? AND e.provider_job_id IS NOT NULL AND e.verdict <> ? AND NOT EXISTS (
+            SELECT 1 FROM jobs j WHERE j.provider = e.provider AND j.account = e.account
+                AND j.provider_job_id = e.provider_job_id)
+        ORDER BY e.id LIMIT 1
+        """,
+        (job.id, Verdict.CONFLICT),
+    ).fetchone()
+    return row["provider_job_id"] if row else None
 
 
 def begin_submit(raw: sqlite3.Connection, job_id: str, *, now: datetime) -> bool:

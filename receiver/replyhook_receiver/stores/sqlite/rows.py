@@ -40,6 +40,11 @@ def from_ms(milliseconds: int | None) -> datetime | None:
     return None if milliseconds is None else _EPOCH + milliseconds * _MILLISECOND
 
 
+def whole_ms(when: datetime) -> datetime:
+    """A time as the store keeps it."""
+    return when.replace(microsecond=when.microsecond // 1000 * 1000)
+
+
 def to_json(value: Any) -> str:
     """JSON text."""
     return msgspec.json.encode(value, order="deterministic").decode()

@@ -59,7 +59,7 @@ class SQLiteStore:
         except BaseException:
             await self.close()
             raise
-        self._writer = Writer(writing, after_commit=self._tell)
+        self._writer = Writer(writing, accept_all=self._accept_all, after_commit=self._tell)
 
     async def close(self) -> None:
         if self._writer is not None:
@@ -87,7 +87,7 @@ class SQLiteStore:
         )
 
     async def register(self, registration: Registration, *, now: datetime) -> JobRecord:
-        return await self._run(lambda raw: registering.register(raw, registration, now=now))
+        return await self._run(lambda raw: registering.register(raw, registration, now=now, describe=self._describe))
 
     async def record_submission(self, job_id: str, submission: Submission, *, now: datetime) -> JobRecord:
         return await self._run(
@@ -98,18 +98,24 @@ class SQLiteStore:
         return await self._run(lambda raw: registering.begin_submit(raw, job_id, now=now))
 
     async def accept(self, report: Report) -> Accepted:
-        return await self._run(lambda raw: facts.accept(raw, report, self._describe))
+        if self._writer is None:
+            raise StoreUnavailable("the store is not open")
+        return await self._writer.accept(report)
 
     async def job(self, job_id: str) -> JobRecord | None:
         return await self._read(lambda raw: read_job(raw, "j.id = ?", job_id))
 
-    async def callbacks(self, *, job_id: str | None = None, limit: int = 100) -> list[CallbackRecord]:
-        statement = """
+    async def callbacks(
+        self, *, job_id: str | None = None, orphans: bool = False, limit: int = 100
+    ) -> list[CallbackRecord]:
+        where = "job_id IS NULL" if orphans else "TRUE" if job_id is None else "job_id = :job_id"
+        statement = f"""
             SELECT id, provider, job_id, source, received_ms, trust, verdict, headers,
                 coalesce(substr(body, 1, 16384), x'') AS body
-            FROM callbacks WHERE ? IS NULL OR job_id = ? ORDER BY rowid DESC LIMIT ?
-        """
-        rows = await self._read(lambda raw: raw.execute(statement, (job_id, job_id, limit)).fetchall())
+            FROM callbacks WHERE {where} ORDER BY rowid DESC LIMIT :limit
+        """  # noqa: S608 - one of three constants
+        values = {"job_id": job_id, "limit": limit}
+        rows = await self._read(lambda raw: raw.execute(statement, values).fetchall())
         return [callback_from(row) for row in rows]
 
     async def notifications(
@@ -167,6 +173,9 @@ class SQLiteStore:
     async def next_due(self, *, now: datetime, kinds: Sequence[TaskKind] = tuple(TaskKind)) -> datetime | None:
         due = await self._read(lambda raw: tasks.next_due(raw, kinds))
         return None if due is None else max(due, now)
+
+    def _accept_all(self, raw: sqlite3.Connection, reports: Sequence[Report]) -> list[Accepted]:
+        return facts.accept_all(raw, reports, self._describe)
 
     def _tell(self) -> None:
         self._on_tasks()

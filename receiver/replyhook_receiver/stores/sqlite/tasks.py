@@ -2,7 +2,8 @@
 
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from replyhook_receiver.lifecycle import TaskKind
@@ -10,27 +11,41 @@ from replyhook_receiver.records import Task
 from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
 
 
-def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: datetime, revive: bool = False) -> None:
-    """Make sure there is a task. One that waits stays as it is.
+_ADD = """
+    INSERT INTO tasks (kind, subject, state, attempts, due_ms, created_ms) VALUES (?1, ?2, 'ready', 0, ?3, ?3)
+    ON CONFLICT (kind, subject) DO UPDATE SET
+        state = CASE WHEN tasks.state = 'done' OR (tasks.state = 'dead' AND ?4) THEN 'ready' ELSE tasks.state END,
+        attempts = CASE WHEN tasks.state = 'leased' THEN tasks.attempts ELSE 0 END,
+        due_ms = CASE WHEN tasks.state = 'ready' THEN min(tasks.due_ms, ?3)
+            WHEN tasks.state = 'leased' THEN tasks.due_ms ELSE ?3 END,
+        problem = CASE WHEN tasks.state IN ('ready', 'leased') THEN tasks.problem END,
+        again = CASE WHEN tasks.state = 'leased' THEN 1 ELSE tasks.again END
+    WHERE tasks.state = 'done' OR ?4
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task to be there.
 
     ``revive`` says that there is something new to it: a given-up one is put back, one that waits for its next try is
     tried at once, a running one begins anew when it should fail.
     """
-    raw.execute(
-        """
-        INSERT INTO tasks (kind, subject, state, attempts, due_ms, created_ms) VALUES (?, ?, 'ready', 0, ?, ?)
-        ON CONFLICT (kind, subject) DO UPDATE
-            SET state = 'ready', attempts = 0, due_ms = excluded.due_ms, problem = NULL
-        WHERE tasks.state = 'done' OR (tasks.state = 'dead' AND ?)
-        """,
-        (kind, subject, to_ms(now), to_ms(now), revive),
-    )
-    if revive:
-        statement = "UPDATE tasks SET again = 1 WHERE kind = ? AND subject = ? AND state = 'leased'"
-        raw.execute(statement, (kind, subject))
-        waiting = "kind = ? AND subject = ? AND state = 'ready'"
-        statement = f"UPDATE tasks SET due_ms = min(due_ms, ?), attempts = 0 WHERE {waiting}"  # noqa: S608 - ours
-        raw.execute(statement, (to_ms(now), kind, subject))
+
+    kind: TaskKind
+    subject: str
+    due_at: datetime
+    revive: bool = False
+
+
+def add_tasks(raw: sqlite3.Connection, tasks: Iterable[NewTask]) -> None:
+    """Make sure that there are these tasks. One that waits stays as it is."""
+    raw.executemany(_ADD, [(task.kind.value, task.subject, to_ms(task.due_at), int(task.revive)) for task in tasks])
+
+
+def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: datetime, revive: bool = False) -> None:
+    """Make sure that there is this one task."""
+    add_tasks(raw, [NewTask(kind, subject, now, revive)])
 
 
 def claim(

@@ -1,17 +1,19 @@
-"""Group commit: whatever arrived while the last commit ran goes into the next one, each under its own savepoint."""
+"""Group commit: whatever arrived while the last commit ran goes into the next one."""
 
 import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from replyhook_receiver.errors import Overloaded, StoreUnavailable
+from replyhook_receiver.records import Accepted, Report
 from replyhook_receiver.stores.sqlite.connection import Connection
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
+AcceptAll = Callable[[sqlite3.Connection, Sequence[Report]], list[Accepted]]
 
 MAX_WAITING = 10_000
 MAX_BATCH = 500
@@ -20,17 +22,19 @@ _log = logging.getLogger(__name__)
 
 
 class Writer:
-    """The only one that writes. ``run`` returns once the work is committed and on disk, or raises.
+    """The only one that writes. ``run`` and ``accept`` return once theirs is committed and on disk, or raise.
 
-    ``after_commit`` is called after every commit, whether anybody still waits for it or not. One that fails fails
-    alone, and a failed commit fails its whole batch: nothing of it is kept. A caller that goes away does not take its
-    work back: it is committed with the others.
+    Reports are written together, by ``accept_all``; if that fails, each by itself. All other work has a savepoint of its
+    own. So one that fails fails alone, and a failed commit fails its whole batch: nothing of it is kept. A caller that
+    goes away does not take its work back: it is committed with the others. ``after_commit`` is called after every
+    commit, whether anybody still waits for it or not.
     """
 
-    def __init__(self, connection: Connection, *, after_commit: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, *, accept_all: AcceptAll, after_commit: Callable[[], None]) -> None:
         self._connection = connection
+        self._accept_all = accept_all
         self._after_commit = after_commit
-        self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[Work | Report, asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self.writes = self.commits = self.fsyncs = 0
@@ -43,15 +47,24 @@ class Writer:
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in the next commit. Raises what it raises, ``Overloaded``, ``StoreUnavailable``."""
+        result: T = await self._queue(work)
+        return result
+
+    async def accept(self, report: Report) -> Accepted:
+        """Keep ``report`` in the next commit. Raises the same."""
+        accepted: Accepted = await self._queue(report)
+        return accepted
+
+    def _queue(self, work: Work | Report) -> asyncio.Future[Any]:
         if not self.healthy:
             raise StoreUnavailable("the store is not taking writes")
         if len(self._waiting) >= MAX_WAITING:
             raise Overloaded(f"{MAX_WAITING} writes are waiting already")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_mark_seen)
+        # Whoever waits for it may go away and so cancel it: the work is queued all the same.
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         self._wake.set()
-        return await asyncio.shield(future)
+        return future
 
     async def close(self) -> None:
         """Commit what was taken on, then stop."""
@@ -72,10 +85,10 @@ class Writer:
             for _, future in self._waiting:
                 _settle(future, StoreUnavailable("the store stopped before this was written"))
 
-    async def _commit(self, batch: list[tuple[Work, asyncio.Future[Any]]]) -> None:
+    async def _commit(self, batch: list[tuple[Work | Report, asyncio.Future[Any]]]) -> None:
         works = [work for work, _ in batch]
         try:
-            results = await self._connection.work(lambda raw: _commit_batch(raw, works))
+            results = await self._connection.work(lambda raw: _commit_batch(raw, works, self._accept_all))
         except Exception as error:
             _log.exception("a commit of %d writes failed; none of them is kept", len(batch))
             for _, future in batch:
@@ -95,26 +108,40 @@ class Writer:
             self._after_commit()
 
 
-class _Result:
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
-def _commit_batch(raw: sqlite3.Connection, works: list[Work]) -> list[_Result | Exception]:
+def _commit_batch(raw: sqlite3.Connection, works: Sequence[Work | Report], accept_all: AcceptAll) -> list[Any]:
+    """Run all of ``works`` in one transaction: what each came to, a value or the error that it failed with."""
+    results: dict[int, Any] = {}
+    reports = [(place, work) for place, work in enumerate(works) if isinstance(work, Report)]
     raw.execute("BEGIN IMMEDIATE")
     try:
-        results = [_run_alone(raw, work) for work in works]
+        if reports:
+            places = [place for place, _ in reports]
+            results.update(
+                zip(places, _accept_reports(raw, [report for _, report in reports], accept_all), strict=True)
+            )
+        for place, work in enumerate(works):
+            if not isinstance(work, Report):
+                results[place] = _run_alone(raw, work)
         raw.execute("COMMIT")
     except BaseException:
         if raw.in_transaction:
             raw.execute("ROLLBACK")
         raise
-    return results
+    return [results[place] for place in range(len(works))]
 
 
-def _run_alone(raw: sqlite3.Connection, work: Work) -> _Result | Exception:
+def _accept_reports(raw: sqlite3.Connection, reports: Sequence[Report], accept_all: AcceptAll) -> Sequence[Any]:
+    together = _run_alone(raw, lambda raw: accept_all(raw, reports))
+    if not isinstance(together, Exception):
+        accepted: list[Accepted] = together
+        return accepted
+    if len(reports) == 1:
+        return [together]
+    return [_run_alone(raw, lambda raw, report=report: accept_all(raw, [report])[0]) for report in reports]  # type: ignore[misc] # a default argument
+
+
+def _run_alone(raw: sqlite3.Connection, work: Work) -> Any:
+    """What ``work`` comes to, under a savepoint; what it raises is returned, with nothing of it kept."""
     raw.execute("SAVEPOINT one")
     try:
         value = work(raw)
@@ -127,18 +154,13 @@ def _run_alone(raw: sqlite3.Connection, work: Work) -> _Result | Exception:
             return StoreUnavailable(f"the write failed ({type(error).__name__})")
         return error
     raw.execute("RELEASE one")
-    return _Result(value)
+    return value
 
 
-def _settle(future: asyncio.Future[Any], result: "_Result | Exception") -> None:
+def _settle(future: asyncio.Future[Any], result: Any) -> None:
     if future.done():
         return
-    if isinstance(result, _Result):
-        future.set_result(result.value)
-    else:
+    if isinstance(result, Exception):
         future.set_exception(result)
-
-
-def _mark_seen(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()  # a caller that went away leaves nobody to hear of it
+    else:
+        future.set_result(result)

@@ -72,7 +72,8 @@ CREATE TABLE events (
     status TEXT,
     word TEXT,
     progress INTEGER,
-    result_url TEXT,
+    result_url TEXT,                 -- the freshest link told for this fact
+    link_dead INTEGER NOT NULL DEFAULT 0, -- it was tried and given up
     error_code TEXT,
     error_message TEXT,
     verdict TEXT,

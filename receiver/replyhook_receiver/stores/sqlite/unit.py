@@ -1,0 +1,241 @@
+"""What one transaction is about to write: rows read in bulk before, changed in memory, written table by table.
+
+A statement costs Python more than it costs SQLite (and an enum that is bound more than a text), so what every callback leads to is gathered here and written with
+one ``executemany`` a table. What is rare goes through ``raw``, which writes everything down first: whoever reads or
+writes by a statement of its own sees what came before, and nobody after it works with what it changed.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from msgspec import json, structs
+
+from replyhook.ids import new_id
+from replyhook.jobs import Asset, AssetStatus
+from replyhook.notifications import NotificationType
+from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.records import AssetRecord, JobRecord, NotifyTarget
+from replyhook_receiver.stores.base import Describe
+from replyhook_receiver.stores.sqlite.rows import JOB_COLUMNS, job_from, read_job, target_from, to_ms
+from replyhook_receiver.stores.sqlite.tasks import NewTask, add_tasks
+
+_JOBS = f"""
+    SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id
+    WHERE j.id IN (SELECT value FROM json_each(?))
+"""  # noqa: S608 - ours
+_ADD_JOB = "INSERT INTO jobs (id, provider, account, status, request, created_ms) VALUES (?, ?, ?, ?, '{}', ?)"
+_CHANGE_JOB = """
+    UPDATE jobs SET status = ?, progress = ?, provider_job_id = ?, error_code = ?, error_message = ?, trust = ?,
+        called_back_ms = ?, finished_ms = ?
+    WHERE id = ?
+"""
+_EXPECT_VIDEO = """
+    INSERT INTO assets (job_id, status, url, expires_ms) VALUES (?, ?, ?, ?)
+    ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, url = excluded.url, expires_ms = excluded.expires_ms,
+        problem = NULL
+"""
+_ADD_EVENT = """
+    INSERT INTO events (key, id, job_id, provider, account, provider_job_id, callback_id, source, status, word,
+        progress, result_url, error_code, error_message, verdict, created_ms)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_ADD_CALLBACK = """
+    INSERT INTO callbacks (id, provider, account, job_id, source, received_ms, trust, verdict, event_key, headers, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_ADD_NOTIFICATION = "INSERT INTO notifications (sequence, id, job_id, type, body, created_ms) VALUES (?, ?, ?, ?, ?, ?)"
+_ADD_DELIVERY = (
+    "INSERT INTO deliveries (id, notification, endpoint_id, status, created_ms) VALUES (?, ?, ?, 'pending', ?)"
+)
+
+
+class Unit:
+    """The rows of one transaction. ``describe`` builds the bodies of notifications."""
+
+    def __init__(self, raw: sqlite3.Connection, describe: Describe) -> None:
+        self._raw = raw
+        self._describe = describe
+        self._clear()
+
+    def _clear(self) -> None:
+        self._jobs: dict[str, JobRecord] = {}
+        self._called: dict[tuple[str, str, str], str] = {}
+        self._known: dict[str, bool] = {}
+        self._endpoints: dict[str, list[tuple[str, NotifyTarget]]] = {}
+        self._senders: dict[tuple[str, str], bool] = {}
+        self._last_sequence: int | None = None
+        self._new_jobs: dict[str, None] = {}
+        self._changed_jobs: dict[str, None] = {}
+        self._expected_videos: dict[str, None] = {}
+        self._events: list[tuple[object, ...]] = []
+        self._callbacks: list[tuple[object, ...]] = []
+        self._notifications: list[tuple[object, ...]] = []
+        self._deliveries: list[tuple[object, ...]] = []
+        self._tasks: list[NewTask] = []
+
+    @property
+    def raw(self) -> sqlite3.Connection:
+        """The connection, with everything written down; nothing that was read before is believed after it."""
+        self.flush()
+        self._clear()
+        return self._raw
+
+    # Reading
+
+    def read_ahead(self, job_ids: Iterable[str], keys: Iterable[str]) -> None:
+        """Read what is known of these jobs, with their endpoints, and which of these facts are known."""
+        wanted = json.encode(list(job_ids)).decode()
+        for row in self._raw.execute(_JOBS, (wanted,)):
+            self._jobs[row["id"]] = job_from(row)
+        self._endpoints = {job_id: [] for job_id in self._jobs}
+        endpoints = "SELECT * FROM endpoints WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        for row in self._raw.execute(endpoints, (wanted,)):
+            self._endpoints[row["job_id"]].append((row["id"], target_from(row)))
+        self._known = dict.fromkeys(keys, False)
+        known = "SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))"
+        for row in self._raw.execute(known, (json.encode(list(self._known)).decode(),)):
+            self._known[row["key"]] = True
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """A job as it is after all that was gathered so far."""
+        job = self._jobs.get(job_id) or read_job(self._raw, "j.id = ?", job_id)
+        if job is not None:
+            self._jobs[job_id] = job
+        return job
+
+    def job_called(self, provider: str, account: str, provider_job_id: str) -> JobRecord | None:
+        """The job that the provider calls so."""
+        gathered = self._called.get((provider, account, provider_job_id))
+        if gathered is not None:
+            return self._jobs[gathered]
+        where = "provider = ? AND account = ? AND provider_job_id = ?"
+        statement = f"SELECT id FROM jobs WHERE {where}"  # noqa: S608 - ours
+        row = self._raw.execute(statement, (provider, account, provider_job_id)).fetchone()
+        return self.job(row["id"]) if row else None
+
+    def is_known(self, key: str) -> bool:
+        """Whether this fact was told before."""
+        if key not in self._known:
+            self._known[key] = self._raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone() is not None
+        return self._known[key]
+
+    def has_sender(self, provider: str, account: str) -> bool:
+        """Whether it is known who signs this account's callbacks."""
+        if (provider, account) not in self._senders:
+            statement = "SELECT 1 FROM senders WHERE provider = ? AND account = ?"
+            row = self._raw.execute(statement, (provider, account)).fetchone()
+            self._senders[provider, account] = row is not None
+        return self._senders[provider, account]
+
+    # Writing
+
+    def add_job(self, job: JobRecord) -> None:
+        """A job that only its token told us of."""
+        self._jobs[job.id] = job
+        self._new_jobs[job.id] = None
+        self._endpoints[job.id] = []
+
+    def change_job(self, job: JobRecord) -> None:
+        """What a report changes of a job: its status, progress, error, trust, times, and the provider's id."""
+        self._jobs[job.id] = job
+        self._changed_jobs[job.id] = None
+        if job.provider_job_id is not None:
+            self._called[job.provider, job.account, job.provider_job_id] = job.id
+
+    def expect_video(self, job: JobRecord, result: Asset) -> JobRecord:
+        """Note the link that is to be tried next, while the video is not stored."""
+        if job.asset.status is AssetStatus.STORED:
+            return job
+        asset = structs.replace(
+            job.asset, status=AssetStatus.PENDING, url=result.url, expires_at=result.expires_at, problem=None
+        )
+        job = structs.replace(job, asset=asset)
+        self._jobs[job.id] = job
+        self._expected_videos[job.id] = None
+        return job
+
+    def add_event(self, key: str, *values: object) -> None:
+        """A fact that was not known."""
+        self._known[key] = True
+        self._events.append((key, *values))
+
+    def add_callback(self, *values: object) -> None:
+        """A report as it came."""
+        self._callbacks.append(values)
+
+    def announce(self, job_id: str, kind: NotificationType, at: datetime) -> None:
+        """A notification about a job, a delivery for each endpoint that wants it, and the tasks to bring them."""
+        job = self.job(job_id)
+        if job is None:
+            raise AssertionError(f"a notification about {job_id}, which is not there")
+        sequence = self._next_sequence()
+        body = self._describe(job, kind, at)
+        self._notifications.append((sequence, new_id("ntf", at=at.timestamp()), job_id, kind.value, body, to_ms(at)))
+        for endpoint_id, target in self._endpoints_of(job_id):
+            self.add_delivery(sequence, kind, endpoint_id, target, at)
+
+    def add_delivery(
+        self, sequence: int, kind: NotificationType, endpoint_id: str, target: NotifyTarget, at: datetime
+    ) -> None:
+        """The duty to bring a notification to an endpoint, where the endpoint wants it."""
+        if target.wants(kind):
+            delivery_id = new_id("dlv", at=at.timestamp())
+            self._deliveries.append((delivery_id, sequence, endpoint_id, to_ms(at)))
+            self.add_task(TaskKind.NOTIFY, delivery_id, at)
+
+    def add_task(self, kind: TaskKind, subject: str, at: datetime, *, revive: bool = False) -> None:
+        """Work that is to be done."""
+        self._tasks.append(NewTask(kind, subject, at, revive))
+
+    def flush(self) -> None:
+        """Write everything down."""
+        jobs = self._jobs
+        self._write(_ADD_JOB, [_added(jobs[job_id]) for job_id in self._new_jobs])
+        self._write(_CHANGE_JOB, [_changed(jobs[job_id]) for job_id in self._changed_jobs])
+        self._write(_EXPECT_VIDEO, [_expected(job_id, jobs[job_id].asset) for job_id in self._expected_videos])
+        self._write(_ADD_EVENT, self._events)
+        self._write(_ADD_CALLBACK, self._callbacks)
+        self._write(_ADD_NOTIFICATION, self._notifications)
+        self._write(_ADD_DELIVERY, self._deliveries)
+        add_tasks(self._raw, self._tasks)
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if rows:
+            self._raw.executemany(statement, rows)
+
+    def _endpoints_of(self, job_id: str) -> Sequence[tuple[str, NotifyTarget]]:
+        if job_id not in self._endpoints:
+            rows = self._raw.execute("SELECT * FROM endpoints WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
+            self._endpoints[job_id] = [(row["id"], target_from(row)) for row in rows]
+        return self._endpoints[job_id]
+
+    def _next_sequence(self) -> int:
+        """The next place in the stream. Nobody else gives any away: this is the only transaction that writes."""
+        if self._last_sequence is None:
+            row = self._raw.execute("SELECT seq FROM sqlite_sequence WHERE name = 'notifications'").fetchone()
+            self._last_sequence = row["seq"] if row else 0
+        self._last_sequence += 1
+        return self._last_sequence
+
+
+def _added(job: JobRecord) -> tuple[object, ...]:
+    return job.id, job.provider, job.account, job.status.value, to_ms(job.created_at)
+
+
+def _changed(job: JobRecord) -> tuple[object, ...]:
+    return (
+        job.status.value,
+        job.progress,
+        job.provider_job_id,
+        job.error.code if job.error else None,
+        job.error.message if job.error else None,
+        job.trust.value if job.trust else None,
+        None if job.called_back_at is None else to_ms(job.called_back_at),
+        None if job.finished_at is None else to_ms(job.finished_at),
+        job.id,
+    )
+
+
+def _expected(job_id: str, asset: AssetRecord) -> tuple[object, ...]:
+    return job_id, asset.status.value, asset.url, None if asset.expires_at is None else to_ms(asset.expires_at)

@@ -1,0 +1,109 @@
+"""Reports that are written together end as if each had been written by itself; one that fails takes none with it."""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from replyhook.errors import VerificationError
+from replyhook_receiver.records import Report
+from replyhook_receiver.stores.sqlite import SQLiteStore, facts, registering
+from replyhook_receiver.stores.sqlite.connection import migrate
+from tests.contracts.store_contract import (
+    NOW,
+    a_job,
+    accepted_as,
+    canceled,
+    describe,
+    failed,
+    queued,
+    registration,
+    report,
+    running,
+    strange,
+    succeeded,
+    the_job,
+)
+
+JOBS = [a_job(number) for number in range(4)]
+TABLES = ("jobs", "assets", "events", "callbacks", "notifications", "deliveries", "tasks", "senders", "nonces")
+SAID = st.one_of(
+    st.sampled_from([queued, canceled, strange]).map(lambda make: make()),
+    st.integers(0, 100).map(running),
+    st.sampled_from(["r-1", "r-2", None]).map(lambda name: running(50, name)),
+    st.sampled_from(["422", "500"]).map(lambda code: failed(code=code)),
+    st.sampled_from(["one", "two", "one?fresh"]).map(lambda name: succeeded(f"https://v3.fal.media/{name}.mp4")),
+    st.just(succeeded(None)),
+    st.none(),
+)
+REPORTS = st.lists(
+    st.one_of(
+        st.builds(report, st.sampled_from(JOBS), SAID, sender=st.sampled_from([None, "user-1"])),
+        st.builds(lambda said: report(None, said, provider="pixverse"), SAID),
+        st.builds(
+            lambda said, nonce: report(None, said, provider="pixverse", nonce=nonce), SAID, st.sampled_from("ab")
+        ),
+    ),
+    min_size=2,
+    max_size=12,
+)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+    opened = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def ending(batches: Sequence[Sequence[Report]]) -> dict[str, list[tuple[object, ...]]]:
+    """Every table after these batches; two jobs were registered before, one of them submitted."""
+    with TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/x.db", isolation_level=None)) as raw:
+        raw.row_factory = sqlite3.Row
+        migrate(raw)
+        for job_id in JOBS[:2]:
+            registering.register(raw, registration(job_id), now=NOW, describe=describe)
+        registering.record_submission(raw, JOBS[0], accepted_as("r-1"), now=NOW, describe=describe)
+        for batch in batches:
+            facts.accept_all(raw, batch, describe)
+        return {table: [masked(row) for row in raw.execute(f"SELECT * FROM {table} ORDER BY 1")] for table in TABLES}
+
+
+def masked(row: sqlite3.Row) -> tuple[object, ...]:
+    """A row without what is random in it."""
+    made_here = re.compile(r"\b(ntf|dlv|evt|ep)_[0-9a-z]{26}\b")
+    return tuple(made_here.sub(r"\1_…", value) if isinstance(value, str) else value for value in row)
+
+
+@settings(max_examples=60)
+@given(REPORTS)
+@example([report(JOBS[2], running(50, "r-2")), report(JOBS[3], running(50, "r-2"))])
+@example(
+    [report(JOBS[2], queued()), report(JOBS[2], queued()), report(JOBS[2], failed()), report(JOBS[2], succeeded())]
+)
+def test_together_or_one_by_one_it_is_the_same(reports: list[Report]) -> None:
+    together, one_by_one = ending([reports]), ending([[each] for each in reports])
+    for table in TABLES:
+        assert sorted(map(repr, together[table])) == sorted(map(repr, one_by_one[table])), table
+
+
+async def test_a_report_that_fails_takes_none_of_its_batch_with_it(store: SQLiteStore) -> None:
+    await store.register(registration(JOBS[0], provider="useapi"), now=NOW)
+    before = await store.counts()
+    jobs = [a_job() for _ in range(20)]
+    good = [report(job_id, running(number, f"r-{number}")) for number, job_id in enumerate(jobs)]
+    misplaced = report(JOBS[0], running(1))  # fal's word about a job of useapi's
+    answers = await asyncio.gather(*map(store.accept, [*good[:10], misplaced, *good[10:]]), return_exceptions=True)
+    assert [type(answer) for answer in answers if isinstance(answer, BaseException)] == [VerificationError]
+    after = await store.counts()
+    assert after.stored == len(good)
+    assert after.commits - before.commits <= 3, "they were not written together"
+    assert [(await the_job(store, job_id)).progress for job_id in jobs] == list(range(20))
