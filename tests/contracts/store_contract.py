@@ -407,8 +407,12 @@ class StoreContract:
         await store.finish(task, Dead(problem="no_provider_key"), now=NOW)  # told as overdue: an operator's to put back
         await store.accept(report(job, succeeded(None)))
         assert await store.claim([TaskKind.FETCH_RESULT], limit=9, lease=LEASE, now=NOW) == []
-        await store.accept(report(job, failed()))
-        await store.accept(report(job, succeeded(None)))
+        ended = a_job(1)
+        await store.accept(report(ended, succeeded(None, "r-2")))
+        task = await one_task(store, TaskKind.FETCH_RESULT)
+        answer = report(ended, failed("r-2"), source=ReportSource.RECONCILE, trust=Trust.RECONCILED)
+        await store.finish(task, Done(report=answer), now=NOW)
+        await store.accept(report(ended, succeeded(None, "r-2")))
         assert await store.claim([TaskKind.FETCH_RESULT], limit=9, lease=LEASE, now=NOW) == []
 
     async def test_every_link_of_a_video_is_tried_before_it_is_given_up_the_last_told_first(self, store: Store) -> None:
