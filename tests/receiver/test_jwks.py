@@ -279,17 +279,18 @@ async def test_a_callback_with_a_known_key_is_answered_while_the_key_server_hang
 async def test_keys_that_are_rotated_under_load_lose_no_honest_callback(receiver: Receiver, host: Host) -> None:
     """Three of six rotations meet a key server that fails at first; forged callbacks come all the while."""
     _, path = await receiver.register("fal")
-    keys, forged = [receiver.fal.key], Counter[int]()
-    answers: list[tuple[SigningKey, list[int]]] = []
+    keys = [receiver.fal.key]
+    believed, told, forged = Counter[SigningKey](), Counter[int](), Counter[int]()
     is_over = asyncio.Event()
 
     async def honest() -> None:
         while not is_over.is_set():
-            key, answered = keys[-1], [0]
-            while answered[-1] in (0, 503):
-                answered.append(await send(receiver, path, key))
+            key, status = keys[-1], 503
+            while status == 503:
+                status = await send(receiver, path, key)
+                told[status] += 1
                 await asyncio.sleep(0.01)
-            answers.append((key, answered[1:]))
+            believed[key] += 1
 
     async def forger() -> None:
         while not is_over.is_set():
@@ -298,24 +299,22 @@ async def test_keys_that_are_rotated_under_load_lose_no_honest_callback(receiver
 
     async def provider() -> None:
         for number in range(6):
-            fresh, asked_to_come_again = SigningKey.generate(), forged[503]
+            fresh, before = SigningKey.generate(), told[503]
             published = waits(0.05, publishes(*keys[-2:], fresh))
             host.will(receiver.fal.PATH, *([BROKEN, published] if number % 2 else [published]))
             keys.append(fresh)
             receiver.clock.move(seconds=31)
             if number % 2:
-                await until(lambda before=asked_to_come_again: forged[503] > before)  # type: ignore[misc] # bound here
+                await until(lambda before=before: told[503] > before)  # type: ignore[misc] # bound in the loop
                 receiver.clock.move(seconds=6)
-            await until(lambda fresh=fresh: sum(key is fresh for key, _ in answers) > 10)  # type: ignore[misc]
+            await until(lambda fresh=fresh: believed[fresh] > 10)  # type: ignore[misc]
         is_over.set()
 
     assert await send(receiver, path, keys[0]) == 200
     await asyncio.gather(provider(), forger(), *(honest() for _ in range(8)))
-    assert {answered[-1] for _, answered in answers} == {200}
-    assert any(len(answered) > 1 for _, answered in answers), (
-        "the key server failed, and nobody was asked to come again"
-    )
-    assert set(forged) == {401, 503}
+    assert set(told) == {200, 503}
+    assert 401 in forged
+    assert 200 not in forged
     assert host.asked(receiver.fal.PATH) <= 1 + 3 + 2 * 3
 
 
