@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus
@@ -39,9 +39,9 @@ from tests.contracts.store_contract import (
     the_job,
 )
 
-ORDERS = 6
+ORDERS = 8
 OTHER_LINK = "https://v3.fal.media/files/two.mp4"
-IN_ANY_ORDER = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors])
+IN_ANY_ORDER = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors])
 
 USUAL = st.sampled_from(
     [
@@ -92,6 +92,24 @@ def stories(submissions: list[list[Submission]]) -> st.SearchStrategy[Story]:
     )
 
 
+FAILURES = [
+    failed(),
+    replace(failed(), error=JobError(code="422", message="broken")),
+    replace(failed(), error=JobError(code="422", message="burnt"), progress=40),
+    replace(failed(), error=JobError(code="422", message="burnt"), progress=60),
+    replace(failed(), error=JobError(code=None, message="a word")),
+    canceled(),
+    running(50),
+    succeeded(None),
+]
+LINKS = [succeeded(), succeeded(f"{LINK}?signature=fresh"), succeeded(OTHER_LINK), succeeded(None), failed(), strange()]
+
+
+def always(told: list[JobEvent], submission: Submission) -> Any:
+    """A story that is told in every run."""
+    return example(Story(told=[*told, told[0], told[2]], submissions=[submission], orders=7))
+
+
 @dataclass(frozen=True, kw_only=True)
 class End:
     """What is compared: all of a job that its reports decide, what was announced for good, and what is to be done."""
@@ -111,11 +129,15 @@ class OrderContract:
 
     @IN_ANY_ORDER
     @given(stories([[accepted_as("r-1")], [UNKNOWN, accepted_as("r-1")], [UNKNOWN], [REFUSED]]))
+    @always(FAILURES, REFUSED)
+    @always(LINKS, UNKNOWN)
     def test_a_job_ends_the_same_wherever_its_registration_and_submit_come_in(self, story: Story) -> None:
         asyncio.run(self._ends_the_same(story, provider="fal", by_account=False))
 
     @IN_ANY_ORDER
     @given(stories([[accepted_as("r-1")], [UNKNOWN, accepted_as("r-1")]]))
+    @always(FAILURES, accepted_as("r-1"))
+    @always(LINKS, accepted_as("r-1"))
     def test_a_job_of_an_account_ends_the_same_whether_its_callbacks_were_orphans_or_not(self, story: Story) -> None:
         asyncio.run(self._ends_the_same(story, provider="pixverse", by_account=True))
 
@@ -190,7 +212,7 @@ async def _links_tried(store: Store, job: str) -> frozenset[str]:
         asset = (await the_job(store, job)).asset
         assert (task.subject, asset.status) == (job, AssetStatus.PENDING)
         tried.append((asset.url or "").partition("?")[0])
+        assert len(tried) == len(set(tried))
         await store.finish(task, Dead(problem="the link is dead"), now=NOW)
-    assert len(tried) == len(set(tried))
     assert (await kinds_announced(store, job)).count("video.failed") == bool(tried)
     return frozenset(tried)

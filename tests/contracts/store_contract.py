@@ -19,6 +19,7 @@ from replyhook.errors import VerificationError
 from replyhook.ids import new_id
 from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
+from replyhook.providers import make_provider
 from replyhook_receiver.errors import RegistrationConflict, StoreUnavailable, SubmissionConflict, UnknownJob
 from replyhook_receiver.lifecycle import TaskKind, Verdict
 from replyhook_receiver.records import (
@@ -37,6 +38,7 @@ from replyhook_receiver.records import (
     Task,
 )
 from replyhook_receiver.stores.base import Store
+from tests.callbacks import recorded
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
@@ -357,6 +359,117 @@ class StoreContract:
         assert await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW) == []
         assert await kinds_announced(store, job) == ["job.succeeded", "video.stored"]
 
+    async def test_a_duplicate_neither_suppresses_nor_repeats_the_work_that_is_under_way(self, store: Store) -> None:
+        """A download waits, is claimed, is lost with its worker, is tried again, is done: always one task, one time."""
+        job = a_job()
+        await store.accept(report(job, succeeded()))
+
+        async def again() -> None:
+            results = await all_of(store.accept(report(job, succeeded())) for _ in range(5))
+            assert {result.verdict for result in results} == {Verdict.DUPLICATE}
+
+        await again()
+        lost = await one_task(store, TaskKind.DOWNLOAD)
+        await again()
+        assert await store.claim([TaskKind.DOWNLOAD], limit=9, lease=LEASE, now=NOW) == []
+        task = await one_task(store, TaskKind.DOWNLOAD, now=NOW + LEASE)
+        await again()
+        assert not await store.finish(lost, Dead(problem="too late"), now=NOW + LEASE)
+        assert await store.finish(task, Retry(due_at=NOW + 2 * LEASE, problem="busy"), now=NOW + LEASE)
+        await again()
+        task = await one_task(store, TaskKind.DOWNLOAD, now=NOW + 2 * LEASE)
+        assert task.attempt == 3
+        assert await store.finish(task, Done(video=VIDEO), now=NOW + 2 * LEASE)
+        await again()
+        assert await store.claim([TaskKind.DOWNLOAD], limit=9, lease=LEASE, now=NOW + 9 * LEASE) == []
+        assert await kinds_announced(store, job) == ["job.succeeded", "video.stored"]
+
+    async def test_a_duplicate_puts_back_a_download_that_ended_without_its_video(self, store: Store) -> None:
+        job = a_job()
+        await store.accept(report(job, succeeded()))
+        await store.finish(await one_task(store, TaskKind.DOWNLOAD), Done(), now=NOW)
+        assert await store.next_due(now=NOW, kinds=[TaskKind.DOWNLOAD]) is None
+        await store.accept(report(job, succeeded()))
+        assert (await one_task(store, TaskKind.DOWNLOAD)).attempt == 1
+
+    async def test_a_duplicate_success_without_its_result_asks_again_only_where_the_answer_brought_no_end(
+        self, store: Store
+    ) -> None:
+        job = a_job()
+        await submitted(store, job)
+        await store.accept(report(job, succeeded(None)))
+        task = await one_task(store, TaskKind.FETCH_RESULT)
+        await store.accept(report(job, succeeded(None)))
+        assert await store.claim([TaskKind.FETCH_RESULT], limit=9, lease=LEASE, now=NOW) == []
+        await store.finish(task, Done(), now=NOW)
+        await store.accept(report(job, succeeded(None)))
+        task = await one_task(store, TaskKind.FETCH_RESULT)
+        await store.finish(task, Dead(problem="no_provider_key"), now=NOW)  # told as overdue: an operator's to put back
+        await store.accept(report(job, succeeded(None)))
+        assert await store.claim([TaskKind.FETCH_RESULT], limit=9, lease=LEASE, now=NOW) == []
+        ended = a_job(1)
+        await store.accept(report(ended, succeeded(None, "r-2")))
+        task = await one_task(store, TaskKind.FETCH_RESULT)
+        answer = report(ended, failed("r-2"), source=ReportSource.RECONCILE, trust=Trust.RECONCILED)
+        await store.finish(task, Done(report=answer), now=NOW)
+        await store.accept(report(ended, succeeded(None, "r-2")))
+        assert await store.claim([TaskKind.FETCH_RESULT], limit=9, lease=LEASE, now=NOW) == []
+
+    async def test_every_link_of_a_video_is_tried_before_it_is_given_up_the_last_told_first(self, store: Store) -> None:
+        job = a_job()
+        links = [f"https://v3.fal.media/files/{number}.mp4" for number in range(3)]
+        for number, link in enumerate(links):
+            await store.accept(report(job, succeeded(link), received_at=NOW + number * SECOND))
+        tried = []
+        for _ in links:
+            task = await one_task(store, TaskKind.DOWNLOAD, now=NOW + LEASE)
+            assert task.attempt == 1
+            tried.append((await the_job(store, job)).asset.url)
+            await store.finish(task, Dead(problem="the link is dead"), now=NOW + LEASE)
+        assert tried == links[::-1]
+        assert await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW + 9 * LEASE) == []
+        assert (await the_job(store, job)).asset.status is AssetStatus.FAILED
+        assert await kinds_announced(store, job) == ["job.succeeded", "video.failed"]
+        await store.accept(report(job, succeeded(f"{links[1]}?signature=fresh")))
+        assert (await the_job(store, job)).asset.url == f"{links[1]}?signature=fresh"
+        task = await one_task(store, TaskKind.DOWNLOAD, now=NOW + LEASE)
+        await store.finish(task, Dead(problem="dead too"), now=NOW + LEASE)
+        assert await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW + 9 * LEASE) == []
+
+    async def test_a_link_that_was_misdirected_to_a_job_is_never_tried_for_it(self, store: Store) -> None:
+        job = a_job()
+        await submitted(store, job)
+        await store.accept(report(job, succeeded()))
+        await store.accept(report(job, succeeded("https://v3.fal.media/files/another.mp4", "r-2")))
+        await store.finish(await one_task(store, TaskKind.DOWNLOAD), Dead(problem="the link is dead"), now=NOW)
+        assert await store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=NOW) == []
+        assert (await the_job(store, job)).asset.status is AssetStatus.FAILED
+
+    @pytest.mark.parametrize(
+        ("name", "status", "task"),
+        [
+            ("fal/payload_null", JobStatus.RUNNING, TaskKind.FETCH_RESULT),
+            ("aihubmax/completed_without_results", JobStatus.RUNNING, TaskKind.FETCH_RESULT),
+            ("useapi/queued", JobStatus.QUEUED, None),  # though it says "video_status_final": true
+        ],
+    )
+    async def test_what_a_provider_calls_final_too_early_ends_no_job(
+        self, store: Store, name: str, status: JobStatus, task: TaskKind | None
+    ) -> None:
+        job, provider = a_job(), name.partition("/")[0]
+        event = replace(make_provider(provider).parse_callback(recorded(name).callback(NOW)), job_id=None)
+        await store.register(registration(job, provider=provider), now=NOW)
+        accepted = await store.accept(report(job, event, provider=provider, trust=Trust.TOKEN_ONLY))
+        kept = await the_job(store, job)
+        assert (accepted.verdict, kept.status, kept.finished_at) == (Verdict.APPLIED, status, None)
+        assert (kept.error, kept.asset.status) == (None, AssetStatus.NONE)
+        due = await store.claim([TaskKind.DOWNLOAD, TaskKind.FETCH_RESULT], limit=9, lease=LEASE, now=NOW)
+        assert [entry.kind for entry in due] == ([task] if task else [])
+        result = Asset(url=LINK)
+        end = replace(event, status=JobStatus.SUCCEEDED, result=result)
+        assert (await store.accept(report(job, end, provider=provider))).verdict is Verdict.APPLIED
+        assert (await the_job(store, job)).status is JobStatus.SUCCEEDED
+
     @pytest.mark.parametrize("seed", range(12))
     async def test_any_order_of_the_same_reports_ends_in_the_same_state(self, store: Store, seed: int) -> None:
         chance = random.Random(seed)
@@ -483,6 +596,23 @@ class StoreContract:
             "job.succeeded",
             "job.succeeded",
         ]
+
+    async def test_callbacks_for_jobs_that_nobody_registered_make_each_of_them_once_at_once(self, store: Store) -> None:
+        jobs = {f"r-{number}": a_job(number) for number in range(40)}
+        facts = [queued, lambda name: running(50, name), lambda name: succeeded(LINK, name)] * 2
+        work = [store.accept(report(job, fact(name))) for name, job in jobs.items() for fact in facts]
+        random.Random(3).shuffle(work)
+        await all_of(work)
+        for name, job in jobs.items():
+            kept = await the_job(store, job)
+            assert (kept.registered, kept.status, kept.provider_job_id) == (False, JobStatus.SUCCEEDED, name)
+            assert len(await store.callbacks(job_id=job)) == len(facts)
+        assert await store.callbacks(orphans=True) == []
+        downloads = await store.claim([TaskKind.DOWNLOAD], limit=1000, lease=LEASE, now=NOW)
+        assert sorted(task.subject for task in downloads) == sorted(jobs.values())
+        await all_of(store.register(registration(job), now=NOW) for job in jobs.values())
+        heard = await store.claim([TaskKind.NOTIFY], limit=1000, lease=LEASE, now=NOW)
+        assert len(heard) == len(jobs)
 
     async def test_registering_the_same_again_changes_nothing(self, store: Store) -> None:
         job = a_job()
@@ -804,6 +934,27 @@ class StoreContract:
             assert None not in await verdicts(store, job)
             assert len(await store.callbacks(job_id=job)) == len(facts)
             assert (await kinds_announced(store, job)).count("job.succeeded") == 1
+
+    async def test_orphans_are_found_by_themselves_newest_first_until_their_job_is_known(self, store: Store) -> None:
+        names = [f"r-{number}" for number in range(40)]
+        jobs = [a_job(number) for number in range(40)]
+        known = a_job()
+        await known_as(store, known, "known")
+        ages = [told(running(5, name), received_at=NOW + number * SECOND) for number, name in enumerate(names)]
+        await all_of([*(store.accept(entry) for entry in ages), store.accept(told(running(5, "known")))])
+        await store.accept(told(succeeded(LINK, names[7]), received_at=NOW + 60 * SECOND))
+        await store.accept(told(None, received_at=NOW + 61 * SECOND))  # unread: nobody's for ever
+        found = await store.callbacks(orphans=True)
+        assert len(found) == 42
+        assert {entry.job_id for entry in found} == {None}
+        assert [entry.received_at for entry in found] == sorted((entry.received_at for entry in found), reverse=True)
+        assert len(await store.callbacks(orphans=True, limit=5)) == 5
+        bound = await all_of(known_as(store, job, name) for job, name in zip(jobs, names, strict=True))
+        assert Counter(job.status for job in bound) == {JobStatus.RUNNING: 39, JobStatus.SUCCEEDED: 1}
+        (left,) = await store.callbacks(orphans=True)
+        assert (left.received_at, left.verdict) == (NOW + 61 * SECOND, Verdict.UNRECOGNISED)
+        for job in jobs:
+            assert None not in await verdicts(store, job)
 
     async def test_duplicates_of_an_orphan_are_bound_with_it_and_applied_once(self, store: Store) -> None:
         job = a_job()

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +11,20 @@ from nacl.signing import SigningKey
 from replyhook.errors import KeysUnavailable, UnreadableMessage
 from replyhook_receiver.jwks import KeySet, read_jwks
 from replyhook_receiver.net import Door
-from tests.receiver.support import LOOPBACK, Answer, Clock, Host, jwks, says, says_json, until, waits
+from tests.receiver.support import (
+    LOOPBACK,
+    Answer,
+    Clock,
+    Host,
+    Receiver,
+    drips,
+    fal_body,
+    jwks,
+    says,
+    says_json,
+    until,
+    waits,
+)
 
 PATH = "/jwks.json"
 OLD, NEW = SigningKey.generate(), SigningKey.generate()
@@ -75,6 +89,67 @@ async def test_forged_callbacks_cannot_make_us_hammer_the_provider(keys: KeySet,
     assert host.asked(PATH) == 2
 
 
+@pytest.mark.parametrize("hours", [-1, -30, 30])
+async def test_a_clock_that_is_set_anew_neither_freezes_refetches_nor_hastens_them(
+    host: Host, clock: Clock, hours: float
+) -> None:
+    elapsed = 0.0
+    async with Door(allowed_networks=(LOOPBACK,)) as door:
+        keys = KeySet(host.will(PATH, publishes(OLD)), door=door, now=clock, monotonic=lambda: elapsed)
+        await keys.refetched()
+        clock.move(hours=hours)
+        elapsed += 29
+        assert await keys.refetched() == (key_of(OLD),)
+        assert host.asked(PATH) == 1
+        host.will(PATH, publishes(NEW))
+        elapsed += 2
+        assert await keys.refetched() == (key_of(NEW),)
+
+
+async def test_keys_from_before_the_clock_was_set_back_a_day_are_refreshed_as_old_ones_are(
+    keys: KeySet, host: Host, clock: Clock
+) -> None:
+    await keys.refetched()
+    clock.move(seconds=31)
+    clock.move(days=-1)
+    host.will(PATH, publishes(NEW))
+    assert keys.current() == (key_of(OLD),)
+    await until(lambda: keys.current() == (key_of(NEW),))
+
+
+async def test_an_unknown_key_is_nobodys_fault_but_ours_while_a_refetch_has_just_failed(
+    keys: KeySet, host: Host, clock: Clock
+) -> None:
+    """Not the forger's 401: it may be the provider's new key, and its retry must find us open."""
+    await keys.refetched()
+    host.will(PATH, BROKEN)
+    clock.move(minutes=1)
+    for _ in range(5):
+        with pytest.raises(KeysUnavailable):
+            await keys.refetched()
+        clock.move(seconds=0.9)
+        assert keys.current() == (key_of(OLD),)
+    assert host.asked(PATH) == 2
+    host.will(PATH, publishes(OLD, NEW))
+    clock.move(seconds=1)
+    assert await keys.refetched() == (key_of(OLD), key_of(NEW))
+
+
+async def test_a_forger_who_never_rests_costs_a_fetch_every_cool_down_and_delays_a_rotation_by_one_at_most(
+    keys: KeySet, host: Host, clock: Clock
+) -> None:
+    await keys.refetched()
+    host.will(PATH, publishes(NEW))
+    for _ in range(31):
+        clock.move(seconds=1)
+        await keys.refetched()
+    assert keys.current() == (key_of(NEW),)
+    for _ in range(600):
+        clock.move(seconds=1)
+        await keys.refetched()
+    assert host.asked(PATH) <= 2 + 600 / 30
+
+
 async def test_a_rotated_key_is_found_by_whoever_misses_it(keys: KeySet, host: Host, clock: Clock) -> None:
     await keys.refetched()
     clock.move(minutes=5)
@@ -131,8 +206,9 @@ async def test_a_waiter_that_goes_away_does_not_take_the_fetch_with_it(keys: Key
     assert host.asked(PATH) == 1
 
 
-async def test_nobody_waits_longer_than_three_seconds(keys: KeySet, host: Host) -> None:
-    host.will(PATH, waits(60, publishes(OLD)))
+@pytest.mark.parametrize("slow", [waits(60, publishes(OLD)), drips(0.2)], ids=["silent", "drips"])
+async def test_nobody_waits_longer_than_three_seconds(keys: KeySet, host: Host, slow: Answer) -> None:
+    host.will(PATH, slow)
     async with asyncio.timeout(3.5):
         with pytest.raises(KeysUnavailable):
             await keys.refetched()
@@ -162,13 +238,84 @@ async def test_a_key_server_that_is_not_there_is_our_own_trouble(clock: Clock) -
                 await KeySet(url, door=door, now=clock).refetched()
 
 
-async def test_closing_ends_a_fetch_under_way(keys: KeySet, host: Host) -> None:
+async def test_closing_ends_a_fetch_under_way_and_those_who_wait_are_to_come_again(keys: KeySet, host: Host) -> None:
     host.will(PATH, waits(60, publishes(OLD)))
-    waiting = asyncio.create_task(keys.refetched())
+    waiting = [asyncio.create_task(keys.refetched()) for _ in range(3)]
     await until(lambda: host.asked(PATH) == 1)
     await keys.close()
-    with pytest.raises((KeysUnavailable, asyncio.CancelledError)):
-        await waiting
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [KeysUnavailable] * 3
+
+
+async def test_a_fault_of_our_own_in_a_fetch_is_our_own_trouble_and_not_the_callbacks(host: Host, clock: Clock) -> None:
+    async with Door(allowed_networks=(LOOPBACK,)) as door:
+        keys = KeySet(host.will(PATH, publishes(OLD)), door=door, now=clock, monotonic=clock.monotonic)
+    for _ in range(3):  # the door is closed: nothing that a door in use ever raises
+        with pytest.raises(KeysUnavailable):
+            await keys.refetched()
+
+
+async def send(receiver: Receiver, path: str, key: SigningKey) -> int:
+    """What a callback signed with ``key`` is answered."""
+    body = fal_body("r-1", "IN_PROGRESS")
+    headers = receiver.fal.headers(body, request_id="r-1", key=key)
+    return (await receiver.client.post(path, content=body, headers=headers)).status_code
+
+
+async def test_a_callback_with_a_known_key_is_answered_while_the_key_server_hangs(
+    receiver: Receiver, host: Host
+) -> None:
+    _, path = await receiver.register("fal")
+    assert await send(receiver, path, receiver.fal.key) == 200
+    host.will(receiver.fal.PATH, waits(60, publishes(NEW)))
+    receiver.clock.move(hours=13)
+    forged = asyncio.create_task(send(receiver, path, SigningKey.generate()))
+    await until(lambda: host.asked(receiver.fal.PATH) == 2)
+    assert [await send(receiver, path, receiver.fal.key) for _ in range(20)] == [200] * 20
+    assert not forged.done()
+    assert await forged == 503
+
+
+async def test_keys_that_are_rotated_under_load_lose_no_honest_callback(receiver: Receiver, host: Host) -> None:
+    """Three of six rotations meet a key server that fails at first; forged callbacks come all the while."""
+    _, path = await receiver.register("fal")
+    keys = [receiver.fal.key]
+    believed, told, forged = Counter[SigningKey](), Counter[int](), Counter[int]()
+    is_over = asyncio.Event()
+
+    async def honest() -> None:
+        while not is_over.is_set():
+            key, status = keys[-1], 503
+            while status == 503:
+                status = await send(receiver, path, key)
+                told[status] += 1
+                await asyncio.sleep(0.01)
+            believed[key] += 1
+
+    async def forger() -> None:
+        while not is_over.is_set():
+            forged[await send(receiver, path, SigningKey.generate())] += 1
+            await asyncio.sleep(0.01)
+
+    async def provider() -> None:
+        for number in range(6):
+            fresh, before = SigningKey.generate(), told[503]
+            published = waits(0.05, publishes(*keys[-2:], fresh))
+            host.will(receiver.fal.PATH, *([BROKEN, published] if number % 2 else [published]))
+            keys.append(fresh)
+            receiver.clock.move(seconds=31)
+            if number % 2:
+                await until(lambda before=before: told[503] > before)  # type: ignore[misc] # bound in the loop
+                receiver.clock.move(seconds=6)
+            await until(lambda fresh=fresh: believed[fresh] > 10)  # type: ignore[misc]
+        is_over.set()
+
+    assert await send(receiver, path, keys[0]) == 200
+    await asyncio.gather(provider(), forger(), *(honest() for _ in range(8)))
+    assert set(told) == {200, 503}
+    assert 401 in forged
+    assert 200 not in forged
+    assert host.asked(receiver.fal.PATH) <= 1 + 3 + 2 * 3
 
 
 def test_keys_are_read_with_and_without_padding_and_the_rest_is_passed_over() -> None:

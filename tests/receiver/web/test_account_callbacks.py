@@ -232,6 +232,24 @@ async def test_an_orphan_is_carried_out_when_the_submit_is_reported(
     assert receiver.rows("SELECT type FROM notifications") == [("job.running",), ("job.succeeded",), ("video.stored",)]
 
 
+async def test_orphans_are_listed_by_themselves_with_their_age_until_their_job_is_known(receiver: Receiver) -> None:
+    await submitted(receiver, video_id="1")
+    assert is_ok(await send(receiver, pixverse_body(5, "1")))
+    assert is_ok(await send(receiver, pixverse_body(5, "2")))
+    receiver.clock.move(seconds=90)
+
+    async def orphans(value: str = "true") -> httpx.Response:
+        return await receiver.client.get("/v1/callbacks", params={"orphans": value}, headers=AUTH)
+
+    (orphan,) = (await orphans()).json()["data"]
+    assert (orphan["orphan"], orphan["job_id"], orphan["age_seconds"]) == (True, None, 90)
+    assert orphan["body"] == pixverse_body(5, "2").decode()
+    assert [entry["orphan"] for entry in (await orphans("false")).json()["data"]] == [True, False]
+    assert (await orphans("yes")).status_code == 422
+    await submitted(receiver, video_id="2")
+    assert (await orphans()).json() == {"data": [], "has_more": False}
+
+
 async def test_an_orphan_outlives_a_restart(tmp_path: Path, host: Host, link: str) -> None:
     async with a_receiver(tmp_path, host, providers={"pixverse": PIXVERSE}) as receiver:
         assert is_ok(await send(receiver, pixverse_body(url=link)))
