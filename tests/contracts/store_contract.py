@@ -1023,9 +1023,9 @@ class StoreContract:
         assert await opened.last_notification() == len(before[3])
 
     async def test_a_closed_store_says_that_it_is_closed(self, store: Store) -> None:
-        assert store.healthy
+        assert await store.check()
         await store.close()
-        assert not store.healthy
+        assert not await store.check()
         with pytest.raises(StoreUnavailable):
             await store.register(registration(a_job()), now=NOW)
         with pytest.raises(StoreUnavailable):

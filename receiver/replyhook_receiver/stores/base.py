@@ -37,9 +37,8 @@ class Store(Protocol):
         """Finish what was taken on, then disconnect."""
         ...
 
-    @property
-    def healthy(self) -> bool:
-        """Whether writes are being taken."""
+    async def check(self) -> bool:
+        """Whether writes are taken and reach the disk, told soon; costs no write unless one has failed."""
         ...
 
     def on_change(self, *, tasks: Callable[[], None], notifications: Callable[[], None]) -> None:

@@ -123,7 +123,7 @@ def create_app(settings: Settings, *, secrets: Secrets | None = None, now: Clock
         *callback_routes(ingest, max_body_bytes=settings.max_callback_bytes),
         *api.routes(keys),
         *stream_routes(stream, store, keys),
-        *health_routes({"store": lambda: store.healthy, "worker": lambda: worker.healthy}),
+        *health_routes(store, worker),
     ]
     app = Starlette(
         routes=routes,

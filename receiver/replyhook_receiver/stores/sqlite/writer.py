@@ -33,6 +33,8 @@ class Writer:
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
+        self.failures = 0
+        """How many commits have failed so far."""
         self._task = asyncio.create_task(self._write(), name="replyhook-writer")
 
     @property
@@ -76,6 +78,7 @@ class Writer:
         try:
             results = await self._connection.work(lambda raw: _commit_batch(raw, works))
         except Exception as error:
+            self.failures += 1
             _log.exception("a commit of %d writes failed; none of them is kept", len(batch))
             for _, future in batch:
                 _settle(future, StoreUnavailable(f"the commit failed ({type(error).__name__})"))
