@@ -21,7 +21,7 @@ class Probe:
         self._task: asyncio.Task[None] | None = None
 
     async def check(self) -> bool:
-        """Whether writes are taken and reach the disk; tries one at most once a second, and waits for it only shortly."""
+        """Whether writes are taken and reach the disk; tries one at most once a second, and waits only shortly."""
         if self._is_needed and (self._task is None or self._task.done()):
             if time.monotonic() - self._began_at < _BETWEEN_SECONDS:
                 return False
