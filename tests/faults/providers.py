@@ -72,6 +72,7 @@ class Providers:
     host: Host
     clip: bytes
     ledger: Ledger = field(default_factory=Ledger)
+    stopping: bool = False
 
     def __post_init__(self) -> None:
         self.fal = FalKeys(host=self.host, clock=MachineClock())
@@ -107,14 +108,16 @@ class Providers:
         return response.status_code
 
     async def send_again(self, client: httpx.AsyncClient) -> None:
-        """Everything that got no answer, until it has one."""
-        while self.ledger.unanswered:
-            again, self.ledger.unanswered = self.ledger.unanswered, []
-            assert all(status == 200 for status in await asyncio.gather(*(self.send(client, entry) for entry in again)))
+        """Everything that got no answer, or was turned away with 503; now it must be taken."""
+        again = [*self.ledger.unanswered, *self.ledger.turned_away]
+        self.ledger.unanswered.clear()
+        for start in range(0, len(again), 100):
+            answers = await asyncio.gather(*(self.send(client, entry) for entry in again[start : start + 100]))
+            assert set(answers) <= {200}
 
     async def keep_sending(self, client: httpx.AsyncClient, *, of_videos: float = 0.2) -> None:
         """Job after job, until the receiver is gone; that share of them ends with a video that somebody waits for."""
-        while True:
+        while not self.stopping:
             job = new_id("job")
             provider = random.choice(["useapi", "fal"])
             with_video = random.random() < of_videos
@@ -135,13 +138,16 @@ class Providers:
 
     async def _register(self, client: httpx.AsyncClient, job: str, provider: str) -> bool:
         content = {"provider": provider, "notify": [{"url": self.hook}]}
-        try:
-            response = await client.put(f"/v1/jobs/{job}", json=content, headers=AUTH)
-        except httpx.TransportError:
-            return False
-        assert response.status_code == 200, response.text
-        self.ledger.registered.add(job)
-        return True
+        while not self.stopping:
+            try:
+                response = await client.put(f"/v1/jobs/{job}", json=content, headers=AUTH)
+            except httpx.TransportError:
+                return False
+            if response.status_code == 200:
+                self.ledger.registered.add(job)
+                return True
+            assert (response.status_code, "retry-after" in response.headers) == (503, True), response.text
+        return False
 
 
 def _in_two_halves(clip: bytes) -> Answer:
