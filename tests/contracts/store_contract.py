@@ -662,6 +662,18 @@ class StoreContract:
         await store.finish(again, Dead(problem="no"), now=NOW + 5 * SECOND)
         assert await store.next_due(now=NOW) is None
 
+    async def test_brought_forward_what_waits_is_due_earlier_and_what_is_held_stays_held(self, store: Store) -> None:
+        waiting, held = a_job(1), a_job(2)
+        await store.accept(report(waiting, succeeded(provider_job_id=None)))
+        task = await one_task(store, TaskKind.DOWNLOAD)
+        await store.finish(task, Retry(due_at=NOW + timedelta(hours=1), problem="busy"), now=NOW)
+        await store.accept(report(held, succeeded(provider_job_id=None)))
+        await one_task(store, TaskKind.DOWNLOAD)
+        await store.bring_forward(timedelta(hours=1) - SECOND)
+        assert await store.next_due(now=NOW) == NOW + SECOND
+        (due,) = await store.claim(EVERY_KIND, limit=9, lease=LEASE, now=NOW + SECOND)
+        assert due.subject == waiting
+
     async def test_only_the_kinds_asked_for_are_claimed_oldest_duty_first(self, store: Store) -> None:
         for number in (3, 1, 2):
             entry = report(f"job_{number}", succeeded(provider_job_id=None), received_at=NOW + number * SECOND)

@@ -6,7 +6,7 @@ import pytest
 
 from replyhook_receiver.sandbox.video import make_clip
 from tests.faults.providers import Providers
-from tests.receiver.support import a_host
+from tests.receiver.support import Host, a_host
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +18,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture
-async def providers(clip: bytes) -> AsyncIterator[Providers]:
-    async with a_host() as host:
-        yield Providers(host=host, clip=clip)
+async def host() -> AsyncIterator[Host]:
+    async with a_host() as running:
+        yield running
+
+
+@pytest.fixture
+async def providers(host: Host, clip: bytes) -> Providers:
+    return Providers(host=host, clip=clip)

@@ -121,8 +121,10 @@ class Providers:
             job = new_id("job")
             provider = random.choice(["useapi", "fal"])
             with_video = random.random() < of_videos
-            if with_video and not await self._register(client, job, provider):
-                return
+            if with_video and (status := await self._register(client, job, provider)) != 200:
+                if status is None:
+                    return
+                continue
             for report in self._reports(job, provider, with_video=with_video):
                 for _ in range(random.choice([1, 1, 2])):
                     if await self.send(client, report) is None:
@@ -136,18 +138,17 @@ class Providers:
         status = "succeeded" if with_video else "failed"
         return [Report(job=job, provider=provider, status=status, link=self.link if with_video else None)]
 
-    async def _register(self, client: httpx.AsyncClient, job: str, provider: str) -> bool:
+    async def _register(self, client: httpx.AsyncClient, job: str, provider: str) -> int | None:
         content = {"provider": provider, "notify": [{"url": self.hook}]}
-        while not self.stopping:
-            try:
-                response = await client.put(f"/v1/jobs/{job}", json=content, headers=AUTH)
-            except httpx.TransportError:
-                return False
-            if response.status_code == 200:
-                self.ledger.registered.add(job)
-                return True
+        try:
+            response = await client.put(f"/v1/jobs/{job}", json=content, headers=AUTH)
+        except httpx.TransportError:
+            return None
+        if response.status_code == 200:
+            self.ledger.registered.add(job)
+        else:
             assert (response.status_code, "retry-after" in response.headers) == (503, True), response.text
-        return False
+        return response.status_code
 
 
 def _in_two_halves(clip: bytes) -> Answer:

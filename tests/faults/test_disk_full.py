@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,9 @@ async def test_files_that_may_not_grow_turn_callbacks_away_until_they_may(tmp_pa
         before, turned_away = ledger.acknowledged.total(), ledger.turned_away.total()
         await until(lambda: ledger.turned_away.total() > turned_away + 200)
         assert ledger.acknowledged.total() == before
-        await is_unready_then_ready_again_without_traffic(server, providers, senders)
+        providers.stopping = True
+        await asyncio.gather(*senders)
+        await is_unready_then_ready_again_without_traffic(server)
         await providers.send_again(client)
         await server.end()
     Evidence.read(tmp_path).assert_keeps(ledger)
@@ -56,15 +59,11 @@ async def test_a_file_system_without_space_turns_callbacks_away_until_there_is_s
     assert len(providers.ledger.acknowledged) == len(reports)
 
 
-async def is_unready_then_ready_again_without_traffic(
-    server: Server, providers: Providers, senders: list["asyncio.Task[None]"]
-) -> None:
+async def is_unready_then_ready_again_without_traffic(server: Server) -> None:
     for _ in range(3):
         status, found = await server.readiness()
         assert (status, found["store"]) == (503, False)
         await asyncio.sleep(0.5)
-    providers.stopping = True
-    await asyncio.gather(*senders)
     limit_files(server, resource.RLIM_INFINITY)
     await until(server.is_ready, seconds=5)
 
@@ -80,8 +79,12 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as filler:
         for size in (64 * 1024, 1024, 1):
             with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-                while True:
-                    filler.write(b"x" * size)
+                write_for_ever(filler, b"x" * size)
+
+
+def write_for_ever(file: RawIOBase, piece: bytes) -> None:
+    while True:
+        file.write(piece)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ async def test_everything_answered_before_a_kill_is_there_after_it_and_its_work_
     assert evidence.begun_again("notify") > 0, "no kill came upon a notification"
     say(
         f"{kills} kills; {ledger.acknowledged.total()} callbacks acknowledged, {again} cut off and sent again; "
-        f"{len(evidence.jobs)} jobs, {evidence.applied.total()} of {evidence.events.total()} events applied; {len(evidence.videos)} videos, "
+        f"{len(evidence.jobs)} jobs, {evidence.events.total()} events; {len(evidence.videos)} videos, "
         f"{evidence.begun_again('download')} of them begun again; {len(evidence.notifications)} notifications, "
         f"{evidence.begun_again('notify')} deliveries begun again; {time.monotonic() - started:.0f} s"
     )

@@ -96,6 +96,10 @@ class Store(Protocol):
         """Prolong the claims of tasks that are still being worked on; the leases that were not lost."""
         ...
 
+    async def bring_forward(self, by: timedelta) -> None:
+        """Let every waiting task be due so much earlier: the clock was set back, and a wait is a time, not a date."""
+        ...
+
     async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:
         """Keep a task's outcome with everything it leads to. False when the lease was lost: then nothing is kept."""
         ...

@@ -153,6 +153,9 @@ class SQLiteStore:
     async def renew(self, held: Sequence[Task], *, lease: timedelta, now: datetime) -> set[str]:
         return await self._run(lambda raw: tasks.renew(raw, held, lease=lease, now=now))
 
+    async def bring_forward(self, by: timedelta) -> None:
+        await self._run(lambda raw: tasks.bring_forward(raw, by))
+
     async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:
         return await self._run(lambda raw: outcomes.finish(raw, task, outcome, now=now, describe=self._describe))
 

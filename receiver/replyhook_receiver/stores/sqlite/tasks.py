@@ -77,6 +77,11 @@ def renew(raw: sqlite3.Connection, held: Sequence[Task], *, lease: timedelta, no
     }
 
 
+def bring_forward(raw: sqlite3.Connection, by: timedelta) -> None:
+    """Let every waiting task be due so much earlier."""
+    raw.execute("UPDATE tasks SET due_ms = due_ms - ? WHERE state = 'ready'", (by // timedelta(milliseconds=1),))
+
+
 def release(
     raw: sqlite3.Connection, task: Task, *, state: str, due_at: datetime, problem: str | None, now: datetime
 ) -> str | None:
