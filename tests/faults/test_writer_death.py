@@ -42,7 +42,9 @@ async def answers(receiver: Receiver, *, times: int) -> set[int]:
 
 
 async def send(receiver: Receiver, job: str) -> int:
-    response = await receiver.client.post(callback_path("useapi", job), content=useapi_body(job, video_id=f"v-{job}"))
+    body = useapi_body(job, video_id=f"v-{job}")
+    async with asyncio.timeout(10):
+        response = await receiver.client.post(callback_path("useapi", job), content=body)
     assert (response.status_code == 503) == ("retry-after" in response.headers)
     return response.status_code
 
