@@ -19,6 +19,16 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long-faults`."""
+    parser.addoption(
+        "--long-faults",
+        action="store_true",
+        help="the crash test's long form: 100 kills, 10,000 acknowledged callbacks, about five minutes; see it at work "
+        "with: pytest -n 0 --long-faults tests/faults/test_kill.py",
+    )
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a contract's test one run for each of its class's ``CASES[argument]``."""
     for argument, cases in getattr(metafunc.cls, "CASES", {}).items():

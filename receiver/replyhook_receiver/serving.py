@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -101,6 +103,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
 class Server(uvicorn.Server):
     """uvicorn, which waits for open connections before it ends; an application's open streams are told to end first."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End. uvicorn raises the signal anew when all is done; SIGTERM is obeyed instead: the exit code is 0."""
+        if sig == signal.SIGTERM:
+            self.should_exit = True
+        else:
+            super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what is open, then stop."""

@@ -792,6 +792,18 @@ class StoreContract:
         await store.finish(again, Dead(problem="no"), now=NOW + 5 * SECOND)
         assert await store.next_due(now=NOW) is None
 
+    async def test_brought_forward_what_waits_is_due_earlier_and_what_is_held_stays_held(self, store: Store) -> None:
+        waiting, held = a_job(1), a_job(2)
+        await store.accept(report(waiting, succeeded(provider_job_id=None)))
+        task = await one_task(store, TaskKind.DOWNLOAD)
+        await store.finish(task, Retry(due_at=NOW + timedelta(hours=1), problem="busy"), now=NOW)
+        await store.accept(report(held, succeeded(provider_job_id=None)))
+        await one_task(store, TaskKind.DOWNLOAD)
+        await store.bring_forward(timedelta(hours=1) - SECOND)
+        assert await store.next_due(now=NOW) == NOW + SECOND
+        (due,) = await store.claim(EVERY_KIND, limit=9, lease=LEASE, now=NOW + SECOND)
+        assert due.subject == waiting
+
     async def test_only_the_kinds_asked_for_are_claimed_oldest_duty_first(self, store: Store) -> None:
         for number in (3, 1, 2):
             entry = report(f"job_{number}", succeeded(provider_job_id=None), received_at=NOW + number * SECOND)
@@ -1174,9 +1186,9 @@ class StoreContract:
         assert await opened.last_notification() == len(before[3])
 
     async def test_a_closed_store_says_that_it_is_closed(self, store: Store) -> None:
-        assert store.healthy
+        assert await store.check()
         await store.close()
-        assert not store.healthy
+        assert not await store.check()
         with pytest.raises(StoreUnavailable):
             await store.register(registration(a_job()), now=NOW)
         with pytest.raises(StoreUnavailable):

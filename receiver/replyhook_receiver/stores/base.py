@@ -37,9 +37,8 @@ class Store(Protocol):
         """Finish what was taken on, then disconnect."""
         ...
 
-    @property
-    def healthy(self) -> bool:
-        """Whether writes are being taken."""
+    async def check(self) -> bool:
+        """Whether writes are taken and reach the disk, told soon; costs no write unless one has failed."""
         ...
 
     def on_change(self, *, tasks: Callable[[], None], notifications: Callable[[], None]) -> None:
@@ -97,6 +96,10 @@ class Store(Protocol):
 
     async def renew(self, held: Sequence[Task], *, lease: timedelta, now: datetime) -> set[str]:
         """Prolong the claims of tasks that are still being worked on; the leases that were not lost."""
+        ...
+
+    async def bring_forward(self, by: timedelta) -> None:
+        """Let every waiting task be due so much earlier: the clock was set back, and a wait is a time, not a date."""
         ...
 
     async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:

@@ -131,7 +131,7 @@ def create_app(
     routes: list[Route] = [
         *api.routes(keys),
         *stream_routes(stream, store, keys),
-        *health_routes({"store": lambda: store.healthy, "worker": lambda: worker.healthy or not with_worker}),
+        *health_routes(store, worker if with_worker else None),
     ]
     app = Starlette(
         routes=routes,

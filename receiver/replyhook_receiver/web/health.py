@@ -1,20 +1,21 @@
-"""`/healthz`: the process answers. `/readyz`: it also takes callbacks and works."""
-
-from collections.abc import Callable
+"""`/healthz`: the process answers. `/readyz`: it also takes callbacks, they reach the disk, and work is being done."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from replyhook_receiver.stores.base import Store
+from replyhook_receiver.work.worker import Worker
 
-def health_routes(checks: dict[str, Callable[[], bool]]) -> list[Route]:
-    """The two routes; ``checks`` are what being ready means, by name."""
+
+def health_routes(store: Store, worker: Worker | None) -> list[Route]:
+    """The two routes. What is not ready is named; no worker is wanted where there is none."""
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"ok": True})
 
     async def readyz(_: Request) -> Response:
-        found = {name: check() for name, check in checks.items()}
+        found = {"store": await store.check(), "worker": worker is None or worker.healthy}
         ready = all(found.values())
         return JSONResponse({"ok": ready, **found}, status_code=200 if ready else 503)
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _RENEW_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _STORE_PAUSE_SECONDS = 1.0
 _FINISH_TRIES = 30
+_CLOCK_SLACK = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Worker:
         self._running: dict[asyncio.Task[None], Task] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._renewed_at = now()
+        self._looked_at = (now(), time.monotonic())
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -89,6 +92,7 @@ class Worker:
     async def _claim_and_start(self) -> float | None:
         """Start what is due and fits; seconds until it is worth looking again, None for "when woken"."""
         now = self._now()
+        await self._follow_clock(now)
         if self._running and now - self._renewed_at > LEASE / 2:
             await self._renew_held()  # after a stall our own leases may have run out: they are ours before anybody's
         free = self._free_places()
@@ -101,6 +105,17 @@ class Worker:
             for task in await self._store.claim([kind], limit=places, lease=LEASE, now=now):
                 self._start(task)
         return 0.0
+
+    async def _follow_clock(self, now: datetime) -> None:
+        """Where the clock was set back since the last look, let what waits not wait that much longer."""
+        ticks = time.monotonic()
+        looked_at, ticks_then = self._looked_at
+        set_back = timedelta(seconds=ticks - ticks_then) - (now - looked_at)
+        if set_back > _CLOCK_SLACK:
+            _log.warning("the clock was set back by %.0f s: waiting tasks are moved with it", set_back.total_seconds())
+            await self._store.bring_forward(set_back)
+            await self._renew_held()
+        self._looked_at = (now, ticks)
 
     def _free_places(self) -> dict[TaskKind, int]:
         taken = Counter(task.kind for task in self._running.values())

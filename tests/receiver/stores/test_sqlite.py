@@ -16,9 +16,11 @@ from replyhook_receiver.records import Accepted
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite.connection import Connection, connect
+from replyhook_receiver.stores.sqlite.probe import Probe
 from replyhook_receiver.stores.sqlite.writer import MAX_WAITING, Writer
 from tests.contracts.order_contract import OrderContract
 from tests.contracts.store_contract import Reopen, StoreContract, a_job, all_of, describe, report, running, the_job
+from tests.receiver.support import until
 
 
 @pytest.fixture
@@ -107,7 +109,7 @@ async def test_a_database_from_a_newer_version_is_refused_and_left_as_it_is(stor
     newer = SQLiteStore(path, describe=describe)
     with pytest.raises(ConfigurationError, match="newer"):
         await newer.open()
-    assert not newer.healthy
+    assert not await newer.check()
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("PRAGMA user_version").fetchone() == (99,)
 
@@ -266,3 +268,35 @@ async def test_a_closed_writer_takes_nothing(writer: Writer) -> None:
     assert not writer.healthy
     with pytest.raises(StoreUnavailable):
         await writer.run(insert(1))
+
+
+# Readiness
+
+
+async def test_readiness_costs_no_write_while_commits_succeed(connection: Connection, writer: Writer) -> None:
+    statements: list[str] = []
+    await writer.run(insert(1))
+    await connection.work(lambda raw: raw.set_trace_callback(statements.append))
+    probe = Probe(writer)
+    assert await probe.check()
+    assert await probe.check()
+    assert statements == []
+
+
+async def test_after_a_failed_commit_readiness_is_regained_by_a_write_of_its_own_alone(
+    connection: Connection, writer: Writer, tmp_path: Path
+) -> None:
+    probe = Probe(writer)
+    with closing(sqlite3.connect(tmp_path / "writer.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable):
+            await writer.run(insert(1))
+        assert not await probe.check()
+        other.execute("ROLLBACK")
+    await writer.run(lambda raw: raw.execute("SELECT 1").fetchone())
+    assert not await probe.check(), "it tries more than once a second"
+    frames_before = (tmp_path / "writer.db-wal").stat().st_size
+    await until(probe.check, seconds=3)
+    assert (tmp_path / "writer.db-wal").stat().st_size > frames_before, "nothing was written"
+    assert await rows(connection) == []
+    await probe.close()

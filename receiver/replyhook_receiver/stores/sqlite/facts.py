@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from replyhook.errors import VerificationError
 from replyhook.ids import new_id
-from replyhook.jobs import Asset, AssetStatus, JobEvent, JobStatus, Trust
+from replyhook.jobs import Asset, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import (
     Decision,
@@ -21,7 +21,7 @@ from replyhook_receiver.lifecycle import (
     the_clearer,
     the_higher,
 )
-from replyhook_receiver.records import Accepted, JobRecord, NotifyTarget, Report, SubmissionOutcome
+from replyhook_receiver.records import Accepted, JobRecord, Report, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.rows import event_from, from_ms, to_json, to_ms, whole_ms
 from replyhook_receiver.stores.sqlite.unit import Unit

@@ -24,6 +24,7 @@ from replyhook_receiver.records import (
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, outcomes, registering, tasks
 from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
+from replyhook_receiver.stores.sqlite.probe import Probe
 from replyhook_receiver.stores.sqlite.rows import callback_from, notification_from, read_job, target_from
 from replyhook_receiver.stores.sqlite.writer import Writer
 
@@ -44,6 +45,7 @@ class SQLiteStore:
         self._describe = describe
         self._connections: list[Connection] = []
         self._writer: Writer | None = None
+        self._probe: Probe | None = None
         self._reads = 0
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
@@ -60,17 +62,19 @@ class SQLiteStore:
             await self.close()
             raise
         self._writer = Writer(writing, accept_all=self._accept_all, after_commit=self._tell)
+        self._probe = Probe(self._writer)
 
     async def close(self) -> None:
         if self._writer is not None:
             await self._writer.close()
+        if self._probe is not None:
+            await self._probe.close()
         for connection in reversed(self._connections):
             await connection.close()
         self._connections.clear()
 
-    @property
-    def healthy(self) -> bool:
-        return self._writer is not None and self._writer.healthy
+    async def check(self) -> bool:
+        return self._probe is not None and await self._probe.check()
 
     def on_change(self, *, tasks: Callable[[], None], notifications: Callable[[], None]) -> None:
         self._on_tasks, self._on_notifications = tasks, notifications
@@ -166,6 +170,9 @@ class SQLiteStore:
 
     async def renew(self, held: Sequence[Task], *, lease: timedelta, now: datetime) -> set[str]:
         return await self._run(lambda raw: tasks.renew(raw, held, lease=lease, now=now))
+
+    async def bring_forward(self, by: timedelta) -> None:
+        await self._run(lambda raw: tasks.bring_forward(raw, by))
 
     async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:
         return await self._run(lambda raw: outcomes.finish(raw, task, outcome, now=now, describe=self._describe))

@@ -38,6 +38,8 @@ class Writer:
         self._wake = asyncio.Event()
         self._closing = False
         self.writes = self.commits = self.fsyncs = 0
+        self.failures = 0
+        """How many commits have failed so far."""
         self._task = asyncio.create_task(self._write(), name="replyhook-writer")
 
     @property
@@ -90,6 +92,7 @@ class Writer:
         try:
             results = await self._connection.work(lambda raw: _commit_batch(raw, works, self._accept_all))
         except Exception as error:
+            self.failures += 1
             _log.exception("a commit of %d writes failed; none of them is kept", len(batch))
             for _, future in batch:
                 _settle(future, StoreUnavailable(f"the commit failed ({type(error).__name__})"))

@@ -1,0 +1,41 @@
+"""The receiver's own program with one thing changed: `python launcher.py CHANGE serve …`.
+
+What a test needs to see otherwise is changed here, so that the product needs no setting for it.
+"""
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+
+def short_leases() -> None:
+    """What a killed process held is taken over soon, so that a test need not wait half a minute."""
+    from replyhook_receiver.work import worker
+
+    worker.LEASE = timedelta(seconds=2)
+    worker._RENEW_SECONDS = 0.5
+
+
+def without_fsync() -> None:
+    """A commit is not synced (`synchronous = NORMAL`), after the receiver has checked that it is."""
+    from replyhook_receiver.stores.sqlite import store
+
+    connect = store.connect
+
+    async def weaker(path: Path, **more: Any) -> Any:
+        connection = await connect(path, **more)
+        await connection.work(lambda raw: raw.execute("PRAGMA synchronous = NORMAL"))
+        return connection
+
+    store.connect = weaker
+
+
+CHANGES: dict[str, Callable[[], None]] = {"short-leases": short_leases, "without-fsync": without_fsync}
+
+if __name__ == "__main__":
+    CHANGES[sys.argv.pop(1)]()
+    from replyhook_receiver.__main__ import main
+
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Another process holds the database locked for longer than we wait: 503, nothing lost, and work again after it."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from tests.faults.evidence import Evidence
+from tests.faults.harness import a_server
+from tests.faults.providers import Providers
+from tests.receiver.support import until
+
+PROVIDERS_AT_ONCE = 16
+BUSY_SECONDS = 5
+HELD_SECONDS = BUSY_SECONDS + 2
+
+
+async def test_while_the_database_is_locked_callbacks_are_turned_away_and_none_is_lost(
+    tmp_path: Path, providers: Providers
+) -> None:
+    ledger = providers.ledger
+    async with a_server(tmp_path, **providers.settings) as server, server.client() as client:
+        senders = [asyncio.create_task(providers.keep_sending(client)) for _ in range(PROVIDERS_AT_ONCE)]
+        await until(lambda: ledger.acknowledged.total() > 100)
+        with closing(sqlite3.connect(tmp_path / "replyhook.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await asyncio.sleep(0.2)
+            before = ledger.acknowledged.total()
+            await asyncio.sleep(HELD_SECONDS)
+            assert ledger.acknowledged.total() == before
+            assert ledger.turned_away.total() > 0
+            assert (await server.readiness())[1]["store"] is False
+            other.execute("ROLLBACK")
+        await until(lambda: ledger.acknowledged.total() > before + 100)
+        await until(server.is_ready)
+        providers.stopping = True
+        await asyncio.gather(*senders)
+        await providers.send_again(client)
+        await server.end()
+    assert ledger.unanswered == []
+    # Who comes while a commit waits for the lock has that wait before its own.
+    assert BUSY_SECONDS - 1 < ledger.slowest_seconds < 2 * BUSY_SECONDS + 1
+    Evidence.read(tmp_path).assert_keeps(ledger)

@@ -1,0 +1,54 @@
+"""A writer that dies: the process says that it is not ready, and acknowledges nothing any more."""
+
+import asyncio
+from pathlib import Path
+
+from replyhook.ids import new_id
+from tests.receiver.support import Receiver, a_host, a_receiver, callback_path, useapi_body
+
+
+async def test_after_its_writer_has_died_nothing_is_acknowledged_and_readiness_names_the_store(tmp_path: Path) -> None:
+    async with a_host() as host, a_receiver(tmp_path, host) as receiver:
+        await is_ready_and_takes(receiver)
+        the_writer().cancel()
+        await asyncio.sleep(0.01)
+        assert await answers(receiver, times=20) == {503}
+        ready = await receiver.client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"ok": False, "store": False, "worker": True})
+        assert receiver.rows("SELECT count(*) FROM callbacks") == [(1,)]
+
+
+async def test_a_writer_that_dies_during_a_commit_acknowledges_only_what_is_kept(tmp_path: Path) -> None:
+    async with a_host() as host, a_receiver(tmp_path, host) as receiver:
+        await is_ready_and_takes(receiver)
+        jobs = [new_id("job") for _ in range(200)]
+        sending = [asyncio.create_task(send(receiver, job)) for job in jobs]
+        await asyncio.sleep(0.05)
+        the_writer().cancel()
+        statuses = await asyncio.gather(*sending)
+        kept = {job for (job,) in receiver.rows("SELECT job_id FROM callbacks")}
+        assert 503 in statuses
+        assert set(statuses) <= {200, 503}
+        assert {job for job, status in zip(jobs, statuses, strict=True) if status == 200} <= kept
+
+
+async def is_ready_and_takes(receiver: Receiver) -> None:
+    assert (await receiver.client.get("/readyz")).status_code == 200
+    assert await answers(receiver, times=1) == {200}
+
+
+async def answers(receiver: Receiver, *, times: int) -> set[int]:
+    return {await send(receiver, new_id("job")) for _ in range(times)}
+
+
+async def send(receiver: Receiver, job: str) -> int:
+    body = useapi_body(job, video_id=f"v-{job}")
+    async with asyncio.timeout(10):
+        response = await receiver.client.post(callback_path("useapi", job), content=body)
+    assert (response.status_code == 503) == ("retry-after" in response.headers)
+    return response.status_code
+
+
+def the_writer() -> "asyncio.Task[object]":
+    (writer,) = (task for task in asyncio.all_tasks() if task.get_name() == "replyhook-writer")
+    return writer
