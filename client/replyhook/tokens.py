@@ -110,7 +110,7 @@ class _Signer(Signer):
         super().__init__(*args, **more)
         self._derived = super().derive_key()
 
-    def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
+    def derive_key(self, secret_key: str | bytes | None = None) -> bytes:  # noqa: ARG002 - it has but one
         return self._derived
 
 

@@ -85,9 +85,14 @@ async def _serve(case: str, folder: Path, jwks_url: str) -> None:
     plain = uvicorn.Config(app, access_log=False, log_config=None) if case in ("bare", "handwritten") else None
     async with served(app, bound, config=plain):
         gc.collect()
-        print(json.dumps({"port": bound.getsockname()[1]}), flush=True)
+        _say({"port": bound.getsockname()[1]})
         while await asyncio.to_thread(sys.stdin.readline):
-            print(json.dumps({"cpu_seconds": time.process_time(), **await counts()}), flush=True)
+            _say({"cpu_seconds": time.process_time(), **await counts()})
+
+
+def _say(content: dict[str, Any]) -> None:
+    sys.stdout.write(f"{json.dumps(content)}\n")
+    sys.stdout.flush()
 
 
 def main(case: str, folder: str, core: str, jwks_url: str = "") -> None:

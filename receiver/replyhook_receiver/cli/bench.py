@@ -38,7 +38,7 @@ def bench() -> None:
     "--dir",
     "directory",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Where the databases are made, and removed afterwards; the disk that is measured.  [default: a temporary folder]",
+    help="Folder on the disk to be measured; what is made there is removed.  [default: the system's temporary one]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def ingest(

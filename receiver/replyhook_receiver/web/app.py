@@ -59,8 +59,8 @@ def create_app(
 ) -> Starlette:
     """The receiver as an application; everything it needs opens and closes with its lifespan.
 
-    ``secrets`` are ``secrets_for(settings)`` when left out. Without the worker, callbacks are kept and their tasks wait.
-    Raises ``ConfigurationError``.
+    ``secrets`` are ``secrets_for(settings)`` when left out. Without the worker, callbacks are kept and their tasks
+    wait. Raises ``ConfigurationError``.
     """
     secrets = secrets or secrets_for(settings)
     public_url = public_url_of(settings)

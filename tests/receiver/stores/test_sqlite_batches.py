@@ -74,7 +74,7 @@ def ending(batches: Sequence[Sequence[Report]]) -> dict[str, list[tuple[object, 
         registering.record_submission(raw, JOBS[0], accepted_as("r-1"), now=NOW, describe=describe)
         for batch in batches:
             facts.accept_all(raw, batch, describe)
-        return {table: [masked(row) for row in raw.execute(f"SELECT * FROM {table} ORDER BY 1")] for table in TABLES}
+        return {table: [masked(row) for row in raw.execute(f"SELECT * FROM {table}")] for table in TABLES}  # noqa: S608
 
 
 def masked(row: sqlite3.Row) -> tuple[object, ...]:

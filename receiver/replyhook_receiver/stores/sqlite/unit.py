@@ -1,8 +1,9 @@
 """What one transaction is about to write: rows read in bulk before, changed in memory, written table by table.
 
-A statement costs Python more than it costs SQLite (and an enum that is bound more than a text), so what every callback leads to is gathered here and written with
-one ``executemany`` a table. What is rare goes through ``raw``, which writes everything down first: whoever reads or
-writes by a statement of its own sees what came before, and nobody after it works with what it changed.
+A statement costs Python more than it costs SQLite, and an enum that is bound more than a text, so what every callback
+leads to is gathered here and written with one ``executemany`` a table. What is rare goes through ``raw``, which writes
+everything down first: whoever reads or writes by a statement of its own sees what came before, and nobody after it
+works with what it changed.
 """
 
 import sqlite3

@@ -24,9 +24,9 @@ _log = logging.getLogger(__name__)
 class Writer:
     """The only one that writes. ``run`` and ``accept`` return once theirs is committed and on disk, or raise.
 
-    Reports are written together, by ``accept_all``; if that fails, each by itself. All other work has a savepoint of its
-    own. So one that fails fails alone, and a failed commit fails its whole batch: nothing of it is kept. A caller that
-    goes away does not take its work back: it is committed with the others. ``after_commit`` is called after every
+    Reports are written together, by ``accept_all``; if that fails, each by itself. All other work has a savepoint of
+    its own. So one that fails fails alone, and a failed commit fails its whole batch: nothing of it is kept. A caller
+    that goes away does not take its work back: it is committed with the others. ``after_commit`` is called after every
     commit, whether anybody still waits for it or not.
     """
 
