@@ -252,7 +252,7 @@ def _keep_event(
 ) -> None:
     unit.add_event(
         key,
-        new_id("evt", at=report.received_at.timestamp()),
+        f"evt{report.callback_id.removeprefix('cb')}",  # a callback tells one fact at most
         job.id if job else None,
         report.provider,
         report.account,

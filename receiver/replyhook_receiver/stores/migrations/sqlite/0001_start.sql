@@ -93,8 +93,8 @@ CREATE TABLE nonces (
 
 CREATE TABLE notifications (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    job_id TEXT NOT NULL REFERENCES jobs (id),
+    id TEXT NOT NULL,
+    job_id TEXT NOT NULL,
     type TEXT NOT NULL,
     body BLOB NOT NULL,
     created_ms INTEGER NOT NULL
