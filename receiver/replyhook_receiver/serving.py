@@ -25,6 +25,8 @@ def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # else uvicorn believes loopback's X-Forwarded-For: whom to believe is a setting of ours
+        ws="none",  # nothing here speaks WebSocket, whatever else is installed
         http=BoundedProtocol,
         date_header=True,
         lifespan="on",
