@@ -82,6 +82,15 @@ def test_an_address_that_is_over_its_limit_is_not_forgotten_for_all_the_others(m
     assert passed(limiter, "192.0.2.1", 10) == 0
 
 
+def test_a_long_silence_saves_nothing_up() -> None:
+    clock = Seconds()
+    limiter = FailureLimiter(per_minute=5, clock=clock)
+    for number in range(10):
+        limiter.count(str(IPv4Address(number)))
+    clock.now += 3600
+    assert passed(limiter, str(IPv4Address(9)), 100) == 5
+
+
 def test_an_address_of_any_length_costs_little() -> None:
     limiter = FailureLimiter(per_minute=1, clock=Seconds())
     assert limiter.count("x" * 10_000) is None
