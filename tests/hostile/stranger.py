@@ -9,7 +9,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +50,24 @@ class Served(Receiver):
 
 
 @asynccontextmanager
-async def a_served_receiver(folder: Path, **more: Any) -> AsyncIterator[Served]:
+async def a_served_receiver(
+    folder: Path,
+    *,
+    keys: tuple[str, ...] = (SIGNING_KEY,),
+    providers: dict[str, dict[str, Any]] | None = None,
+    **more: Any,
+) -> AsyncIterator[Served]:
     """A receiver as `replyhook serve` runs it, on a free port of loopback; fal's keys are warm."""
     clock = Clock()
     async with a_host() as host:
         fal = FalKeys(host=host, clock=clock)
-        providers = {
+        given: dict[str, dict[str, Any]] = {
             "fal": {"jwks_url": fal.publish(), "base_url": f"{host.url}/fal"},
             "pixverse": {"webhook_id": "1", "webhook_secrets": [PIXVERSE_SECRET]},
         }
-        settings = settings_for(folder, **({"providers": providers} | more))
-        app = create_app(settings, secrets=SECRETS, now=clock)
+        given |= {name: given.get(name, {}) | values for name, values in (providers or {}).items()}
+        settings = settings_for(folder, providers=given, **more)
+        app = create_app(settings, secrets=replace(SECRETS, signing_keys=keys), now=clock)
         bound = free_socket()
         port = bound.getsockname()[1]
         async with served(app, bound) as url, httpx.AsyncClient(base_url=url, timeout=10) as client:
@@ -166,8 +173,8 @@ class Stranger:
         wanted = status if isinstance(status, tuple) else (status,)
         assert [reply.status for reply in answers] in [[each] if each else [] for each in wanted], said[:500]
         assert self.kept() == before, "something was kept"
+        await self.finds_it_alive()  # and by now the refusal has been logged
         self.hears_nothing(said, hides)
-        await self.finds_it_alive()
         return answers
 
     def hears_nothing(self, said: bytes, hides: Iterable[str] = ()) -> None:

@@ -69,8 +69,8 @@ async def test_a_slow_loris_in_the_body_is_told_408_and_cut_off(stranger: Strang
     (reply,) = replies(await drips(stranger, start, drip))
     assert reply.status == 408
     assert stranger.kept() == before
-    stranger.hears_nothing(reply.body, [good.token])
     await stranger.finds_it_alive()
+    stranger.hears_nothing(reply.body, [good.token])
 
 
 async def drips(stranger: Stranger, start: bytes, drip: bytes) -> bytes:
@@ -110,8 +110,8 @@ async def test_whoever_hangs_up_leaves_nothing_behind_but_a_whole_callback(stran
         assert after == before
     else:
         assert len(after["jobs"]) <= len(before["jobs"]) + 1
-    stranger.hears_nothing(b"", [good.token])
     await stranger.finds_it_alive()
+    stranger.hears_nothing(b"", [good.token])
 
 
 async def test_a_hundred_who_wait_are_in_nobodys_way(stranger: Stranger) -> None:
