@@ -25,9 +25,9 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """All there is to log, but for what ``configure_logging`` keeps quiet at every level."""
-    caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "aiosqlite", "sse_starlette"):
         caplog.set_level(logging.WARNING, logger=name)
+    caplog.set_level(logging.DEBUG)  # the last one is the handler's too
     return caplog
 
 

@@ -66,7 +66,7 @@ async def a_served_receiver(
             "pixverse": {"webhook_id": "1", "webhook_secrets": [PIXVERSE_SECRET]},
         }
         given |= {name: given.get(name, {}) | values for name, values in (providers or {}).items()}
-        settings = settings_for(folder, providers=given, **more)
+        settings = settings_for(folder, **({"providers": given, "refusals_per_minute": 0} | more))
         app = create_app(settings, secrets=replace(SECRETS, signing_keys=keys), now=clock)
         bound = free_socket()
         port = bound.getsockname()[1]
