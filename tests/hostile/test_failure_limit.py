@@ -27,9 +27,7 @@ class TestWithoutProxies:
             assert reply.headers["content-type"].startswith("text/plain")
         stranger.hears_nothing(b"".join(reply.body for reply in answers))
 
-    @pytest.mark.parametrize(
-        "target", ["/callbacks/fal", "/callbacks/fal/x", "/callbacks/pixverse/%00", "/callbacks/useapi/a/b"]
-    )
+    @pytest.mark.parametrize("target", ["fal", "fal/x", "pixverse/%00", "useapi/a/b"])
     async def test_every_kind_of_wrong_token_counts(self, stranger: Stranger, target: str) -> None:
         raw = request(f"/callbacks/{target}", b"{}")
         statuses = [replies(await exchange(stranger.served.port, raw))[0].status for _ in range(LIMIT + 1)]
