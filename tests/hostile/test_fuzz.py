@@ -94,7 +94,9 @@ def test_a_signed_message_with_a_byte_changed_is_refused_or_says_the_same(
     except VerificationError:
         return
     assert provider.parse_callback(forged) == provider.parse_callback(signed)
-    assert where is None or forged.headers[where][1].strip(" \t").lower() == signed.headers[where][1].lower()
+    if where is not None:  # hexadecimal may be in capitals, and spaces around a value are none of it
+        before, after = signed.headers[where][1], forged.headers[where][1].strip(" \t")
+        assert after == before or (signed.provider == "fal" and after.lower() == before.lower())
 
 
 @st.composite
@@ -102,7 +104,8 @@ def one_changed(draw: st.DrawFn, raw: bytes) -> bytes:
     """``raw`` with one byte exchanged, added or taken away."""
     place = draw(st.integers(0, len(raw) - 1))
     kept = draw(st.integers(0, 1))
-    new = draw(st.binary(min_size=0 if not kept else 1, max_size=1))
+    likely = st.sampled_from(b"0aAzZ/+= ").map(lambda code: bytes([code]))
+    new = draw(likely | st.binary(min_size=kept, max_size=1))
     changed = raw[:place] + new + raw[place + 1 - kept :]
     return changed if changed != raw else raw + b"x"
 
@@ -169,7 +172,9 @@ async def test_a_request_with_any_bytes_changed_is_never_a_fault_of_ours(
     for where, is_replaced, new in changes:
         place = int(where * len(raw))
         raw = raw[:place] + new + raw[place + is_replaced :]
-    said = await exchange(stranger.served.port, raw, seconds=0.3)
+    said = b""
+    with contextlib.suppress(TimeoutError):  # it may wait for more
+        said = await exchange(stranger.served.port, raw, seconds=0.3)
     statuses = [reply.status for reply in replies(said)]
     assert all(status == 200 or 400 <= status < 500 for status in statuses), said
     stranger.hears_nothing(said, [good.token])

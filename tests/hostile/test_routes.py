@@ -159,6 +159,8 @@ PATHS: dict[str, str] = {
     "backslashes": "/callbacks\\useapi\\{}",
     "no-token": "/callbacks/",
     "nothing": "/",
+    "a-slash-more": "/v1/jobs/",
+    "a-slash-more-and-a-query": "/healthz/?{}",
     "nul": "/%00callbacks/useapi/{}",
     "other-route": "/videos/{}",
     "query-only": "/?/callbacks/useapi/{}",

@@ -51,17 +51,22 @@ async def connected(port: int) -> AsyncIterator[Connection]:
 
 
 async def heard(reader: asyncio.StreamReader, *, seconds: float = 5.0, quiet: float = 0.25) -> bytes:
-    """All that is said until the connection is closed, or until it has been quiet for a while after something."""
+    """All that is said until the connection is closed, or until it has been quiet for a while after something.
+
+    Raises ``TimeoutError`` where nothing is said and nothing closed: left waiting is no answer.
+    """
     said = b""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while (left := deadline - asyncio.get_running_loop().time()) > 0:
-        try:
-            piece = await asyncio.wait_for(reader.read(65536), min(left, quiet) if said else left)
-        except (TimeoutError, ConnectionError):
-            break
-        if not piece:
-            break
-        said += piece
+    with contextlib.suppress(ConnectionError):
+        while True:
+            try:
+                piece = await asyncio.wait_for(reader.read(65536), quiet if said else seconds)
+            except TimeoutError:
+                if said:
+                    break
+                raise
+            if not piece:
+                break
+            said += piece
     return said
 
 
