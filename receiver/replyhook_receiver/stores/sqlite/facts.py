@@ -8,7 +8,6 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from replyhook.errors import VerificationError
-from replyhook.ids import new_id
 from replyhook.jobs import Asset, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import (
