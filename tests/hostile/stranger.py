@@ -67,7 +67,7 @@ async def a_served_receiver(
         }
         given |= {name: given.get(name, {}) | values for name, values in (providers or {}).items()}
         settings = settings_for(folder, **({"providers": given, "refusals_per_minute": 0} | more))
-        app = create_app(settings, secrets=replace(SECRETS, signing_keys=keys), now=clock)
+        app = create_app(settings, secrets=replace(SECRETS, signing_keys=keys), now=clock, monotonic=clock.monotonic)
         bound = free_socket()
         port = bound.getsockname()[1]
         async with served(app, bound) as url, httpx.AsyncClient(base_url=url, timeout=10) as client:

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import logging
 import zlib
 from dataclasses import replace
 
@@ -159,4 +158,4 @@ async def test_nothing_of_a_body_is_in_the_log(stranger: Stranger) -> None:
     assert reply.is_ok
     await stranger.finds_it_alive()
     stranger.hears_nothing(reply.body, ["geheim", "jane.doe"])
-    assert [record for record in stranger.log.records if record.levelno >= logging.INFO]
+    assert stranger.log.records, "at the finest level something is logged"
