@@ -32,6 +32,10 @@ JOB_COLUMNS = """
 """
 
 
+# A job's events lie side by side, since their keys begin with its id: ``fact_key``.
+EVENTS_OF_JOB = "e.key > ?1 || ':' AND e.key < ?1 || ';'"
+
+
 def to_ms(when: datetime) -> int:
     """An aware time as milliseconds since 1970."""
     return (when - _EPOCH) // _MILLISECOND

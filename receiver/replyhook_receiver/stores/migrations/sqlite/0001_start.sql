@@ -80,7 +80,6 @@ CREATE TABLE events (
     created_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX events_by_job ON events (job_id, id);
 CREATE INDEX events_orphaned ON events (provider, account, provider_job_id) WHERE job_id IS NULL;
 
 CREATE TABLE nonces (
