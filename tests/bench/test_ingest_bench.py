@@ -67,8 +67,7 @@ async def test_the_load_takes_nothing_but_ok_for_an_answer() -> None:
 
 async def test_what_is_not_verified_fails_the_run(tmp_path: Path) -> None:
     bound = free_socket()
-    async with served(
-        create_app(settings_for(tmp_path), secrets=SECRETS), bound
-    ):  # other signing keys than the bench's
+    others = create_app(settings_for(tmp_path), secrets=SECRETS)  # with other signing keys than the bench's
+    async with served(others, bound):
         with pytest.raises(LoadFailed, match="401"):
             await run_load(bound.getsockname()[1], Traffic().bare(2), connections=1)

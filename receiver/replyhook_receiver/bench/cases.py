@@ -33,7 +33,7 @@ async def server_process(case: str, folder: Path, *, core: int | None, jwks_url:
     """Start a case's server on ``core``; it ends with the context."""
     where = "any" if core is None else str(core)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "replyhook_receiver.bench.server", case, str(folder), where, jwks_url),
+        *(sys.executable, "-m", "replyhook_receiver.bench", case, str(folder), where, jwks_url),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -1,6 +1,6 @@
-"""One case's server, in a process of its own: `python -m replyhook_receiver.bench.server CASE FOLDER CORE [JWKS_URL]`.
+"""One case's server, which runs in a process of its own (``__main__``).
 
-It prints its port as a line of JSON; then answers each line on its standard input with its counts so far, and ends with
+It says its port as a line of JSON; then answers each line on its standard input with its counts so far, and ends with
 its input.
 """
 
@@ -101,7 +101,3 @@ def main(case: str, folder: str, core: str, jwks_url: str = "") -> None:
         os.sched_setaffinity(0, {int(core)})
     configure_logging("error")
     uvloop.run(_serve(case, Path(folder), jwks_url))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

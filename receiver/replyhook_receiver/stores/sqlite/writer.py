@@ -17,6 +17,8 @@ AcceptAll = Callable[[sqlite3.Connection, Sequence[Report]], list[Accepted]]
 
 MAX_WAITING = 10_000
 MAX_BATCH = 500
+BUSY_BATCH = 16
+BUSY_PAUSE_SECONDS = 0.001
 
 _log = logging.getLogger(__name__)
 
@@ -75,13 +77,18 @@ class Writer:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _write(self) -> None:
+        written = 0
         try:
             while self._waiting or not self._closing:
                 if not self._waiting:
                     self._wake.clear()
                     await self._wake.wait()
                     continue
+                if written >= BUSY_BATCH and not self._closing:
+                    # Many are sending: a moment's patience makes the batch larger, and each one's share of it smaller.
+                    await asyncio.sleep(BUSY_PAUSE_SECONDS)
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+                written = len(batch)
                 await self._commit(batch)
         finally:
             for _, future in self._waiting:
