@@ -89,7 +89,7 @@ def _show(result: "IngestResult") -> None:
         "p50 ms",
         "p99 ms",
         "CPU µs",
-        "acknowledged",
+        "ok",
         "stored",
         "a commit",
         "fsyncs",
@@ -110,7 +110,7 @@ def _show(result: "IngestResult") -> None:
             "-" if case.fsyncs_per_callback is None else f"{case.fsyncs_per_callback:.3f}",
         )
     console = Console()
-    console.print(table)
+    console.print(table, soft_wrap=True)
     for comparison in result.comparisons:
         if comparison.figure is not None:
             met = "as wanted" if comparison.met else "NOT as wanted"
