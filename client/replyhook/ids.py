@@ -4,13 +4,11 @@ import os
 import random
 import re
 import time
+from functools import lru_cache
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as it counts
-_TIME_BITS = 48
-_RANDOM_BITS = 82
-_LENGTH = (_TIME_BITS + _RANDOM_BITS) // 5
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-_SHIFTS = range(10 * (_LENGTH // 2 - 1), -1, -10)
+_TIME_LENGTH = 10
+_LENGTH = 26
 _FORM = re.compile(rf"[{_ALPHABET}]{{{_LENGTH}}}")
 
 _random = random.Random()  # noqa: S311 - an id is no secret; seeded by the system, and again in a forked child
@@ -19,13 +17,17 @@ if hasattr(os, "register_at_fork"):
 
 
 def new_id(prefix: str, *, at: float | None = None) -> str:
-    """A new id: ``prefix``, an underscore, 26 characters of milliseconds since 1970 and randomness.
+    """A new id: ``prefix``, an underscore, 10 characters of milliseconds since 1970, 16 of randomness.
 
     ``at`` is the time in seconds since 1970; the clock's when left out.
     """
     milliseconds = int((time.time() if at is None else at) * 1000)
-    number = (milliseconds << _RANDOM_BITS) | _random.getrandbits(_RANDOM_BITS)
-    return f"{prefix}_{''.join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])}"
+    return f"{prefix}_{_time_letters(milliseconds)}{_random.getrandbits(64):016x}"
+
+
+@lru_cache(maxsize=16)
+def _time_letters(milliseconds: int) -> str:
+    return "".join(_ALPHABET[(milliseconds >> shift) & 31] for shift in range(5 * (_TIME_LENGTH - 1), -1, -5))
 
 
 def is_id(prefix: str, text: str) -> bool:

@@ -80,8 +80,11 @@ class Callback:
     received_at: datetime
 
     def header(self, name: str) -> str | None:
-        """The value of a header, or None. Raises ``VerificationError`` when it was sent more than once."""
-        values = [value for key, value in self.headers if key == name]
+        """The value of a header without spaces around it (RFC 9110 §5.5), or None.
+
+        Raises ``VerificationError`` when it was sent more than once.
+        """
+        values = [value.strip(" \t") for key, value in self.headers if key == name]
         if len(values) > 1:
             raise VerificationError(f"the header {name} was sent more than once")
         return values[0] if values else None

@@ -5,7 +5,7 @@ environment is passed in as a mapping, so that nothing but the entry point touch
 """
 
 from collections.abc import Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     api_keys: SecretList = Field(default=(), description="keys that programs call /v1 with")
     notification_secrets: SecretList = Field(default=(), description="whsec_… that sign notifications, newest first")
     allowed_networks: TextList = Field(default=(), description="private networks that may be talked to, as CIDR")
+    trusted_proxies: TextList = Field(
+        default=(), description="networks of your proxies, as CIDR: their X-Forwarded-For is believed"
+    )
+    refusals_per_minute: int = Field(
+        default=60, ge=0, le=1_000_000, description="wrong tokens an address may send before 429; 0: no limit"
+    )
     max_callback_bytes: int = Field(default=1024 * 1024, ge=1024, description="largest callback body taken")
     max_held_bytes: int = Field(
         default=64 * 1024 * 1024, ge=1024, description="callback bodies held in memory at a time, in all; then 503"
@@ -77,7 +83,9 @@ class Settings(BaseSettings):
         """Only what ``load`` passes: it merges the sources itself, from the mapping it is given."""
         return (init_settings,)
 
-    @field_validator("signing_keys", "api_keys", "notification_secrets", "allowed_networks", mode="before")
+    @field_validator(
+        "signing_keys", "api_keys", "notification_secrets", "allowed_networks", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -99,7 +107,7 @@ class Settings(BaseSettings):
                 raise ValueError(str(error)) from None
         return value
 
-    @field_validator("allowed_networks")
+    @field_validator("allowed_networks", "trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:
@@ -138,6 +146,11 @@ class Settings(BaseSettings):
     def storage_path(self) -> Path:
         """The folder for videos."""
         return _local_path(self.storage_url, "file") if self.storage_url else self.data_dir / "videos"
+
+    @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """``trusted_proxies``, read."""
+        return tuple(ip_network(network, strict=False) for network in self.trusted_proxies)
 
     def make_providers(self) -> dict[str, Provider]:
         """Every provider, as it is set up here."""

@@ -128,9 +128,12 @@ def decide(job: JobState, event: JobEvent) -> Decision:
 
 def is_of_another_job(job: JobState, event: JobEvent) -> bool:
     """Whether ``event`` names another job than the one whose reply URL it came to."""
+    if event.job_id is not None and event.job_id != job.id:
+        return True
+    if job.provider_job_id is None or job.provider_job_id == event.provider_job_id:
+        return False
     named = {name for name in (event.provider_job_id, *event.aliases) if name}
-    other_id = job.provider_job_id is not None and bool(named) and job.provider_job_id not in named
-    return other_id or (event.job_id is not None and event.job_id != job.id)
+    return bool(named) and job.provider_job_id not in named
 
 
 def _without_result(job: JobState, nothing: Decision) -> Decision:

@@ -2,20 +2,26 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from types import FrameType
 
 import uvicorn
+from httptools import HttpParserUpgrade
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 SHUTDOWN_SECONDS = 10
 HEADER_SECONDS = 10.0
 MAX_HEADER_BYTES = 64 * 1024
+LINGER_SECONDS = 1.0
+MAX_LATE_BYTES = 2 * 1024 * 1024
+OVERHEAD_PER_BYTE = 8  # a chunk of one byte takes five more; what chunks are wrapped in beyond this is no honest body
 
 
 def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
@@ -27,7 +33,8 @@ def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # who called is for us to say, by the proxies that are configured
+        proxy_headers=False,  # else uvicorn believes loopback's X-Forwarded-For: whom to believe is a setting of ours
+        ws="none",  # nothing here speaks WebSocket, whatever else is installed
         http=BoundedProtocol,
         date_header=True,
         lifespan="on",
@@ -40,6 +47,16 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s  %(message)s")
     for name in ("httpx", "httpcore", "aiosqlite", "sse_starlette"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def keep_garbage_collection_rare() -> None:
+    """Take what is loaded for good out of Python's garbage collection, and look for cycles less often.
+
+    Callbacks make many objects and hardly a cycle; the default looks through all of them every 700.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def free_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
@@ -56,35 +73,80 @@ def free_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's httptools protocol, with a limit on the bytes and the seconds that a request's headers may take."""
+    """uvicorn's httptools protocol with bounds on what a request holds besides its body, and on what comes too late.
+
+    Bounded are the bytes and the seconds of the headers, the bytes around a body's chunks and behind them (which no
+    application ever sees), and what is still sent of a body after the answer to it.
+    """
+
+    _overhead_bytes = 0
+    _lingers: asyncio.TimerHandle | None = None
+    _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
         self._expect_headers()
 
     def data_received(self, data: bytes) -> None:
-        if self._header_bytes is not None:
-            self._header_bytes += len(data)
+        self._overhead_bytes += len(data)
+        self._received = data
         super().data_received(data)
-        if self._header_bytes is not None and self._header_bytes > MAX_HEADER_BYTES:
+        self._received = b""
+        if self._overhead_bytes > (MAX_HEADER_BYTES if self._lingers is None else MAX_LATE_BYTES):
             self.transport.abort()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._overhead_bytes = 0
         self._expect_headers()
 
     def on_headers_complete(self) -> None:
         self._headers_came()
         super().on_headers_complete()
+        self.headers = _NOWHERE  # uvicorn would add a body's trailers to the headers that the application already has
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if self._lingers is None:
+            self._overhead_bytes = max(0, self._overhead_bytes - len(body) * OVERHEAD_PER_BYTE)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._stop_lingering()
+
+    def on_response_complete(self) -> None:
+        if self.cycle.more_body and not self.pipeline:
+            # Not closed at once: whoever is still sending would lose the answer with the connection.
+            self._overhead_bytes = 0
+            self._lingers = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_came()
+        self._stop_lingering()
         super().connection_lost(exc)
 
+    def _should_upgrade(self) -> bool:
+        return any(name == b"upgrade" for name, _ in self.scope["headers"])
+
+    def handle_websocket_upgrade(self) -> None:
+        """An offer to upgrade is never taken up: read the request again without it, as the connection's last.
+
+        httptools drops the body of every such request, and Java's HttpClient offers h2c with each plain one. uvicorn
+        calls this while it handles the exception that says where the body begins.
+        """
+        offer = sys.exception()
+        rest = self._received[offer.args[0] :] if isinstance(offer, HttpParserUpgrade) else b""
+        lines = [
+            b"%b %b HTTP/%b" % (self.scope["method"].encode(), self.url, self.scope["http_version"].encode()),
+            *(name + b": " + value for name, value in self.scope["headers"] if name not in _OFFER),
+            b"connection: close",
+        ]
+        super().data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
     def _expect_headers(self) -> None:
-        if getattr(self, "_deadline", None) is None:
-            self._header_bytes: int | None = 0
-            self._deadline: asyncio.TimerHandle | None = self.loop.call_later(HEADER_SECONDS, self._time_is_up)
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEADER_SECONDS, self._time_is_up)
 
     def _time_is_up(self) -> None:
         self._deadline = None
@@ -95,14 +157,34 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _headers_came(self) -> None:
-        self._header_bytes = None
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
+    def _stop_lingering(self) -> None:
+        if self._lingers is not None:
+            self._lingers.cancel()
+            self._lingers = None
+
+
+class _Nowhere(list[tuple[bytes, bytes]]):
+    """A list that stays empty."""
+
+    def append(self, _: tuple[bytes, bytes]) -> None:
+        pass
+
+
+_NOWHERE = _Nowhere()
+_OFFER = (b"upgrade", b"connection", b"http2-settings")
+
 
 class Server(uvicorn.Server):
     """uvicorn, which waits for open connections before it ends; an application's open streams are told to end first."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then settle down."""
+        await super().startup(sockets)
+        keep_garbage_collection_rare()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End. uvicorn raises the signal anew when all is done; SIGTERM is obeyed instead: the exit code is 0."""
@@ -120,7 +202,10 @@ class Server(uvicorn.Server):
 
 
 class _Embedded(Server):
-    """A server that leaves the signals to whoever runs the event loop."""
+    """A server that leaves the signals, and the process's garbage, to whoever runs the event loop."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await uvicorn.Server.startup(self, sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

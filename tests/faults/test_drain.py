@@ -44,7 +44,8 @@ async def test_a_listener_on_the_stream_does_not_hold_up_the_end(tmp_path: Path)
     async with a_server(tmp_path) as server:
         listening = asyncio.Event()
         listener = asyncio.create_task(listen(server, listening))
-        await listening.wait()
+        async with asyncio.timeout(8):
+            await listening.wait()
         code, seconds = await server.end()
         await listener
     assert (code, seconds < 3) == (0, True)

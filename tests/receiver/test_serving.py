@@ -69,6 +69,19 @@ async def test_large_bodies_and_several_requests_on_one_connection_are_no_header
         writer.close()
 
 
+async def test_a_forwarded_address_is_not_taken_for_the_peers_own() -> None:
+    async def who(request: Request) -> Response:
+        return PlainTextResponse(f"{request.client.host if request.client else None} {request.url.scheme}")
+
+    async with served(Starlette(routes=[Route("/", who)]), free_socket()) as url:
+        reader, writer = await connect(url)
+        forwarded = b"x-forwarded-for: 198.51.100.1\r\nx-forwarded-proto: https\r\n"
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + forwarded + b"\r\n")
+        answer = await asyncio.wait_for(reader.read(), timeout=3)
+        assert answer.endswith(b"127.0.0.1 http")
+        writer.close()
+
+
 def test_a_port_that_is_taken_is_an_error_at_once() -> None:
     with free_socket() as bound:
         bound.listen()

@@ -5,7 +5,6 @@ its input.
 """
 
 import asyncio
-import gc
 import json
 import os
 import sys
@@ -25,7 +24,7 @@ from starlette.routing import Route
 from replyhook_receiver.bench.traffic import FAL_USER, REPLY_KEY
 from replyhook_receiver.config import Settings
 from replyhook_receiver.own_secrets import secrets_for
-from replyhook_receiver.serving import configure_logging, free_socket, served
+from replyhook_receiver.serving import configure_logging, free_socket, keep_garbage_collection_rare, served
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.web.app import create_app
 
@@ -84,7 +83,8 @@ async def _serve(case: str, folder: Path, jwks_url: str) -> None:
     bound = free_socket()
     plain = uvicorn.Config(app, access_log=False, log_config=None) if case in ("bare", "handwritten") else None
     async with served(app, bound, config=plain):
-        gc.collect()
+        if plain is None:
+            keep_garbage_collection_rare()
         _say({"port": bound.getsockname()[1]})
         while await asyncio.to_thread(sys.stdin.readline):
             _say({"cpu_seconds": time.process_time(), **await counts()})

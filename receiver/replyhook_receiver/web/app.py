@@ -33,6 +33,7 @@ from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
 from replyhook_receiver.web.health import health_routes
+from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import stream_routes
 from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.work.download import Download
@@ -139,6 +140,8 @@ def create_app(
             Middleware(
                 Callbacks,
                 ingest=ingest,
+                limiter=FailureLimiter(per_minute=settings.refusals_per_minute),
+                trusted_proxies=settings.trusted_networks,
                 max_body_bytes=settings.max_callback_bytes,
                 max_held_bytes=settings.max_held_bytes,
             ),

@@ -6,6 +6,7 @@ match and a log line cost as much again as taking the callback itself (README, "
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from replyhook.errors import KeysUnavailable, VerificationError
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.ingest import Ingest
+from replyhook_receiver.web.client_address import Network, client_address
+from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.problems import RETRY_AFTER_SECONDS
 
 BODY_SECONDS = 10.0
@@ -54,6 +57,10 @@ _TOO_LARGE = _Answer(413, b"the body is larger than any callback", _CLOSE)
 _AGAIN = _Answer(503, b"not possible now, send it again", _COME_AGAIN)
 
 
+def _too_many(wait: float) -> _Answer:
+    return _Answer(429, b"too many wrong tokens from this address", (b"retry-after", b"%d" % max(1, math.ceil(wait))))
+
+
 class _TooLarge(Exception):
     pass
 
@@ -69,12 +76,24 @@ class _Gone(Exception):
 class Callbacks:
     """Answers what begins with ``/callbacks/`` and passes on everything else.
 
+    Wrong tokens are counted by ``limiter`` and address, right ones never, whatever else is wrong with their requests.
     ``max_body_bytes`` limits one body, ``max_held_bytes`` all those together that are not answered yet.
     """
 
-    def __init__(self, app: ASGIApp, *, ingest: Ingest, max_body_bytes: int, max_held_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        ingest: Ingest,
+        limiter: FailureLimiter,
+        trusted_proxies: Sequence[Network],
+        max_body_bytes: int,
+        max_held_bytes: int,
+    ) -> None:
         self._app = app
         self._ingest = ingest
+        self._limiter = limiter
+        self._trusted_proxies = trusted_proxies
         self._max_body_bytes = max_body_bytes
         self._max_held_bytes = max_held_bytes
         self._held_bytes = 0
@@ -106,6 +125,10 @@ class Callbacks:
             return _NO_SUCH_PROVIDER
         try:
             token = self._ingest.read_token(provider, text)
+        except VerificationError:
+            wait = self._limiter.count(client_address(scope, self._trusted_proxies))
+            return _NOT_VERIFIED if wait is None else _too_many(wait)
+        try:
             headers = self._headers(scope["headers"])
             body = await self._body(receive)
             try:

@@ -13,7 +13,7 @@ from replyhook.errors import ConfigurationError
 
 T = TypeVar("T")
 
-_BUSY_MILLISECONDS = 5_000
+_BUSY_MILLISECONDS = 2_000
 _ROWS_READ_AT_A_TIME = 64
 _SYNCHRONOUS_FULL = 2
 

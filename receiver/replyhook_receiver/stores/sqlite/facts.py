@@ -8,7 +8,6 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from replyhook.errors import VerificationError
-from replyhook.ids import new_id
 from replyhook.jobs import Asset, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import (
@@ -252,7 +251,7 @@ def _keep_event(
 ) -> None:
     unit.add_event(
         key,
-        new_id("evt", at=report.received_at.timestamp()),
+        f"evt{report.callback_id.removeprefix('cb')}",  # a callback tells one fact at most
         job.id if job else None,
         report.provider,
         report.account,

@@ -10,7 +10,7 @@ from replyhook_receiver.records import Dead, Done, Outcome, Retry, StoredVideo, 
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.facts import accept, announce, expect_video
 from replyhook_receiver.stores.sqlite.registering import record_submission
-from replyhook_receiver.stores.sqlite.rows import event_from, read_job, to_ms
+from replyhook_receiver.stores.sqlite.rows import EVENTS_OF_JOB, event_from, read_job, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task, release
 
 
@@ -108,14 +108,12 @@ def _keep_problem(raw: sqlite3.Connection, task: Task, problem: str, status: Ass
 
 def _try_another_link(raw: sqlite3.Connection, job_id: str, now: datetime, describe: Describe) -> bool:
     """Whether the job was told another link that is still to be tried; the last one told comes first."""
-    given_up = (
-        "UPDATE events SET link_dead = 1 WHERE job_id = ? AND result_url = (SELECT url FROM assets WHERE job_id = ?)"
-    )
-    raw.execute(given_up, (job_id, job_id))
-    statement = """
-        SELECT * FROM events WHERE job_id = ? AND status = ? AND result_url IS NOT NULL AND NOT link_dead
+    tried = "e.result_url = (SELECT url FROM assets WHERE job_id = ?1)"
+    raw.execute(f"UPDATE events AS e SET link_dead = 1 WHERE {EVENTS_OF_JOB} AND {tried}", (job_id,))  # noqa: S608 - ours
+    statement = f"""
+        SELECT * FROM events e WHERE {EVENTS_OF_JOB} AND status = ?2 AND result_url IS NOT NULL AND NOT link_dead
         ORDER BY id DESC
-    """
+    """  # noqa: S608 - ours
     for row in raw.execute(statement, (job_id, JobStatus.SUCCEEDED)).fetchall():
         event = event_from(row)
         own = fact_key(provider=row["provider"], account=row["account"], job_id=job_id, event=event)

@@ -11,7 +11,7 @@ from replyhook_receiver.lifecycle import ANNOUNCES, TaskKind, Verdict, decide
 from replyhook_receiver.records import JobRecord, Registration, Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.facts import announce, bind_orphans
-from replyhook_receiver.stores.sqlite.rows import read_job, to_json, to_ms
+from replyhook_receiver.stores.sqlite.rows import EVENTS_OF_JOB, read_job, to_json, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task
 from replyhook_receiver.stores.sqlite.unit import Unit
 
@@ -166,13 +166,13 @@ def record_submission(
 def _told_id(raw: sqlite3.Connection, job: JobRecord) -> str | None:
     """What the provider's callbacks have called a job by whose submit brought no id; no other job's."""
     row = raw.execute(
-        """
+        f"""
         SELECT e.provider_job_id FROM events e
-        WHERE e.job_id = ? AND e.provider_job_id IS NOT NULL AND e.verdict <> ? AND NOT EXISTS (
+        WHERE {EVENTS_OF_JOB} AND e.provider_job_id IS NOT NULL AND e.verdict <> ?2 AND NOT EXISTS (
             SELECT 1 FROM jobs j WHERE j.provider = e.provider AND j.account = e.account
                 AND j.provider_job_id = e.provider_job_id)
         ORDER BY e.id LIMIT 1
-        """,
+        """,  # noqa: S608 - ours
         (job.id, Verdict.CONFLICT),
     ).fetchone()
     return row["provider_job_id"] if row else None

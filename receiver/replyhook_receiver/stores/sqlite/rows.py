@@ -1,6 +1,7 @@
 """Rows as values and back: times, JSON, jobs with their videos."""
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,13 +22,18 @@ from replyhook_receiver.records import (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_NO_ASSET = AssetRecord()
 
 JOB_COLUMNS = """
     j.id, j.provider, j.account, j.reference, j.user, j.provider_job_id, j.status, j.progress, j.trust, j.error_code,
-    j.error_message, j.request, j.registration, j.relay_video, j.submission, j.created_ms, j.submitted_ms,
+    j.error_message, j.request, j.registration IS NOT NULL, j.relay_video, j.submission, j.created_ms, j.submitted_ms,
     j.called_back_ms, j.finished_ms, j.overdue_ms, j.overdue_reason, a.status AS asset_status, a.url, a.expires_ms,
     a.name, a.bytes, a.sha256, a.content_type, a.duration_ms, a.width, a.height, a.stored_ms, a.problem
 """
+
+
+# A job's events lie side by side, since their keys begin with its id: ``fact_key``.
+EVENTS_OF_JOB = "e.key > ?1 || ':' AND e.key < ?1 || ';'"
 
 
 def to_ms(when: datetime) -> int:
@@ -59,52 +65,53 @@ def read_job(raw: sqlite3.Connection, where: str, *values: Any) -> JobRecord | N
 
 def job_from(row: sqlite3.Row) -> JobRecord:
     """A job from a row of ``JOB_COLUMNS``."""
-    created_at = from_ms(row["created_ms"])
-    assert created_at is not None  # noqa: S101 - the column is NOT NULL
-    error = None
-    if row["error_code"] is not None or row["error_message"] is not None:
-        error = JobError(code=row["error_code"], message=row["error_message"] or "")
+    # By place, since this is read for every callback, and SQLite's rows look for a name among all of theirs.
+    (
+        job_id, provider, account, reference, user, provider_job_id, status, progress, trust, error_code,
+        error_message, request, registered, relay_video, submission, created_ms, submitted_ms,
+        called_back_ms, finished_ms, overdue_ms, overdue_reason, asset_status, *asset
+    ) = row  # fmt: skip
+    has_error = error_code is not None or error_message is not None
     return JobRecord(
-        id=row["id"],
-        provider=row["provider"],
-        account=row["account"],
-        registered=row["registration"] is not None,
-        status=JobStatus(row["status"]),
-        created_at=created_at,
-        reference=row["reference"],
-        user=row["user"],
-        provider_job_id=row["provider_job_id"],
-        progress=row["progress"],
-        trust=Trust(row["trust"]) if row["trust"] else None,
-        error=error,
-        request=msgspec.json.decode(row["request"]),
-        relay_video=row["relay_video"],
-        submission=SubmissionOutcome(row["submission"]) if row["submission"] else None,
-        submitted_at=from_ms(row["submitted_ms"]),
-        called_back_at=from_ms(row["called_back_ms"]),
-        finished_at=from_ms(row["finished_ms"]),
-        overdue_at=from_ms(row["overdue_ms"]),
-        overdue_reason=row["overdue_reason"],
-        asset=_asset_from(row),
+        id=job_id,
+        provider=provider,
+        account=account,
+        registered=bool(registered),
+        status=JobStatus(status),
+        created_at=_EPOCH + created_ms * _MILLISECOND,
+        reference=reference,
+        user=user,
+        provider_job_id=provider_job_id,
+        progress=progress,
+        trust=Trust(trust) if trust else None,
+        error=JobError(code=error_code, message=error_message or "") if has_error else None,
+        request=msgspec.json.decode(request),
+        relay_video=relay_video,
+        submission=SubmissionOutcome(submission) if submission else None,
+        submitted_at=from_ms(submitted_ms),
+        called_back_at=from_ms(called_back_ms),
+        finished_at=from_ms(finished_ms),
+        overdue_at=from_ms(overdue_ms),
+        overdue_reason=overdue_reason,
+        asset=_NO_ASSET if asset_status is None else _asset_from(asset_status, asset),
     )
 
 
-def _asset_from(row: sqlite3.Row) -> AssetRecord:
-    if row["asset_status"] is None:
-        return AssetRecord()
+def _asset_from(status: str, columns: Sequence[Any]) -> AssetRecord:
+    url, expires_ms, name, size, sha256, content_type, duration_ms, width, height, stored_ms, problem = columns
     return AssetRecord(
-        status=AssetStatus(row["asset_status"]),
-        url=row["url"],
-        expires_at=from_ms(row["expires_ms"]),
-        name=row["name"],
-        bytes=row["bytes"],
-        sha256=row["sha256"],
-        content_type=row["content_type"],
-        duration_seconds=None if row["duration_ms"] is None else row["duration_ms"] / 1000,
-        width=row["width"],
-        height=row["height"],
-        stored_at=from_ms(row["stored_ms"]),
-        problem=row["problem"],
+        status=AssetStatus(status),
+        url=url,
+        expires_at=from_ms(expires_ms),
+        name=name,
+        bytes=size,
+        sha256=sha256,
+        content_type=content_type,
+        duration_seconds=None if duration_ms is None else duration_ms / 1000,
+        width=width,
+        height=height,
+        stored_at=from_ms(stored_ms),
+        problem=problem,
     )
 
 

@@ -94,6 +94,9 @@ class Writer:
         except Exception as error:
             self.failures += 1
             _log.exception("a commit of %d writes failed; none of them is kept", len(batch))
+            if _is_locked(error):  # they would each wait as long for the same lock: to be sent again is better
+                batch = [*batch, *self._waiting]
+                self._waiting.clear()
             for _, future in batch:
                 _settle(future, StoreUnavailable(f"the commit failed ({type(error).__name__})"))
             if not isinstance(error, sqlite3.Error):
@@ -158,6 +161,10 @@ def _run_alone(raw: sqlite3.Connection, work: Work) -> Any:
         return error
     raw.execute("RELEASE one")
     return value
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 
 def _settle(future: asyncio.Future[Any], result: Any) -> None:

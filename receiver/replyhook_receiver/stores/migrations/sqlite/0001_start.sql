@@ -80,7 +80,6 @@ CREATE TABLE events (
     created_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX events_by_job ON events (job_id, id);
 CREATE INDEX events_orphaned ON events (provider, account, provider_job_id) WHERE job_id IS NULL;
 
 CREATE TABLE nonces (
@@ -93,8 +92,8 @@ CREATE TABLE nonces (
 
 CREATE TABLE notifications (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    job_id TEXT NOT NULL REFERENCES jobs (id),
+    id TEXT NOT NULL,
+    job_id TEXT NOT NULL,
     type TEXT NOT NULL,
     body BLOB NOT NULL,
     created_ms INTEGER NOT NULL
