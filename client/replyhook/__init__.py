@@ -6,6 +6,7 @@ from replyhook.errors import (
     ConfigurationError,
     InvalidRequest,
     JobFailed,
+    NoProviderLeft,
     ProviderUnavailable,
     ReceiverError,
     ReplyhookError,
@@ -16,6 +17,7 @@ from replyhook.errors import (
 )
 from replyhook.jobs import VideoSource
 from replyhook.notifications import Notification, verify_notification
+from replyhook.offers import providers
 
 __all__ = [
     "AsyncClient",
@@ -25,6 +27,7 @@ __all__ = [
     "InvalidRequest",
     "JobFailed",
     "JobHandle",
+    "NoProviderLeft",
     "Notification",
     "ProviderUnavailable",
     "ReceiverError",
@@ -34,5 +37,6 @@ __all__ = [
     "VerificationError",
     "VideoSource",
     "WaitTimeout",
+    "providers",
     "verify_notification",
 ]

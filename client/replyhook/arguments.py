@@ -1,24 +1,24 @@
-"""What a caller passes to a client, checked and completed before anything is sent."""
+"""What a caller passes to a client, checked as far as that needs no provider."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any, Required, TypedDict
-from urllib.parse import urlsplit
 
 from replyhook.environment import provider_settings_from_env, with_files
 from replyhook.errors import ConfigurationError, InvalidRequest
-from replyhook.flows import Submission
-from replyhook.ids import new_id
-from replyhook.jobs import ExtendRequest, SourceKind, VideoSource, checked_reference
-from replyhook.providers import NEUTRAL_FIELDS, CallbackKind, Capabilities, Provider, make_provider
+from replyhook.jobs import ExtendRequest, VideoSource, checked_reference
+from replyhook.providers import NEUTRAL_FIELDS, Provider, make_provider
 from replyhook.receiver_api import ReceiverAPI
-from replyhook.urls import shown_url
+from replyhook.routing import PREFERENCES, Preference
 
 Video = str | os.PathLike[str] | bytes | VideoSource
 
 MAX_USER_LENGTH = 256
+DEFAULT_PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,25 +58,23 @@ class ClientSettings:
         }
 
     def provider(self, name: str) -> Provider:
-        """The provider called ``name``, with its key. Raises ``ConfigurationError`` when either is not there."""
-        provider = make_provider(name, self.providers.get(name))
-        is_relayed = provider.capabilities.callback is CallbackKind.NONE  # then the key is the receiver's
-        if not provider.api_key and not is_relayed:
-            variable = provider.capabilities.key_variable
-            raise ConfigurationError(f"no API key for {name}: pass provider_keys={{{name!r}: …}} or set {variable}")
-        return provider
+        """The provider called ``name``, with or without its key. Raises ``ConfigurationError`` where there is none."""
+        return make_provider(name, self.providers.get(name))
 
 
-class SubmitArguments(TypedDict, total=False):
-    """The arguments of ``submit``; only ``provider``, ``video`` and ``prompt`` are required.
+class JobArguments(TypedDict, total=False):
+    """What is said of a job whoever does it; only ``video`` and ``prompt`` are required.
 
     ``video`` is an http(s) URL, a file's path, bytes, or ``VideoSource.provider_job(id)``. ``duration`` is the seconds
     to add. ``options`` holds the provider's own further fields by its own names. ``reply_ref`` and ``user`` are yours
     and come back in every notification. ``notify`` lists URLs (or ``{"url": …, "secret": …, "types": […]}``) to post
     signed notifications to. What each provider takes of the rest is in the README's table.
+
+    ``prefer`` orders several providers: as they stand (``order``), or the cheapest first (``price``). ``max_price`` is
+    in dollars and refuses a provider that may cost more, or does not publish what it costs. ``patience`` is how many
+    seconds to wait, in all, while a provider takes no more jobs at a time; 0 does not wait.
     """
 
-    provider: Required[str]
     video: Required[Video]
     prompt: Required[str]
     duration: int | None
@@ -92,60 +90,82 @@ class SubmitArguments(TypedDict, total=False):
     reply_ref: str | None
     user: str | None
     notify: Sequence[str | dict[str, Any]]
+    prefer: Preference
+    max_price: Decimal | float | None
+    patience: float
 
 
-def prepare(settings: ClientSettings, arguments: SubmitArguments) -> Submission:
-    """Everything one submit is made of. Raises ``InvalidRequest`` and ``ConfigurationError``; sends nothing.
+class SubmitArguments(JobArguments, total=False):
+    """The arguments of ``submit``: ``JobArguments``, and ``provider``: a name, several in order, or ``auto``."""
 
-    Like any call, ``TypeError`` for an argument that is not there or missing.
-    """
-    unknown = set(arguments) - set(SubmitArguments.__annotations__)
-    missing = SubmitArguments.__required_keys__ - set(arguments)
-    if unknown or missing:
-        what = f"has no argument {min(unknown)!r}" if unknown else f"needs {', '.join(sorted(missing))}"
-        raise TypeError(f"submit() {what}")
-    name = arguments["provider"]
-    capabilities = settings.provider(name).capabilities
-    wanted: dict[str, Any] = {field: arguments.get(field) for field in NEUTRAL_FIELDS}
-    request = ExtendRequest(**wanted, options=_checked_options(arguments.get("options")))
-    return Submission(
-        job_id=new_id("job"),
-        provider=settings.provider(name),
-        request=capabilities.prepare(request),
-        source=_checked_source(arguments["video"], capabilities),
-        reference=checked_reference(arguments.get("reply_ref")),
-        user=_checked_user(arguments.get("user")),
-        notify=_checked_notify(arguments.get("notify") or ()),
-    )
+    provider: Required[str | Sequence[str]]
 
 
-def _checked_source(video: Video, capabilities: Capabilities) -> VideoSource:
-    source = VideoSource.of(video)
-    possible = capabilities.takes | capabilities.uploads
-    if source.kind not in possible:
-        kinds = ", ".join(sorted(possible))
-        raise InvalidRequest("video", source.kind.value, f"it takes {kinds}", provider=capabilities.name)
-    if source.kind in capabilities.uploads:
-        _check_upload(source, capabilities)
-    return source
+class EstimateArguments(JobArguments, total=False):
+    """The arguments of ``estimate``: as ``submit``'s; without ``provider`` it is about all of them."""
+
+    provider: str | Sequence[str]
 
 
-def _check_upload(source: VideoSource, capabilities: Capabilities) -> None:
-    sizes = {SourceKind.FILE: lambda: Path(source.text).stat().st_size, SourceKind.DATA: lambda: len(source.data)}
-    size = sizes[source.kind]() if source.kind in sizes else None
-    limit = capabilities.max_upload_bytes
-    if size is not None and limit is not None and size > limit:
-        raise InvalidRequest("video", f"{size} bytes", f"at most {limit} bytes", provider=capabilities.name)
-    suffix = PurePosixPath(urlsplit(source.text).path).suffix.lower() if source.text else ""
-    if capabilities.upload_suffixes and suffix and suffix not in capabilities.upload_suffixes:
-        allowed = f"a file that ends in {', '.join(capabilities.upload_suffixes)}"
-        raise InvalidRequest("video", shown_url(source.text), allowed, provider=capabilities.name)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What was said of a job, checked as far as that needs no provider."""
+
+    request: ExtendRequest
+    source: VideoSource
+    reference: str | None
+    user: str | None
+    notify: list[str | dict[str, Any]] = field(repr=False)
+    max_price: Decimal | None
+    prefer: Preference
+    patience_seconds: float
+
+    @classmethod
+    def of(cls, arguments: JobArguments) -> "Job":
+        """Raises ``InvalidRequest`` naming the argument."""
+        wanted: dict[str, Any] = {name: arguments.get(name) for name in NEUTRAL_FIELDS}
+        return cls(
+            request=ExtendRequest(**wanted, options=_checked_options(arguments.get("options"))),
+            source=VideoSource.of(arguments["video"]),
+            reference=checked_reference(arguments.get("reply_ref")),
+            user=_checked_user(arguments.get("user")),
+            notify=_checked_notify(arguments.get("notify") or ()),
+            max_price=_checked_max_price(arguments.get("max_price")),
+            prefer=_checked_preference(arguments.get("prefer", "order")),
+            patience_seconds=_checked_patience(arguments.get("patience", DEFAULT_PATIENCE_SECONDS)),
+        )
 
 
 def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     if not isinstance(options, Mapping | None):
         raise InvalidRequest("options", type(options).__name__, "a mapping of the provider's own names to values")
     return dict(options or {})
+
+
+def _checked_max_price(value: object) -> Decimal | None:
+    if value is None:
+        return None
+    try:
+        price = (
+            Decimal(str(value)) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else None
+        )
+    except InvalidOperation:
+        price = None
+    if price is None or not price.is_finite() or price < 0:
+        raise InvalidRequest("max_price", value, "dollars: a number that is not negative")
+    return price
+
+
+def _checked_preference(value: object) -> Preference:
+    if value not in PREFERENCES:
+        raise InvalidRequest("prefer", value, f"one of {', '.join(PREFERENCES)}")
+    return "price" if value == "price" else "order"
+
+
+def _checked_patience(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise InvalidRequest("patience", value, "seconds: a number that is not negative")
 
 
 def file_path(path: Path) -> Path:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import os
+import random
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -11,12 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from replyhook.arguments import ClientSettings, SubmitArguments, file_path, prepare
+from replyhook.arguments import ClientSettings, EstimateArguments, SubmitArguments, file_path
 from replyhook.errors import ReceiverUnavailable, ReplyhookError, SubmitOutcomeUnknown, WaitTimeout
-from replyhook.flows import Pause, Purpose, Send, Submission, cut_off, submit, with_purpose
+from replyhook.flows import Flow, Pause, Step, Submission, Submitted, with_purpose
 from replyhook.jobs import ExtendRequest
 from replyhook.messages import HTTPResponse
 from replyhook.notifications import Notification
+from replyhook.patience import Patience
+from replyhook.planning import estimate, prepare
+from replyhook.routing import Estimate, Routing, Tried
 from replyhook.transport import AsyncTransport, ConnectionTrouble
 from replyhook.watching import Until, Watch, check_wait
 
@@ -24,15 +28,21 @@ _LAST_WORDS_SECONDS = 5.0
 
 
 class AsyncJobHandle:
-    """A submitted job. ``id`` is ours; ``request`` shows what was really asked for."""
+    """A submitted job. ``id`` is ours; ``request`` shows what was really asked for.
 
-    def __init__(self, client: "AsyncClient", submission: Submission, provider_job_id: str | None) -> None:
+    ``tried`` are the providers that had refused it before, each with its error.
+    """
+
+    def __init__(
+        self, client: "AsyncClient", submission: Submission, provider_job_id: str | None, *, tried: Tried = ()
+    ) -> None:
         self._client = client
         self.id = submission.job_id
         self.provider = submission.provider.capabilities.name
         self.reference = submission.reference
         self.request: ExtendRequest = submission.request
         self.provider_job_id = provider_job_id
+        self.tried = tried
 
     def __repr__(self) -> str:
         return f"<AsyncJobHandle {self.id} at {self.provider}>"
@@ -91,46 +101,59 @@ class AsyncClient:
         await self._transport.close()
 
     async def submit(self, **arguments: Unpack[SubmitArguments]) -> AsyncJobHandle:
-        """Submit one extend job and return its handle at once; the arguments are ``SubmitArguments``'.
+        """Submit one extend job and return its handle once it is accepted; the arguments are ``SubmitArguments``'.
 
-        Raises ``InvalidRequest`` before anything is sent; ``SubmissionRefused`` and its kinds, or
+        ``provider`` may be several, or ``auto``: the first that can do the job gets it, and the next one is asked only
+        when it certainly started nothing and says nothing against the job; ``job.tried`` tells of those.
+        Raises ``InvalidRequest`` before anything is sent; ``SubmissionRefused`` and its kinds, ``NoProviderLeft``, or
         ``ProviderUnavailable``, when nothing was started; ``SubmitOutcomeUnknown``, with the handle to wait on, when
         the job may have been started: it is never sent twice; ``ReceiverError`` when the receiver would not take it.
         """
-        return await self._submit(prepare(self._settings, arguments))
+        plan, seconds = prepare(self._settings, arguments)
+        patience = Patience(seconds, clock=time.monotonic, jitter=random.random)
+        routing = Routing(plan, self._settings.receiver, patience)
+        try:
+            submitted = await self._play(routing.steps())
+        except SubmitOutcomeUnknown as error:
+            error.job = AsyncJobHandle(self, routing.submission, None, tried=routing.tried)
+            raise
+        return AsyncJobHandle(self, routing.submission, submitted.provider_job_id, tried=routing.tried)
 
-    async def _submit(self, submission: Submission) -> AsyncJobHandle:
-        flow = submit(submission, self._settings.receiver)
+    def estimate(self, **arguments: Unpack[EstimateArguments]) -> tuple[Estimate, ...]:
+        """What each provider would ask for this job, or why it would not get it; the arguments are ``submit``'s.
+
+        In the order in which they would be asked; without ``provider`` it is about all. Nothing is sent.
+        """
+        return estimate(self._settings, arguments)
+
+    async def _play(self, flow: Flow) -> Submitted:
         try:
             step = next(flow)
             while True:
-                if isinstance(step, Pause):
-                    await asyncio.sleep(step.seconds)
-                    step = flow.send(None)
-                    continue
                 try:
-                    answer = await self._send(step, submission)
+                    answer = await self._take(step)
                 except ReplyhookError as error:
                     step = flow.throw(error)
+                except asyncio.CancelledError:
+                    if step.last_words is not None:  # the receiver must know what may have arrived, however we end
+                        with contextlib.suppress(Exception):
+                            told = self._transport.send(step.last_words)
+                            await asyncio.shield(asyncio.wait_for(told, timeout=_LAST_WORDS_SECONDS))
+                    raise
                 else:
                     step = flow.send(answer)
         except StopIteration as done:
-            return AsyncJobHandle(self, submission, done.value.provider_job_id)
-        except SubmitOutcomeUnknown as error:
-            error.job = AsyncJobHandle(self, submission, None)
-            raise
+            ended: Submitted = done.value
+            return ended
 
-    async def _send(self, step: Send, submission: Submission) -> HTTPResponse:
+    async def _take(self, step: Step) -> HTTPResponse | None:
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return None
         try:
             return await self._transport.send(step.request)
         except ConnectionTrouble as error:
             raise with_purpose(error, step.purpose, maybe_sent=error.maybe_sent) from error
-        except asyncio.CancelledError:
-            if step.purpose is Purpose.SUBMIT:  # it may have arrived: the receiver must know, however we end
-                with contextlib.suppress(Exception):
-                    told = self._transport.send(cut_off(submission, self._settings.receiver))
-                    await asyncio.shield(asyncio.wait_for(told, timeout=_LAST_WORDS_SECONDS))
-            raise
 
     async def _wait(self, job: AsyncJobHandle, timeout: float | None, until: Until) -> Notification:
         deadline = None if timeout is None else time.monotonic() + timeout

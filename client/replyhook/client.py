@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import random
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -10,26 +11,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from replyhook.arguments import ClientSettings, SubmitArguments, file_path, prepare
+from replyhook.arguments import ClientSettings, EstimateArguments, SubmitArguments, file_path
 from replyhook.errors import ReceiverUnavailable, ReplyhookError, SubmitOutcomeUnknown, WaitTimeout
-from replyhook.flows import Pause, Purpose, Send, Submission, cut_off, submit, with_purpose
+from replyhook.flows import Flow, Pause, Step, Submission, Submitted, with_purpose
 from replyhook.jobs import ExtendRequest
 from replyhook.messages import HTTPResponse
 from replyhook.notifications import Notification
+from replyhook.patience import Patience
+from replyhook.planning import estimate, prepare
+from replyhook.routing import Estimate, Routing, Tried
 from replyhook.transport import ConnectionTrouble, Transport
 from replyhook.watching import Until, Watch, check_wait
 
 
 class JobHandle:
-    """A submitted job. ``id`` is ours; ``request`` shows what was really asked for."""
+    """A submitted job. ``id`` is ours; ``request`` shows what was really asked for.
 
-    def __init__(self, client: "Client", submission: Submission, provider_job_id: str | None) -> None:
+    ``tried`` are the providers that had refused it before, each with its error.
+    """
+
+    def __init__(
+        self, client: "Client", submission: Submission, provider_job_id: str | None, *, tried: Tried = ()
+    ) -> None:
         self._client = client
         self.id = submission.job_id
         self.provider = submission.provider.capabilities.name
         self.reference = submission.reference
         self.request: ExtendRequest = submission.request
         self.provider_job_id = provider_job_id
+        self.tried = tried
 
     def __repr__(self) -> str:
         return f"<JobHandle {self.id} at {self.provider}>"
@@ -88,45 +98,58 @@ class Client:
         self._transport.close()
 
     def submit(self, **arguments: Unpack[SubmitArguments]) -> JobHandle:
-        """Submit one extend job and return its handle at once; the arguments are ``SubmitArguments``'.
+        """Submit one extend job and return its handle once it is accepted; the arguments are ``SubmitArguments``'.
 
-        Raises ``InvalidRequest`` before anything is sent; ``SubmissionRefused`` and its kinds, or
+        ``provider`` may be several, or ``auto``: the first that can do the job gets it, and the next one is asked only
+        when it certainly started nothing and says nothing against the job; ``job.tried`` tells of those.
+        Raises ``InvalidRequest`` before anything is sent; ``SubmissionRefused`` and its kinds, ``NoProviderLeft``, or
         ``ProviderUnavailable``, when nothing was started; ``SubmitOutcomeUnknown``, with the handle to wait on, when
         the job may have been started: it is never sent twice; ``ReceiverError`` when the receiver would not take it.
         """
-        return self._submit(prepare(self._settings, arguments))
+        plan, seconds = prepare(self._settings, arguments)
+        patience = Patience(seconds, clock=time.monotonic, jitter=random.random)
+        routing = Routing(plan, self._settings.receiver, patience)
+        try:
+            submitted = self._play(routing.steps())
+        except SubmitOutcomeUnknown as error:
+            error.job = JobHandle(self, routing.submission, None, tried=routing.tried)
+            raise
+        return JobHandle(self, routing.submission, submitted.provider_job_id, tried=routing.tried)
 
-    def _submit(self, submission: Submission) -> JobHandle:
-        flow = submit(submission, self._settings.receiver)
+    def estimate(self, **arguments: Unpack[EstimateArguments]) -> tuple[Estimate, ...]:
+        """What each provider would ask for this job, or why it would not get it; the arguments are ``submit``'s.
+
+        In the order in which they would be asked; without ``provider`` it is about all. Nothing is sent.
+        """
+        return estimate(self._settings, arguments)
+
+    def _play(self, flow: Flow) -> Submitted:
         try:
             step = next(flow)
             while True:
-                if isinstance(step, Pause):
-                    time.sleep(step.seconds)
-                    step = flow.send(None)
-                    continue
                 try:
-                    answer = self._send(step, submission)
+                    answer = self._take(step)
                 except ReplyhookError as error:
                     step = flow.throw(error)
+                except KeyboardInterrupt:
+                    if step.last_words is not None:  # the receiver must know what may have arrived, however we end
+                        with contextlib.suppress(Exception):
+                            self._transport.send(step.last_words)
+                    raise
                 else:
                     step = flow.send(answer)
         except StopIteration as done:
-            return JobHandle(self, submission, done.value.provider_job_id)
-        except SubmitOutcomeUnknown as error:
-            error.job = JobHandle(self, submission, None)
-            raise
+            ended: Submitted = done.value
+            return ended
 
-    def _send(self, step: Send, submission: Submission) -> HTTPResponse:
+    def _take(self, step: Step) -> HTTPResponse | None:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
         try:
             return self._transport.send(step.request)
         except ConnectionTrouble as error:
             raise with_purpose(error, step.purpose, maybe_sent=error.maybe_sent) from error
-        except KeyboardInterrupt:
-            if step.purpose is Purpose.SUBMIT:  # it may have arrived: the receiver must know, however we end
-                with contextlib.suppress(Exception):
-                    self._transport.send(cut_off(submission, self._settings.receiver))
-            raise
 
     def _wait(self, job: JobHandle, timeout: float | None, until: Until) -> Notification:
         deadline = None if timeout is None else time.monotonic() + timeout

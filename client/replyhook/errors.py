@@ -16,6 +16,7 @@
     - AccountBlocked           the account needs its owner's attention
   + ProviderUnavailable        the provider could not be reached or could not answer; nothing was started
   + SubmitOutcomeUnknown       the submit may or may not have reached the provider; never sent again
+  + NoProviderLeft             none of several providers could do it, had a key, or took it; nothing was started
   + ReceiverError              the receiver refused a call
     - ReceiverUnavailable      the receiver could not be reached or could not answer; ask again later
     - JobNotFound              the receiver knows no such job
@@ -33,9 +34,13 @@ if TYPE_CHECKING:
 
 
 class ReplyhookError(Exception):
-    """Anything this library raises on purpose."""
+    """Anything this library raises on purpose.
+
+    ``tried`` holds the providers that a submit had come to before, each with the error for which it went on.
+    """
 
     retryable: ClassVar[bool] = False
+    tried: "tuple[tuple[str, ReplyhookError], ...]" = ()
 
 
 class ConfigurationError(ReplyhookError):
@@ -112,7 +117,11 @@ class Moderated(SubmissionRefused):
 
 
 class RateLimited(SubmissionRefused):
-    """Too many jobs or requests at once. ``retry_after`` is what the provider asked for, if it did."""
+    """Too many jobs or requests at once.
+
+    ``retry_after`` is what the provider asked for, if it did; ``waited_seconds`` is how long the submit has waited
+    for it, and been refused again.
+    """
 
     retryable = True
 
@@ -126,6 +135,11 @@ class RateLimited(SubmissionRefused):
     ) -> None:
         super().__init__(message, status=status, code=code)
         self.retry_after = retry_after
+        self.waited_seconds = 0.0
+
+    def __str__(self) -> str:
+        waited = f" (waited {self.waited_seconds:.0f} s for it)" if self.waited_seconds else ""
+        return f"{super().__str__()}{waited}"
 
 
 class AccountBlocked(SubmissionRefused):
@@ -147,6 +161,17 @@ class SubmitOutcomeUnknown(ReplyhookError):
     def __init__(self, message: str, *, job: Any = None) -> None:
         super().__init__(message)
         self.job = job
+
+
+class NoProviderLeft(ReplyhookError):
+    """None of several providers could do the job, had a key, or took it. Nothing was started and nothing is billed.
+
+    ``reasons`` pairs each provider with why not, those that were asked as well as those that never were.
+    """
+
+    def __init__(self, reasons: tuple[tuple[str, ReplyhookError], ...]) -> None:
+        self.reasons = reasons
+        super().__init__("no provider is left: " + "; ".join(f"{name}: {error}" for name, error in reasons))
 
 
 class ReceiverError(ReplyhookError):

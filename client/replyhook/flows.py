@@ -4,15 +4,17 @@ The same flow drives the plain and the async client: each step asks for one requ
 gets the answer or the failure back.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from replyhook.errors import (
     ConfigurationError,
     InvalidRequest,
     ProviderUnavailable,
+    RateLimited,
     ReceiverUnavailable,
     ReplyhookError,
     SubmissionRefused,
@@ -21,6 +23,7 @@ from replyhook.errors import (
 )
 from replyhook.jobs import ExtendRequest, VideoSource
 from replyhook.messages import HTTPRequest, HTTPResponse
+from replyhook.patience import Patience
 from replyhook.providers import CallbackKind, Provider
 from replyhook.receiver_api import ReceiverAPI, request_as_json
 
@@ -38,17 +41,22 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this request; give back its answer."""
+    """Send this request; give back its answer.
+
+    ``last_words`` is what to tell the receiver, if anything, when our own program is stopped meanwhile.
+    """
 
     request: HTTPRequest
     purpose: Purpose
+    last_words: HTTPRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait this many seconds; give back nothing of meaning."""
+    """Wait this many seconds; give back nothing of meaning. ``last_words`` are as ``Send``'s."""
 
     seconds: float
+    last_words: HTTPRequest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +86,9 @@ class Submitted:
 
 Step = Send | Pause
 Flow = Generator[Step, HTTPResponse | None, Submitted]
+_T = TypeVar("_T")
 
+_STOPPED = "the program was stopped meanwhile"
 _CERTAINLY_NOT_STARTED = (
     SubmissionRefused,
     ProviderUnavailable,
@@ -88,10 +98,11 @@ _CERTAINLY_NOT_STARTED = (
 )
 
 
-def submit(submission: Submission, receiver: ReceiverAPI) -> Flow:
+def submit(submission: Submission, receiver: ReceiverAPI, patience: Patience) -> Flow:
     """Register with the receiver, upload if need be, submit once, report.
 
-    The receiver knows the job before any money is spent, and a submit that may have arrived is never sent again.
+    The receiver knows the job before any money is spent, and a submit that may have arrived is never sent again. One
+    that was refused because the provider takes no more at a time is, while ``patience`` lasts.
     Raises the typed refusals, ``SubmitOutcomeUnknown``, and the receiver's errors.
     """
     capabilities = submission.provider.capabilities
@@ -111,19 +122,19 @@ def submit(submission: Submission, receiver: ReceiverAPI) -> Flow:
         return Submitted(provider_job_id=None, reply_url=None, reported=True)
     reply_url = receiver.parse_register((yield from _send(registration, Purpose.RECEIVER)))
     try:
-        source = yield from _upload(submission.provider, submission.source)
+        source = yield from _patiently(partial(_upload, submission, receiver), submission, receiver, patience)
         request = submission.provider.build_submit(
             submission.request, source, reply_url=reply_url, job_id=submission.job_id
         )
     except _CERTAINLY_NOT_STARTED as error:
+        _name(error, capabilities.name)
         yield from _report(receiver, submission.job_id, outcome="refused", error=_words(error))
         raise
     try:
-        answer = yield from _send(request, Purpose.SUBMIT)
-        provider_job_id = submission.provider.parse_submit(answer)
+        post = partial(_post, request, submission, receiver)
+        provider_job_id = yield from _patiently(post, submission, receiver, patience)
     except (SubmissionRefused, ProviderUnavailable) as error:
-        if isinstance(error, SubmissionRefused):
-            error.provider = capabilities.name
+        _name(error, capabilities.name)
         yield from _report(receiver, submission.job_id, outcome="refused", error=_words(error))
         raise
     except (SubmitOutcomeUnknown, UnreadableMessage) as error:
@@ -135,23 +146,63 @@ def submit(submission: Submission, receiver: ReceiverAPI) -> Flow:
     return Submitted(provider_job_id=provider_job_id, reply_url=reply_url, reported=reported)
 
 
-def _send(request: HTTPRequest, purpose: Purpose) -> Generator[Step, HTTPResponse | None, HTTPResponse]:
-    answer = yield Send(request, purpose)
+def _send(
+    request: HTTPRequest, purpose: Purpose, last_words: HTTPRequest | None = None
+) -> Generator[Step, HTTPResponse | None, HTTPResponse]:
+    answer = yield Send(request, purpose, last_words)
     if answer is None:
         raise AssertionError("a step that sends must be given its answer")
     return answer
 
 
-def _upload(provider: Provider, source: VideoSource) -> Generator[Step, HTTPResponse | None, VideoSource]:
+def _upload(submission: Submission, receiver: ReceiverAPI) -> Generator[Step, HTTPResponse | None, VideoSource]:
+    provider, source, last_words = submission.provider, submission.source, _not_started(submission, receiver)
     request = provider.build_upload(source)
     if request is None:
         return source
-    upload = provider.parse_upload((yield from _send(request, Purpose.UPLOAD)), source)
+    upload = provider.parse_upload((yield from _send(request, Purpose.UPLOAD, last_words)), source)
     if upload.then is not None:
-        answer = yield from _send(upload.then, Purpose.UPLOAD)
+        answer = yield from _send(upload.then, Purpose.UPLOAD, last_words)
         if answer.status >= 300:
             raise ProviderUnavailable(f"the upload was answered {answer.status}; nothing was submitted")
     return upload.source
+
+
+def _post(
+    request: HTTPRequest, submission: Submission, receiver: ReceiverAPI
+) -> Generator[Step, HTTPResponse | None, str]:
+    """Send the one request that spends money. It may have arrived, however our program ends."""
+    last_words = receiver.build_submission(submission.job_id, outcome="unknown", error=_STOPPED)
+    return submission.provider.parse_submit((yield from _send(request, Purpose.SUBMIT, last_words)))
+
+
+def _patiently(
+    attempt: Callable[[], Generator[Step, HTTPResponse | None, _T]],
+    submission: Submission,
+    receiver: ReceiverAPI,
+    patience: Patience,
+) -> Generator[Step, HTTPResponse | None, _T]:
+    """What ``attempt`` leads to, made again after each refusal that only means "not so many at a time"."""
+    waited = 0.0
+    while True:
+        try:
+            return (yield from attempt())
+        except RateLimited as error:
+            error.waited_seconds = waited
+            pause = patience.next_pause(error, submission.provider.capabilities.busy_pause_seconds)
+            if pause is None:
+                raise
+        yield Pause(pause, _not_started(submission, receiver))
+        waited += pause
+
+
+def _not_started(submission: Submission, receiver: ReceiverAPI) -> HTTPRequest:
+    return receiver.build_submission(submission.job_id, outcome="refused", error=f"not submitted: {_STOPPED}")
+
+
+def _name(error: ReplyhookError, provider: str) -> None:
+    if isinstance(error, SubmissionRefused):
+        error.provider = provider
 
 
 def _report(receiver: ReceiverAPI, job_id: str, **outcome: str | None) -> Generator[Step, HTTPResponse | None, bool]:
@@ -167,11 +218,6 @@ def _report(receiver: ReceiverAPI, job_id: str, **outcome: str | None) -> Genera
         else:
             return True
     return False
-
-
-def cut_off(submission: Submission, receiver: ReceiverAPI) -> HTTPRequest:
-    """What to tell the receiver when our own program is stopped in the middle of the submit."""
-    return receiver.build_submission(submission.job_id, outcome="unknown", error="the program was stopped meanwhile")
 
 
 def _words(error: ReplyhookError) -> str:

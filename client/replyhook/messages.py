@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -58,9 +59,12 @@ class HTTPResponse:
 
     @property
     def retry_after(self) -> timedelta | None:
-        """How long the other side asks to wait, where it says so in seconds."""
+        """How long the other side asks to wait: in seconds, or until a time, counted by its own clock (``Date``)."""
         text = self.headers.get("retry-after", "")
-        return timedelta(seconds=int(text)) if text.isascii() and text.isdecimal() and len(text) < 7 else None
+        if text.isascii() and text.isdecimal():
+            return timedelta(seconds=int(text)) if len(text) < 7 else None
+        until, now = _http_date(text), _http_date(self.headers.get("date", ""))
+        return max(until - now, timedelta()) if until and now else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,14 @@ class Callback:
     def json(self) -> Any:
         """The body as JSON. Raises ``UnreadableMessage`` when it is none."""
         return read_json(self.body)
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        when = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)  # the oldest of the three forms names no zone
 
 
 def read_json(body: bytes) -> Any:

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,7 @@ def _arguments(request: HTTPRequest, content: Any = b"", length: int | None = No
 
 def _plain(response: httpx.Response, body: bytes) -> HTTPResponse:
     headers = {name.lower(): value for name, value in response.headers.items()}
+    headers.setdefault("date", formatdate(usegmt=True))  # RFC 9110 §6.6.1: who receives an answer without it adds it
     return HTTPResponse(status=response.status_code, headers=headers, body=body)
 
 

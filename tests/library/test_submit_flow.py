@@ -24,6 +24,7 @@ from replyhook.errors import (
 from replyhook.flows import REPORT_PAUSES, Pause, Purpose, Send, Submission, Submitted, submit, with_purpose
 from replyhook.jobs import ExtendRequest, SourceKind, VideoSource
 from replyhook.messages import HTTPRequest, HTTPResponse
+from replyhook.patience import Patience
 from replyhook.providers import Provider
 from replyhook.providers.fal import Fal
 from replyhook.providers.pixverse import PixVerse
@@ -85,15 +86,17 @@ class Run:
         return [dict(request.json or {}) for request in self.to(Purpose.RECEIVER) if request.method == "POST"]
 
 
-def play(what: Submission, outcome_of: Callable[[Send], Outcome]) -> Run:
+def play(what: Submission, outcome_of: Callable[[Send], Outcome], patience: Patience | None = None, *,
+         on_pause: Callable[[float], None] = lambda _: None) -> Run:  # fmt: skip
     """Drive the flow as a client does, each request's outcome being what ``outcome_of`` says."""
     run = Run()
-    flow = submit(what, RECEIVER)
+    flow = submit(what, RECEIVER, patience or Patience(0, clock=float, jitter=float))
     try:
         step = next(flow)
         while True:
             if isinstance(step, Pause):
                 run.pauses.append(step.seconds)
+                on_pause(step.seconds)
                 step = flow.send(None)
                 continue
             run.sent.append(step)

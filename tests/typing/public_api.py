@@ -1,6 +1,7 @@
 """The public API as its users' type checkers see it. Checked by ``mypy --strict``; never run."""
 
 import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -72,8 +73,28 @@ def errors(client: replyhook.Client) -> None:
         assert_type(error.retryable, bool)
 
 
+def choosing(client: replyhook.Client) -> None:
+    job = client.submit(
+        provider=["fal", "useapi"], video=b"mp4", prompt="x", prefer="price", max_price=Decimal("0.5"), patience=20
+    )
+    assert_type(job.tried, tuple[tuple[str, replyhook.ReplyhookError], ...])
+    client.submit(provider="auto", video=b"mp4", prompt="x", max_price=0.5)
+    for estimate in client.estimate(video=b"mp4", prompt="x", duration=5):
+        assert_type(estimate.provider, str)
+        assert_type(estimate.problem, replyhook.ReplyhookError | None)
+        if estimate.price is not None:
+            assert_type(estimate.price.highest, Decimal)
+    for offer in replyhook.providers():
+        assert_type(offer.durations, tuple[int, ...])
+    try:
+        client.submit(provider="auto", video=b"mp4", prompt="x")
+    except replyhook.NoProviderLeft as error:
+        assert_type(error.reasons, tuple[tuple[str, replyhook.ReplyhookError], ...])
+
+
 def mistakes(client: replyhook.Client) -> None:
     """Each of these is an error to the type checker; if one no longer were, its ignore would be one."""
+    client.submit(provider="fal", video=b"mp4", prompt="x", prefer="luck")  # type: ignore[arg-type] # no such order
     client.submit(provider="fal", video=b"mp4")  # type: ignore[call-arg] # no prompt
     client.submit(provider="fal", video=b"mp4", prompt="x", seconds=5)  # type: ignore[call-arg] # no such argument
     client.submit(provider="fal", video=b"mp4", prompt="x", duration="5")  # type: ignore[arg-type] # not a number

@@ -80,6 +80,7 @@ CAPABILITIES = Capabilities(
     result_lifetime=timedelta(hours=24),  # [seed 000]
     media_hosts=(),  # NOT FOUND in any document: the operator sets it
     key_variable="AIHUBMAX_API_KEY",
+    busy_pause_seconds=None,  # "on 429 do NOT auto-retry" (PROVIDERS §1.2); a Retry-After would be another matter
     notes=(
         "callback_url is not documented for this model: if the gateway refuses it, set send_callback_url = false",
         "a callback is tried again only after 1, 2 and 4 s, each time waiting 10 s for an answer",

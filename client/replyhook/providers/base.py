@@ -72,6 +72,10 @@ class Provider(Protocol):
         """
         ...
 
+    def check_ready(self) -> None:
+        """Raise ``ConfigurationError`` for a setting besides the key that no submit can do without."""
+        ...
+
     def build_upload(self, source: VideoSource) -> HTTPRequest | None:
         """The request that uploads ``source`` first, or None where the submit takes it as it is."""
         ...
@@ -143,6 +147,9 @@ class ProviderDefaults:
 
     def callback_secrets(self, account: str) -> Sequence[str]:
         return ()
+
+    def check_ready(self) -> None:
+        return None
 
     def build_result(self, provider_job_id: str) -> HTTPRequest | None:
         return None

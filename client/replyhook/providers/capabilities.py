@@ -8,6 +8,7 @@ from typing import Any
 
 from replyhook.errors import InvalidRequest
 from replyhook.jobs import ExtendRequest, SourceKind
+from replyhook.pricing import Price, Pricing
 
 NEUTRAL_FIELDS = (
     "prompt",
@@ -25,6 +26,13 @@ NEUTRAL_FIELDS = (
 
 ASSUMED_RESULT_LIFETIME = timedelta(hours=1)
 """How long a result is taken to live where no provider document says it (DESIGN §4, issue of the five providers)."""
+
+
+USUAL_BUSY_PAUSE_SECONDS = (10.0, 30.0)
+"""How long a provider that works on all it takes is left alone where its documents say nothing.
+
+useapi.net asks for it (seed 004), also where it only passes on what PixVerse said.
+"""
 
 
 class CallbackKind(StrEnum):
@@ -93,6 +101,12 @@ class Rule:
     allowed: tuple[Any, ...]
     source: str
 
+    @property
+    def words(self) -> str:
+        """The limit in words, for a list of limits."""
+        allowed = ", ".join(str(choice) for choice in self.allowed) or "nothing"
+        return f"with `{self.when[0]}` {self.when[1]} only `{self.name}` {allowed}"
+
     def check(self, request: ExtendRequest, *, provider: str) -> None:
         """Raise ``InvalidRequest`` naming the field that this rule forbids."""
         other, trigger = self.when
@@ -132,6 +146,10 @@ class Capabilities:
     id_is_personal: bool = False
     key_variable: str
     """The environment variable people already keep this provider's key in."""
+    pricing: Pricing | None = None
+    """None where what an extend costs is not published."""
+    busy_pause_seconds: tuple[float, float] | None = USUAL_BUSY_PAUSE_SECONDS
+    """From and to how long to wait when it takes no more at a time and says no time; None: it asks not to be asked."""
     notes: tuple[str, ...] = ()
 
     def field(self, name: str) -> Field | None:
@@ -164,6 +182,16 @@ class Capabilities:
             rule.check(completed, provider=self.name)
         self._check_options(completed.options)
         return completed
+
+    def price(self, request: ExtendRequest) -> Price | None:
+        """What the (prepared) request costs, or None where that is not published."""
+        named = {name: getattr(request, name) for name in ("duration", "quality", "audio")}
+        for name, value in named.items():
+            entry = self.field(name)
+            named[name] = entry.default if value is None and entry is not None else value
+        if self.pricing is None or named["duration"] is None:
+            return None
+        return self.pricing.of(seconds=named["duration"], quality=named["quality"] or "", audio=bool(named["audio"]))
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         known = {entry.wire: entry for entry in self.options}

@@ -9,10 +9,17 @@ import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from replyhook.errors import BadRequest, ProviderUnavailable, UnreadableMessage, VerificationError
+from replyhook.errors import (
+    BadRequest,
+    InsufficientCredits,
+    ProviderUnavailable,
+    UnreadableMessage,
+    VerificationError,
+)
 from replyhook.jobs import (
     Asset,
     ExtendRequest,
@@ -24,6 +31,7 @@ from replyhook.jobs import (
     VideoSource,
 )
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
+from replyhook.pricing import PricePerSecond
 from replyhook.providers.base import (
     ProviderDefaults,
     Upload,
@@ -36,6 +44,7 @@ from replyhook.providers.capabilities import CallbackKind, Capabilities, Field
 from replyhook.signatures import check_time, parse_unix_seconds, verify_ed25519
 
 _SEED = "fal model page [seed 002]"
+_MODEL_PATH = "fal-ai/pixverse/v6/extend"
 _TOLERANCE = timedelta(seconds=300)
 
 CAPABILITIES = Capabilities(
@@ -73,6 +82,21 @@ CAPABILITIES = Capabilities(
     result_lifetime=timedelta(days=7),
     media_hosts=(".fal.media",),
     key_variable="FAL_KEY",
+    # "Billing is calculated per second of video generated" [seed 002], read November 2026: without audio, with audio.
+    pricing=PricePerSecond(
+        rates={
+            ("360p", False): Decimal("0.025"),
+            ("360p", True): Decimal("0.035"),
+            ("540p", False): Decimal("0.035"),
+            ("540p", True): Decimal("0.045"),
+            ("720p", False): Decimal("0.045"),
+            ("720p", True): Decimal("0.060"),
+            ("1080p", False): Decimal("0.090"),
+            ("1080p", True): Decimal("0.115"),
+        },
+        source=_SEED,
+    ),
+    # The queue itself is said never to answer 429 (PROVIDERS §3.5), so no pause is published: the usual one.
     notes=("answers 2xx wanted within 15 s; 10 retries in 2 h", "result lifetime from a secondary source"),
 )
 
@@ -96,13 +120,14 @@ class Fal(ProviderDefaults):
     base_url: str = "https://queue.fal.run"
     rest_url: str = "https://rest.fal.ai"
     jwks_url: str | None = "https://rest.fal.ai/.well-known/jwks.json"
-    model_path: str = "fal-ai/pixverse/v6/extend"
+    model_path: str = _MODEL_PATH
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
     user_ids: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(CAPABILITIES, media_hosts=self.media_hosts)
+        pricing = CAPABILITIES.pricing if self.model_path == _MODEL_PATH else None  # another model costs what it costs
+        return replace(CAPABILITIES, media_hosts=self.media_hosts, pricing=pricing)
 
     def build_upload(self, source: VideoSource) -> HTTPRequest | None:
         if source.kind in CAPABILITIES.takes:
@@ -246,6 +271,9 @@ def _refuse(response: HTTPResponse) -> None:
     if response.status == 503 and detail:
         # Documented, with words of fal's own: refused before anything is queued (PROVIDERS §3.5).
         raise ProviderUnavailable(detail)
+    if response.status == 403 and detail and "exhausted balance" in detail.lower():
+        # "User is locked. Reason: Exhausted balance." is what users quote; no document has it.
+        raise InsufficientCredits(detail, status=403, code=text_or_none(body.get("error_type")))
     # 422 is fal's word for a field it does not like, not for moderation: that has its own error type.
     if response.status == 422 and not _is_moderation(body.get("detail")):
         raise BadRequest(_detail(response) or "HTTP 422", status=422, code=text_or_none(body.get("error_type")))

@@ -116,6 +116,7 @@ CAPABILITIES = Capabilities(
     result_lifetime=None,
     media_hosts=("media.pixverse.ai",),
     key_variable="PIXVERSE_API_KEY",
+    # How long to wait after 500044 is not published: the usual pause is what useapi asks for with the same limit.
     notes=(
         "calls back one URL per account: make a webhook in the console and set webhook_id and webhook_secrets",
         "an upload may last 30 s and measure 1920 pixels on either side: PixVerse itself checks that",
@@ -189,6 +190,9 @@ class PixVerse(ProviderDefaults):
         if not secrets:
             raise VerificationError("no webhook secret is set up for this PixVerse account")
         return secrets
+
+    def check_ready(self) -> None:
+        self._checked_webhook_id()
 
     def build_upload(self, source: VideoSource) -> HTTPRequest | None:
         if source.kind in CAPABILITIES.takes:

@@ -9,6 +9,7 @@ Where this says [error list]: api-evangelist/segmind at 52db65d, which quotes Se
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from replyhook.jobs import (
     VideoSource,
 )
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
+from replyhook.pricing import PricePerJob
 from replyhook.providers.base import (
     ProviderDefaults,
     Upload,
@@ -84,6 +86,8 @@ CAPABILITIES = Capabilities(
     # Of results: the README of the package segmind ("https://images.segmind.com/generations/…"); no video was seen.
     media_hosts=("images.segmind.com",),
     key_variable="SEGMIND_API_KEY",
+    # "$0.375 to $1.00 per generation" (PROVIDERS §4.5), read November 2026; which setting costs what is not published.
+    pricing=PricePerJob(lowest=Decimal("0.375"), highest=Decimal("1.00"), source=_PAGE),
     notes=(
         "style is only for v3.5, and this is PixVerse 5: leave it out",
         "no upload: upload-asset wants the whole video as base64 inside JSON; give a URL",

@@ -76,6 +76,7 @@ CAPABILITIES = Capabilities(
     media_hosts=("media.pixverse.ai",),
     id_is_personal=True,
     key_variable="USEAPI_TOKEN",
+    busy_pause_seconds=(10.0, 30.0),  # "wait in a loop for at least 10..30 seconds and retry again" [seed 004]
     notes=("no word on retries of a callback", "the answer wanted of a callback is not published"),
 )
 

@@ -6,7 +6,6 @@ import click
 
 from replyhook.errors import ConfigurationError
 from replyhook.providers import PROVIDERS, CallbackKind, Capabilities, make_provider
-from replyhook.providers.capabilities import Rule
 from replyhook_receiver.cli.settings import settings_from
 
 _NONE = "-"
@@ -76,6 +75,8 @@ def capabilities_table() -> str:
         ["callback signed", *(_yes(each.signed) for each in known)],
         ["reports progress", *(_yes(each.reports_progress) for each in known)],
         ["can be canceled there", *(_yes(each.can_cancel) for each in known)],
+        ["price", *(str(each.pricing or "not published") for each in known)],
+        ["when too many at a time", *(_busy(each) for each in known)],
         ["link lives", *(_lifetime(each) for each in known)],
         ["media hosts", *(", ".join(f"`{host}`" for host in each.media_hosts) or "not published" for each in known)],
     ]
@@ -87,14 +88,9 @@ def capabilities_notes() -> str:
     lines = []
     for name in sorted(PROVIDERS):
         each = make_provider(name).capabilities
-        limits = [_rule(rule) for rule in each.rules]
+        limits = [rule.words for rule in each.rules]
         lines.append(f"- **{each.title}**: {'; '.join([*limits, *each.notes]) or 'nothing more'}.")
     return "\n".join(lines)
-
-
-def _rule(rule: Rule) -> str:
-    allowed = ", ".join(str(choice) for choice in rule.allowed) or "nothing"
-    return f"with `{rule.when[0]}` {rule.when[1]} only `{rule.name}` {allowed}"
 
 
 def _field(capabilities: Capabilities, name: str) -> str:
@@ -118,6 +114,15 @@ def _words(kinds: frozenset[str]) -> str:
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
+
+
+def _busy(capabilities: Capabilities) -> str:
+    if capabilities.callback is CallbackKind.NONE:
+        return "refused"  # by the receiver, which does not wait
+    if capabilities.busy_pause_seconds is None:
+        return "not asked again, unless it says when"
+    shortest, longest = capabilities.busy_pause_seconds
+    return f"asked again after {shortest:g} to {longest:g} s, or when it says"
 
 
 def _lifetime(capabilities: Capabilities) -> str:

@@ -67,6 +67,12 @@ class TestFal(SignedContract):
             Refusal(status=402, body={"detail": "Top up"}, error=InsufficientCredits, words="Top up"),
             Refusal(status=403, body={"detail": "Forbidden"}, error=Unauthorized, words="Forbidden"),
             Refusal(
+                status=403,
+                body={"detail": "User is locked. Reason: Exhausted balance. Top up your balance."},
+                error=InsufficientCredits,
+                words="Exhausted balance",
+            ),
+            Refusal(
                 status=422,
                 body={"detail": MISSING_PROMPT, "error_type": "validation_error"},
                 error=BadRequest,

@@ -1,0 +1,191 @@
+"""Whatever the providers do, and however a submit goes from one to the next, one job asked for is one job billed.
+
+The sandbox is the real one, over HTTP; only the pauses are not waited: the flow is driven by hand, with its own clock.
+"""
+
+import json
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import uvicorn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from replyhook.arguments import ClientSettings
+from replyhook.errors import NoProviderLeft, ReplyhookError, SubmitOutcomeUnknown
+from replyhook.flows import Pause, Submitted, with_purpose
+from replyhook.patience import Patience
+from replyhook.planning import prepare
+from replyhook.routing import Routing
+from replyhook.transport import ConnectionTrouble, Transport
+from replyhook_receiver.sandbox import SandboxOptions, create_sandbox
+from replyhook_receiver.sandbox.app import sandbox_settings
+from tests.library.loopback import World, says
+
+SUBMITS = {
+    "aihubmax": "/aihubmax/v1/videos/generations",
+    "fal": "/fal/fal-ai/pixverse/v6/extend",
+    "pixverse": "/pixverse/openapi/v2/video/extend/generate",
+    "useapi": "/useapi/v2/pixverse/videos/extend-v3",
+}
+REFUSALS = {
+    "aihubmax": ("400", "401", "402", "422", "429", "500", "503"),
+    "fal": ("400", "401", "402", "403", "422", "429", "500", "503", "504"),
+    "pixverse": ("400017", "400012", "500044", "500054", "500090", "99999"),
+    "useapi": ("400", "401", "412", "422", "429", "500", "596"),
+}
+FAULTS = ("none", "lost_answer", "early", "duplicate", "never", "failed")
+Wish = tuple[str, str]
+
+
+@dataclass
+class Scheduled:
+    """The sandbox, whose next submits each have what is next on their provider's list go wrong."""
+
+    app: ASGIApp
+    wishes: dict[str, list[Wish]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    """The providers in the order in which they were sent a submit."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        provider = next((name for name, path in SUBMITS.items() if scope.get("path") == path), None)
+        if provider:
+            self.asked.append(provider)
+            if waiting := self.wishes.get(provider):
+                kind, what = waiting.pop(0)
+                scope["headers"] = [*scope["headers"], (f"x-sandbox-{kind}".encode(), what.encode())]
+        await self.app(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    url: str
+    schedule: Scheduled
+    providers: dict[str, dict[str, str]]
+    clip: bytes
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every job that any provider has taken on, when all have ended."""
+        for _ in range(400):
+            with urlopen(f"{self.url}/_sandbox/jobs", timeout=5) as answer:  # noqa: S310 - loopback
+                jobs: list[dict[str, Any]] = json.load(answer)
+            if all(job["finished_at"] for job in jobs):
+                return jobs
+            time.sleep(0.02)
+        raise AssertionError("a job of the sandbox does not end")
+
+    def billed(self) -> int:
+        with urlopen(f"{self.url}/_sandbox/calls", timeout=5) as answer:  # noqa: S310 - loopback
+            return sum(calls["billed"] for calls in json.load(answer).values())
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    pytest.importorskip("av", reason="the sandbox makes its videos with PyAV ([media]), which is not installed here")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        folder: Path = tmp_path_factory.mktemp("sandbox")
+        hook = {"1": (f"{url}/nowhere", "a-webhook-secret")}
+        options = SandboxOptions(base_url=url, work_dir=folder, speed=100_000.0, pixverse_webhooks=hook)
+        schedule = Scheduled(create_sandbox(options))
+        config = uvicorn.Config(schedule, log_level=60, ws="none", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        providers = sandbox_settings(options)
+        with urlopen(f"{url}/_sandbox/source.mp4?seconds=0.5", timeout=10) as answer:  # noqa: S310 - loopback
+            clip = answer.read()
+        yield Sandbox(url=url, schedule=schedule, providers=providers, clip=clip)
+        server.should_exit = True
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+def run(routing: Routing, transport: Transport, pass_by: Callable[[float], None]) -> Submitted:
+    """Drive a submit as the clients do, but for the pauses, in which only the flow's own clock goes on."""
+    flow = routing.steps()
+    try:
+        step = next(flow)
+        while True:
+            if isinstance(step, Pause):
+                pass_by(step.seconds)
+                step = flow.send(None)
+                continue
+            try:
+                answer = transport.send(step.request)
+            except ConnectionTrouble as error:
+                step = flow.throw(with_purpose(error, step.purpose, maybe_sent=error.maybe_sent))
+            else:
+                step = flow.send(answer)
+    except StopIteration as done:
+        ended: Submitted = done.value
+        return ended
+
+
+def wishes(provider: str) -> st.SearchStrategy[list[Wish]]:
+    refusal = st.tuples(st.just("refuse"), st.sampled_from(REFUSALS[provider]))
+    fault = st.tuples(st.just("fault"), st.sampled_from(FAULTS))
+    return st.lists(refusal | fault, max_size=5)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    schedule=st.fixed_dictionaries({name: wishes(name) for name in SUBMITS}),
+    named=st.just("auto") | st.lists(st.sampled_from(sorted(SUBMITS)), min_size=1, unique=True),
+    patience=st.sampled_from([0.0, 45.0, 300.0]),
+)
+def test_one_job_asked_for_is_never_billed_twice(
+    sandbox: Sandbox,
+    fresh_world: Callable[[], World],
+    schedule: dict[str, list[Wish]],
+    named: str | list[str],
+    patience: float,
+) -> None:
+    random.seed()  # Hypothesis seeds it for each example, and the sandbox would give the same ids again
+    world = fresh_world()
+    world.will_answer("POST /callbacks/", says(200))
+    sandbox.schedule.wishes = {name: list(waiting) for name, waiting in schedule.items()}
+    sandbox.schedule.asked.clear()
+    jobs_before, billed_before = len(sandbox.jobs()), sandbox.billed()
+    client = ClientSettings.build(world.url, "rk", None, sandbox.providers)
+    arguments: Any = {"provider": named, "video": sandbox.clip, "prompt": "on", "duration": 5, "quality": "360p"}
+    plan, seconds = prepare(client, {**arguments, "patience": patience})
+    now = [0.0]
+
+    def pass_by(seconds: float) -> None:
+        now[0] += seconds
+
+    routing = Routing(plan, client.receiver, Patience(seconds, clock=lambda: now[0], jitter=lambda: 0.5))
+    transport = Transport(timeout_seconds=10)
+    submitted, trouble = None, None
+    try:
+        submitted = run(routing, transport, pass_by)
+    except ReplyhookError as error:
+        trouble = error
+    finally:
+        transport.close()
+    taken_on = sandbox.jobs()[jobs_before:]
+    assert len(taken_on) <= 1
+    assert sandbox.billed() - billed_before <= 1
+    asked = sandbox.schedule.asked
+    last = [] if isinstance(trouble, NoProviderLeft) else [routing.submission.provider.capabilities.name]
+    assert list(dict.fromkeys(asked)) == [*[name for name, _ in routing.tried], *last]
+    if submitted is not None:
+        assert [(job["provider"], job["id"]) for job in taken_on] == [(asked[-1], submitted.provider_job_id)]
+    if isinstance(trouble, NoProviderLeft):
+        assert not taken_on
+    told = [seen.json()["outcome"] for seen in world.to("POST /v1/jobs/")]
+    if taken_on:  # the caller knows of every job that was started
+        assert submitted is not None or isinstance(trouble, SubmitOutcomeUnknown)
+        assert told[-1] in ("accepted", "unknown")
+    assert told[:-1] == ["refused"] * (len(told) - 1)
+    assert now[0] <= patience
