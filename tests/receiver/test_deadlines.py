@@ -94,9 +94,7 @@ def test_a_kind_of_job_is_learned_from_thirty_callbacks_on() -> None:
     [("aihubmax", {"quality": "540p", "duration": 5}), ("fal", {"quality": "720p", "duration": 5}), ("fal", {})],
     ids=["another provider", "another quality", "nothing said"],
 )
-def test_what_was_learned_of_one_kind_of_job_says_nothing_of_another(
-    provider: str, request_: dict[str, object]
-) -> None:
+def test_what_was_learned_of_one_kind_of_job_says_nothing_of_another(provider: str, asked: dict[str, object]) -> None:
     known = deadlines()
     known.learn([times(*[200.0] * ENOUGH)])
     assert known.wait(provider, asked) == PRIOR
