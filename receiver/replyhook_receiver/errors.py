@@ -17,6 +17,7 @@
   + DeliveryRefused         an endpoint answered, but not with success
     - EndpointGone          it asked not to be called again
   + ResultMissing           the provider has no result yet
+  + NoNews                  no callback came, and the provider, asked as often as it may be, had no end to tell
   + CannotAsk               a question cannot be asked: the provider's key or its job id is not known
 
 ``retryable`` on the class is what the worker asks; never a list of types.
@@ -116,6 +117,10 @@ class ResultMissing(ReceiverTrouble):
     """The provider said "done" but has no result to show yet."""
 
     retryable = True
+
+
+class NoNews(ReceiverTrouble):
+    """No callback came, and the provider, asked as often as it may be, had no end to tell."""
 
 
 class CannotAsk(ReceiverTrouble):

@@ -60,6 +60,7 @@ class TaskKind(StrEnum):
     DOWNLOAD = "download"
     FETCH_RESULT = "fetch_result"
     NOTIFY = "notify"
+    RECONCILE = "reconcile"
     RELAY = "relay"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -244,15 +244,13 @@ class StoredVideo:
 class Done:
     """A task that is finished: ``video`` of a download, ``status`` of a delivery, ``report`` of a question.
 
-    A relayed submit ends with its ``submission``, and with report and video as far as the answer held them;
-    ``ask_after`` says when to ask for the result where nobody calls back.
+    A relayed submit ends with its ``submission``, and with report and video as far as the answer held them.
     """
 
     video: StoredVideo | None = None
     status: int | None = None
     report: Report | None = None
     submission: Submission | None = None
-    ask_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,8 @@ DELIVERIES = RetryPolicy(delays=(5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_40
 # Fast at first: an unknown link may live only an hour (PROVIDERS §9.6).
 DOWNLOADS = RetryPolicy(delays=(1, 5, 15, 60, 300, 900, 1_800, 3_600, 7_200, 14_400))
 
-# A provider that says "done" without the result has it a moment later; three questions at most (P8).
+# A provider that says "done" without the result has it a moment later; three questions at most (P8). About a job that
+# is overdue no more are asked, but further apart: the question says by how much (``deadlines.next_question``).
 RESULTS = RetryPolicy(delays=(5, 60))
 
 # A relayed submit is sent once; only a fault of ours before it was begun brings it here again.

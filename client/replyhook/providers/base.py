@@ -108,6 +108,14 @@ class Provider(Protocol):
         """The same value a callback becomes; None for "no news"."""
         ...
 
+    def build_search(self, job_id: str) -> HTTPRequest | None:
+        """The question for the job that was submitted with our id, where the provider keeps that; else None."""
+        ...
+
+    def parse_search(self, response: HTTPResponse, job_id: str) -> JobEvent | None:
+        """The same value a callback becomes, with the provider's id; None where the job is not among those found."""
+        ...
+
     def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
         """The request that cancels a job, or None where the provider cannot."""
         ...
@@ -155,6 +163,12 @@ class ProviderDefaults:
         return None
 
     def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
+        return None
+
+    def build_search(self, job_id: str) -> HTTPRequest | None:
+        return None
+
+    def parse_search(self, response: HTTPResponse, job_id: str) -> JobEvent | None:
         return None
 
     def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:

@@ -88,6 +88,8 @@ STATUSES = {
     "MODERATED": JobStatus.FAILED,
     "FAILED": JobStatus.FAILED,
 }
+SEARCHED = 40
+"""How many of the latest videos are looked through for a job: as many as are listed unasked (PROVIDERS §5.3)."""
 STATUS_NUMBERS = {1: "COMPLETED", 5: "QUEUED", 10: "GENERATING"}
 
 
@@ -167,6 +169,18 @@ class UseAPI(ProviderDefaults):
 
     def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
         return self.parse_status(response, provider_job_id)
+
+    def build_search(self, job_id: str) -> HTTPRequest | None:
+        query = urlencode({"limit": SEARCHED} | ({"email": self.email} if self.email else {}))
+        return HTTPRequest(method="GET", url=f"{self._base}/videos/?{query}", headers=self._headers())
+
+    def parse_search(self, response: HTTPResponse, job_id: str) -> JobEvent | None:
+        """A callback is published as a list's item "plus replyRef": whether the list has it too nobody says."""
+        if response.status >= 300:
+            raise_for_refusal(response, _error(response))
+        items = as_object(response.json()).get("data")
+        events = [_event(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        return next((event for event in events if event.job_id == job_id and event.provider_job_id), None)
 
     def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
         return Trust.TOKEN_ONLY

@@ -14,6 +14,7 @@ from replyhook.tokens import TokenKeys
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.bench.stored import new_report
 from replyhook_receiver.bench.traffic import FAL_USER, REPLY_KEY, Traffic
+from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.stores.sqlite import facts
 from replyhook_receiver.stores.sqlite.connection import connect, migrate
 
@@ -69,13 +70,14 @@ def _as_callback(provider: str, request: bytes, now: datetime) -> Callback:
 
 def _rows_and_commit(raw: sqlite3.Connection) -> tuple[float, float]:
     describe = Announcer(public_url="http://127.0.0.1:8080", personal=frozenset({"useapi"})).body
+    deadlines = Deadlines(())
     rows, commits = [], []
     for _ in range(_TIMES // _BATCH):
         reports = [new_report(datetime.now(UTC)) for _ in range(_BATCH)]
         started = time.perf_counter()
         raw.execute("BEGIN IMMEDIATE")
         for report in reports:
-            facts.accept(raw, report, describe)
+            facts.accept(raw, report, describe, deadlines)
         written = time.perf_counter()
         raw.execute("COMMIT")
         rows.append((written - started) / _BATCH)

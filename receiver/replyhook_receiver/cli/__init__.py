@@ -4,9 +4,10 @@ import sys
 
 import click
 
-from replyhook.errors import ConfigurationError, ReplyhookError
+from replyhook.errors import ConfigurationError, JobNotFound, ReplyhookError
 from replyhook_receiver.cli.bench import bench
 from replyhook_receiver.cli.demo import demo
+from replyhook_receiver.cli.jobs import jobs
 from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
 from replyhook_receiver.cli.serve import serve
@@ -14,6 +15,7 @@ from replyhook_receiver.cli.version import version
 
 FAILURE = 1
 NOT_CONFIGURED = 4
+NOT_FOUND = 5
 INTERRUPTED = 130
 
 
@@ -26,7 +28,7 @@ def replyhook() -> None:
     """
 
 
-for command in (demo, serve, sandbox, providers, bench, version):
+for command in (demo, serve, sandbox, jobs, providers, bench, version):
     replyhook.add_command(command)
 
 
@@ -48,6 +50,9 @@ def run() -> None:
     except ConfigurationError as error:
         click.echo(f"replyhook: {error}", err=True)
         sys.exit(NOT_CONFIGURED)
+    except JobNotFound as error:
+        click.echo(f"replyhook: {error}", err=True)
+        sys.exit(NOT_FOUND)
     except ReplyhookError as error:
         click.echo(f"replyhook: {error}", err=True)
         sys.exit(FAILURE)

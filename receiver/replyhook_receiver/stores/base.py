@@ -91,7 +91,10 @@ class Store(Protocol):
         ...
 
     async def claim(self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
-        """Take up to ``limit`` due tasks (or tasks whose lease has run out), counting the attempt."""
+        """Take up to ``limit`` due tasks (or tasks whose lease has run out), counting the attempt.
+
+        A job that is past its deadline becomes a ``reconcile`` task in the same transaction, once.
+        """
         ...
 
     async def renew(self, held: Sequence[Task], *, lease: timedelta, now: datetime) -> set[str]:
@@ -99,7 +102,8 @@ class Store(Protocol):
         ...
 
     async def bring_forward(self, by: timedelta) -> None:
-        """Let every waiting task be due so much earlier: the clock was set back, and a wait is a time, not a date."""
+        """Let every waiting task and every deadline be so much earlier: the clock was set back, and a wait is a time,
+        not a date."""
         ...
 
     async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:
@@ -107,5 +111,6 @@ class Store(Protocol):
         ...
 
     async def next_due(self, *, now: datetime, kinds: Sequence[TaskKind] = tuple(TaskKind)) -> datetime | None:
-        """When the earliest task of these kinds will be due, or its lease run out (now, if one is); or None."""
+        """When the earliest task of these kinds will be due, or its lease run out, or, for ``reconcile``, the earliest
+        deadline be past (now, if one is); or None."""
         ...

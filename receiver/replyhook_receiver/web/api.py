@@ -15,7 +15,7 @@ from replyhook.providers import CallbackKind, Provider
 from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook.urls import shown_url
 from replyhook_receiver.announcements import Announcer
-from replyhook_receiver.counters import Refusals
+from replyhook_receiver.counters import Questions, Refusals
 from replyhook_receiver.errors import NetworkRefused, UnknownJob
 from replyhook_receiver.net import Door
 from replyhook_receiver.records import CallbackRecord, JobRecord, Registration
@@ -24,6 +24,7 @@ from replyhook_receiver.stores.base import Store
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_model
 from replyhook_receiver.web.problems import problem
+from replyhook_receiver.work.asking import no_key
 
 MAX_BODY_BYTES = 256 * 1024
 
@@ -40,6 +41,7 @@ class JobApi:
         tokens: TokenKeys,
         announcer: Announcer,
         refusals: Refusals,
+        questions: Questions,
         public_url: str,
         providers: Mapping[str, Provider],
         now: Callable[[], datetime],
@@ -50,6 +52,7 @@ class JobApi:
         self._tokens = tokens
         self._announcer = announcer
         self._refusals = refusals
+        self._questions = questions
         self._public_url = public_url
         self._providers = providers
         self._now = now
@@ -64,6 +67,7 @@ class JobApi:
             ("GET", "/v1/jobs/{id}/video", self.video),
             ("GET", "/v1/callbacks", self.callbacks),
             ("GET", "/v1/refusals", self.refusals),
+            ("GET", "/v1/questions", self.questions),
         ]
         return [
             Route(path, keys.guard(endpoint), methods=[method], max_body_size=MAX_BODY_BYTES)
@@ -71,7 +75,7 @@ class JobApi:
         ]
 
     async def register(self, request: Request) -> Response:
-        """Make a job known before it is submitted; the answer holds its reply URL."""
+        """Make a job known before it is submitted; the answer holds its reply URL, and what will not work for it."""
         job_id = request.path_params["id"]
         registration = (await read_model(request, RegistrationModel)).checked(job_id)
         self._check_can_verify(registration)
@@ -84,7 +88,8 @@ class JobApi:
             # Minted from the job's own time, so that the same registration is always answered with the same URL.
             token = self._tokens.mint(provider=job.provider, job_id=job.id, now=job.created_at)
         reply_url = build_reply_url(self._public_url, provider=job.provider, token=token)
-        return _json({**self._announcer.describe(job), "reply_url": reply_url})
+        warnings = [] if self._providers[job.provider].api_key else [_cannot_ask(job.provider)]
+        return _json({**self._announcer.describe(job), "reply_url": reply_url, "warnings": warnings})
 
     async def relay(self, request: Request) -> Response:
         """Take a whole job; the receiver submits it itself, once. Answered when it is noted, before it is submitted."""
@@ -132,6 +137,10 @@ class JobApi:
         """How many callbacks were refused since the start, by provider and reason."""
         return _json(self._refusals.by_provider())
 
+    async def questions(self, _: Request) -> Response:
+        """How often providers were asked about jobs since the start and why, how many recovered, how many were lost."""
+        return _json(self._questions.by_provider())
+
     def _check_can_verify(self, registration: Registration) -> None:
         """Say before any money is spent that the callbacks of this job could not be believed."""
         try:
@@ -156,6 +165,10 @@ class JobApi:
         if job is None:
             raise UnknownJob(f"there is no job {request.path_params['id'][:64]}")
         return job
+
+
+def _cannot_ask(provider: str) -> str:
+    return f"{no_key(provider)}: if no callback comes, it cannot ask, and the job is overdue"
 
 
 def _shown(callback: CallbackRecord, now: datetime) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.channels.webhook import WebhookChannel
 from replyhook_receiver.config import Settings, is_loopback
-from replyhook_receiver.counters import Refusals
+from replyhook_receiver.counters import Questions, Refusals
+from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.jwks import KeySet
 from replyhook_receiver.lifecycle import TaskKind
@@ -36,9 +37,10 @@ from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import stream_routes
 from replyhook_receiver.web.problems import HANDLERS
+from replyhook_receiver.work.asking import Asker
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.notify import Notify
-from replyhook_receiver.work.reconcile import FetchResult
+from replyhook_receiver.work.reconcile import FetchResult, Reconcile
 from replyhook_receiver.work.relay import Relay
 from replyhook_receiver.work.worker import Handler, Worker
 
@@ -69,11 +71,14 @@ def create_app(
     providers = settings.make_providers()
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
     announcer = Announcer(public_url=public_url, personal=personal)
-    store = SQLiteStore(settings.database_path, describe=announcer.body)
+    deadlines = Deadlines(provider.capabilities for provider in providers.values())
+    store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines)
     storage = LocalStorage(settings.storage_path)
     door = Door(allowed_networks=settings.allowed_networks)
     tokens = TokenKeys(secrets.signing_keys)
     refusals = Refusals()
+    questions = Questions()
+    asker = Asker(door=door, providers=providers, questions=questions)
     key_sets = _key_sets(providers, door, now, monotonic)
     ingest = Ingest(providers=providers, tokens=tokens, key_sets=key_sets, store=store, refusals=refusals, now=now)
     stream = Stream(store)
@@ -83,7 +88,12 @@ def create_app(
         handlers={
             TaskKind.DOWNLOAD: Handler(
                 run=Download(
-                    store=store, storage=storage, door=door, providers=providers, max_bytes=settings.max_video_bytes
+                    store=store,
+                    storage=storage,
+                    door=door,
+                    providers=providers,
+                    asker=asker,
+                    max_bytes=settings.max_video_bytes,
                 ),
                 policy=DOWNLOADS,
                 concurrency=settings.download_concurrency,
@@ -112,7 +122,12 @@ def create_app(
                 concurrency=settings.relay_concurrency,
             ),
             TaskKind.FETCH_RESULT: Handler(
-                run=FetchResult(store=store, door=door, providers=providers, now=now), policy=RESULTS, concurrency=4
+                run=FetchResult(store=store, asker=asker, now=now), policy=RESULTS, concurrency=4
+            ),
+            TaskKind.RECONCILE: Handler(
+                run=Reconcile(store=store, asker=asker, deadlines=deadlines, questions=questions, now=now),
+                policy=RESULTS,
+                concurrency=4,
             ),
         },
     )
@@ -124,6 +139,7 @@ def create_app(
         tokens=tokens,
         announcer=announcer,
         refusals=refusals,
+        questions=questions,
         public_url=public_url,
         providers=providers,
         now=now,

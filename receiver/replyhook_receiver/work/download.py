@@ -8,6 +8,7 @@ from anyio import to_thread
 
 from replyhook.jobs import AssetStatus
 from replyhook.providers import Provider
+from replyhook_receiver.counters import Cause
 from replyhook_receiver.errors import (
     AnswerTooLarge,
     CannotAsk,
@@ -36,14 +37,21 @@ class Download:
     """Runs download tasks; the subject is the job's id."""
 
     def __init__(
-        self, *, store: Store, storage: Storage, door: Door, providers: Mapping[str, Provider], max_bytes: int
+        self,
+        *,
+        store: Store,
+        storage: Storage,
+        door: Door,
+        providers: Mapping[str, Provider],
+        asker: Asker,
+        max_bytes: int,
     ) -> None:
         self._store = store
         self._storage = storage
         self._door = door
         self._providers = providers
         self._max_bytes = max_bytes
-        self._asker = Asker(door=door, providers=providers)
+        self._asker = asker
         self._confirmed: set[tuple[str, str]] = set()
         self._questions: Counter[str] = Counter()
 
@@ -91,7 +99,7 @@ class Download:
                     f"{error}, and the provider, asked {MAX_QUESTIONS} times, did not answer"
                 ) from error
             try:
-                answer = await self._asker.ask(job)
+                answer = await self._asker.ask(job, Cause.FOREIGN_HOST)
             except (CannotAsk, ResultMissing) as why:
                 raise HostNotListed(
                     f"{error}, and the provider could not be asked ({why}): add it to media_hosts"

@@ -1,7 +1,7 @@
 """Submitting a job ourselves, once: for providers that cannot call back, their answer to the submit is the callback."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 from anyio import to_thread
@@ -32,9 +32,6 @@ from replyhook_receiver.work.receiving import receive
 
 BLOCKING_SECONDS = 900.0
 """How long a blocking call may stay silent: about 99 s are typical (PROVIDERS §4.5)."""
-
-ASK_AFTER = timedelta(seconds=150)
-"""When to ask for the result of an accepted job that nobody calls back for (Segmind's v2, kept one hour)."""
 
 
 class Relay:
@@ -100,7 +97,7 @@ class Relay:
         callback = Callback(provider=job.provider, headers=headers, body=body, received_at=self._now())
         event = provider.parse_callback(callback)
         if event.result is None and event.status is not JobStatus.FAILED:  # the asynchronous mode: it has an id instead
-            return Done(submission=_accepted(provider.parse_submit(response)).submission, ask_after=ASK_AFTER)
+            return _accepted(provider.parse_submit(response))
         return Done(
             submission=Submission(outcome=SubmissionOutcome.ACCEPTED),
             report=self._report(job, event, headers, body),

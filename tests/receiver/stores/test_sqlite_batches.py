@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from replyhook.errors import VerificationError
+from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.records import Report
 from replyhook_receiver.stores.sqlite import SQLiteStore, facts, registering
 from replyhook_receiver.stores.sqlite.connection import migrate
@@ -33,7 +34,11 @@ from tests.contracts.store_contract import (
 )
 
 JOBS = [a_job(number) for number in range(4)]
-TABLES = ("jobs", "assets", "events", "callbacks", "notifications", "deliveries", "tasks", "senders", "nonces")
+TABLES = (
+    *("jobs", "assets", "events", "callbacks", "notifications", "deliveries", "tasks", "deadlines"),
+    *("senders", "nonces"),
+)
+DEADLINES = Deadlines(())
 SAID = st.one_of(
     st.sampled_from([queued, canceled, strange]).map(lambda make: make()),
     st.integers(0, 100).map(running),
@@ -71,9 +76,9 @@ def ending(batches: Sequence[Sequence[Report]]) -> dict[str, list[tuple[object, 
         migrate(raw)
         for job_id in JOBS[:2]:
             registering.register(raw, registration(job_id), now=NOW, describe=describe)
-        registering.record_submission(raw, JOBS[0], accepted_as("r-1"), now=NOW, describe=describe)
+        registering.record_submission(raw, JOBS[0], accepted_as("r-1"), now=NOW, describe=describe, deadlines=DEADLINES)
         for batch in batches:
-            facts.accept_all(raw, batch, describe)
+            facts.accept_all(raw, batch, describe, DEADLINES)
         return {table: [masked(row) for row in raw.execute(f"SELECT * FROM {table}")] for table in TABLES}  # noqa: S608
 
 

@@ -369,7 +369,7 @@ async def test_the_asynchronous_mode_is_asked_for_its_result_once_it_can_be_ther
     async with relaying(tmp_path, host, mode="v2") as receiver:
         job = await relayed(receiver)
         assert (job["status"], job["provider_job_id"], job["overdue_at"]) == ("submitted", "q-1", None)
-        (due,) = receiver.rows("SELECT due_ms FROM tasks WHERE kind = 'fetch_result'")
+        (due,) = receiver.rows("SELECT due_ms FROM deadlines")
         assert due == (int((NOW + timedelta(seconds=150)).timestamp() * 1000),)
         receiver.clock.move(seconds=149)
         await receiver.register()
@@ -406,7 +406,7 @@ async def test_an_asynchronous_answer_that_is_done_at_once_is_the_callback(
         await relayed(receiver)
         job = await receiver.eventually(JOB, lambda job: job["video"]["status"] == "stored")
         assert (job["provider_job_id"], job["trust"]) == ("q-1", "relayed")
-        assert receiver.rows("SELECT count(*) FROM tasks WHERE kind = 'fetch_result'") == [(0,)]
+        assert (await receiver.client.get("/v1/questions", headers=AUTH)).json() == {}
 
 
 # Providers that call back may be relayed too

@@ -13,17 +13,19 @@ from replyhook.jobs import JobEvent
 from replyhook.providers import make_provider
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.channels.webhook import WebhookChannel
+from replyhook_receiver.counters import Questions
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.net import Door
 from replyhook_receiver.records import JobRecord, NotifyTarget, Registration
 from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.storage import LocalStorage
 from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.work.asking import Asker
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.notify import Notify
 from replyhook_receiver.work.reconcile import FetchResult
 from replyhook_receiver.work.worker import Handler, Worker
-from tests.contracts.store_contract import accepted_as, registration, report
+from tests.contracts.store_contract import BUT_OVERDUE, accepted_as, registration, report
 from tests.receiver.support import LOOPBACK, WHSEC, Host, until
 
 TRIES = 3
@@ -74,7 +76,7 @@ class Bench:
         """Wait until no task is due or held any more."""
 
         async def is_at_rest() -> bool:
-            return await self.store.next_due(now=now()) is None
+            return await self.store.next_due(now=now(), kinds=BUT_OVERDUE) is None
 
         await until(is_at_rest, seconds=seconds)
 
@@ -107,12 +109,18 @@ async def a_bench(
         for name in ("fal", "useapi")
     }
     async with Door(allowed_networks=(LOOPBACK,)) as door:
+        asker = Asker(door=door, providers=providers, questions=Questions())
         download = Download(
-            store=store, storage=LocalStorage(folder), door=door, providers=providers, max_bytes=max_bytes
+            store=store,
+            storage=LocalStorage(folder),
+            door=door,
+            providers=providers,
+            asker=asker,
+            max_bytes=max_bytes,
         )
         channel = WebhookChannel(door=door, secrets=(WHSEC, OLDER_WHSEC))
         notify = Notify(store=store, channels={"webhook": channel}, now=now)
-        fetch_result = FetchResult(store=store, door=door, providers=providers, now=now)
+        fetch_result = FetchResult(store=store, asker=asker, now=now)
         handlers = {
             TaskKind.DOWNLOAD: Handler(run=download, policy=policy, concurrency=4),
             TaskKind.NOTIFY: Handler(run=notify, policy=policy, concurrency=4),

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from replyhook.errors import VerificationError
 from replyhook.jobs import Asset, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
+from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.lifecycle import (
     Decision,
     TaskKind,
@@ -26,19 +27,23 @@ from replyhook_receiver.stores.sqlite.rows import event_from, from_ms, to_json, 
 from replyhook_receiver.stores.sqlite.unit import Unit
 
 
-def accept_all(raw: sqlite3.Connection, reports: Sequence[Report], describe: Describe) -> list[Accepted]:
+def accept_all(
+    raw: sqlite3.Connection, reports: Sequence[Report], describe: Describe, deadlines: Deadlines
+) -> list[Accepted]:
     """Keep all of ``reports`` with everything they lead to; when this raises, nothing of it may be kept."""
     unit = Unit(raw, describe)
     keys = {report.callback_id: _key(report) for report in reports if report.job_id and report.event}
     unit.read_ahead([report.job_id for report in reports if report.job_id], keys.values())
     accepted = [_accept(unit, report, keys.get(report.callback_id)) for report in reports]
+    for job, at in unit.found_under_way:
+        unit.expect_callback(job.id, at + deadlines.wait(job.provider, job.request))
     unit.flush()
     return accepted
 
 
-def accept(raw: sqlite3.Connection, report: Report, describe: Describe) -> Accepted:
+def accept(raw: sqlite3.Connection, report: Report, describe: Describe, deadlines: Deadlines) -> Accepted:
     """Keep one report."""
-    return accept_all(raw, [report], describe)[0]
+    return accept_all(raw, [report], describe, deadlines)[0]
 
 
 def _key(report: Report) -> str:
@@ -189,6 +194,8 @@ def _change_job(unit: Unit, job: JobRecord, decision: Decision, trust: Trust, at
         finished_at=whole_ms(at) if ends else job.finished_at,
     )
     unit.change_job(changed)
+    if job.status is JobStatus.CREATED and changes_status and not ends:  # nobody has told us of its submit
+        unit.found_under_way.append((changed, at))
     if decision.result is not None:
         unit.expect_video(changed, decision.result)
 

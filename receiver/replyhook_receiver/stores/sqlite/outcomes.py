@@ -5,23 +5,27 @@ from datetime import datetime
 
 from replyhook.jobs import AssetStatus, JobStatus
 from replyhook.notifications import NotificationType
+from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.lifecycle import TaskKind, fact_key
 from replyhook_receiver.records import Dead, Done, Outcome, Retry, StoredVideo, Submission, SubmissionOutcome, Task
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.facts import accept, announce, expect_video
+from replyhook_receiver.stores.sqlite.overdue import keep_overdue
 from replyhook_receiver.stores.sqlite.registering import record_submission
 from replyhook_receiver.stores.sqlite.rows import EVENTS_OF_JOB, event_from, read_job, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task, release
 
 
-def finish(raw: sqlite3.Connection, task: Task, outcome: Outcome, *, now: datetime, describe: Describe) -> bool:
+def finish(
+    raw: sqlite3.Connection, task: Task, outcome: Outcome, *, now: datetime, describe: Describe, deadlines: Deadlines
+) -> bool:
     """Keep a task's outcome. False when the lease was lost: then nothing is kept."""
     match outcome:
         case Done():
             is_held = release(raw, task, state="done", due_at=now, problem=None, now=now) is not None
             if not is_held and not _is_paid_answer(task, outcome):
                 return False
-            _keep_success(raw, task, outcome, now, describe)
+            _keep_success(raw, task, outcome, now, describe, deadlines)
         case Retry():
             if release(raw, task, state="ready", due_at=outcome.due_at, problem=outcome.problem, now=now) is None:
                 return False
@@ -31,15 +35,17 @@ def finish(raw: sqlite3.Connection, task: Task, outcome: Outcome, *, now: dateti
             if state is None:
                 return False
             if state == "dead":
-                _keep_failure(raw, task, outcome.problem, now, describe)
+                _keep_failure(raw, task, outcome.problem, now, describe, deadlines)
     return True
 
 
-def _keep_success(raw: sqlite3.Connection, task: Task, done: Done, now: datetime, describe: Describe) -> None:
+def _keep_success(
+    raw: sqlite3.Connection, task: Task, done: Done, now: datetime, describe: Describe, deadlines: Deadlines
+) -> None:
     if done.submission is not None:
-        _keep_submission(raw, task.subject, done, done.submission, now, describe)
+        record_submission(raw, task.subject, done.submission, now=now, describe=describe, deadlines=deadlines)
     if done.report is not None:
-        accept(raw, done.report, describe)
+        accept(raw, done.report, describe, deadlines)
     if done.video is not None:
         _keep_video(raw, task.subject, done.video, now)
         announce(raw, task.subject, NotificationType.VIDEO_STORED, now, describe)
@@ -56,25 +62,13 @@ def _is_paid_answer(task: Task, done: Done) -> bool:
     return task.kind is TaskKind.RELAY and accepted
 
 
-def _keep_submission(
-    raw: sqlite3.Connection, job_id: str, done: Done, submission: Submission, now: datetime, describe: Describe
-) -> None:
-    job = record_submission(raw, job_id, submission, now=now, describe=describe)
-    if submission.outcome is SubmissionOutcome.UNKNOWN and job.status is JobStatus.UNKNOWN:
-        _keep_overdue(raw, job_id, submission.error or "the submit's outcome is not known", now, describe)
-    if done.ask_after is not None:
-        add_task(raw, TaskKind.FETCH_RESULT, job_id, now=now + done.ask_after)
-
-
-def _has_succeeded(raw: sqlite3.Connection, job_id: str) -> bool:
-    job = read_job(raw, "j.id = ?", job_id)
-    return job is not None and job.status is JobStatus.SUCCEEDED
-
-
-def _keep_overdue(raw: sqlite3.Connection, job_id: str, reason: str, now: datetime, describe: Describe) -> None:
-    statement = "UPDATE jobs SET overdue_ms = ?, overdue_reason = ? WHERE id = ?"
-    raw.execute(statement, (to_ms(now), reason, job_id))
-    announce(raw, job_id, NotificationType.JOB_OVERDUE, now, describe)
+def _still_lacks(raw: sqlite3.Connection, task: Task) -> bool:
+    """Whether what a question was asked for has not come otherwise: the paid video, or any end of the job."""
+    job = read_job(raw, "j.id = ?", task.subject)
+    if job is None:
+        return False
+    wants_result = task.kind is TaskKind.FETCH_RESULT
+    return job.status is not JobStatus.SUCCEEDED if wants_result else not job.status.is_terminal
 
 
 def _keep_video(raw: sqlite3.Connection, job_id: str, video: StoredVideo, now: datetime) -> None:
@@ -124,7 +118,21 @@ def _try_another_link(raw: sqlite3.Connection, job_id: str, now: datetime, descr
     return False
 
 
-def _keep_failure(raw: sqlite3.Connection, task: Task, problem: str, now: datetime, describe: Describe) -> None:
+def _keep_dead_relay(
+    raw: sqlite3.Connection, job_id: str, problem: str, now: datetime, describe: Describe, deadlines: Deadlines
+) -> None:
+    """A submit that we gave up: refused where it was never begun, else nobody knows."""
+    row = raw.execute("SELECT submitting_ms FROM jobs WHERE id = ? AND submission IS NULL", (job_id,)).fetchone()
+    if row is not None:
+        begun = row["submitting_ms"] is not None
+        outcome = SubmissionOutcome.UNKNOWN if begun else SubmissionOutcome.REFUSED
+        submission = Submission(outcome=outcome, error=problem if begun else f"it was never submitted: {problem}")
+        record_submission(raw, job_id, submission, now=now, describe=describe, deadlines=deadlines)
+
+
+def _keep_failure(
+    raw: sqlite3.Connection, task: Task, problem: str, now: datetime, describe: Describe, deadlines: Deadlines
+) -> None:
     _keep_problem(raw, task, problem, AssetStatus.FAILED)
     if task.kind is TaskKind.DOWNLOAD:
         if _try_another_link(raw, task.subject, now, describe):
@@ -132,5 +140,7 @@ def _keep_failure(raw: sqlite3.Connection, task: Task, problem: str, now: dateti
         announce(raw, task.subject, NotificationType.VIDEO_FAILED, now, describe)
     elif task.kind is TaskKind.NOTIFY:
         raw.execute("UPDATE deliveries SET status = 'dead' WHERE id = ?", (task.subject,))
-    elif task.kind is TaskKind.FETCH_RESULT and not _has_succeeded(raw, task.subject):
-        _keep_overdue(raw, task.subject, problem, now, describe)
+    elif task.kind is TaskKind.RELAY:
+        _keep_dead_relay(raw, task.subject, problem, now, describe, deadlines)
+    elif _still_lacks(raw, task):
+        keep_overdue(raw, task.subject, problem, now, describe)

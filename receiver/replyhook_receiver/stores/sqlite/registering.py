@@ -6,14 +6,18 @@ from datetime import datetime
 from replyhook.ids import new_id
 from replyhook.jobs import JobError, JobEvent, JobStatus
 from replyhook.notifications import NotificationType
+from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.errors import RegistrationConflict, SubmissionConflict, UnknownJob
 from replyhook_receiver.lifecycle import ANNOUNCES, TaskKind, Verdict, decide
 from replyhook_receiver.records import JobRecord, Registration, Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.facts import announce, bind_orphans
+from replyhook_receiver.stores.sqlite.overdue import expect, keep_overdue
 from replyhook_receiver.stores.sqlite.rows import EVENTS_OF_JOB, read_job, to_json, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task
 from replyhook_receiver.stores.sqlite.unit import Unit
+
+SUBMIT_UNKNOWN = "submit_unknown"
 
 _STATUS_AFTER = {
     SubmissionOutcome.ACCEPTED: JobStatus.SUBMITTED,
@@ -100,17 +104,29 @@ def _add_endpoints(raw: sqlite3.Connection, registration: Registration, now: dat
 
 
 def report_submission(
-    raw: sqlite3.Connection, job_id: str, submission: Submission, *, now: datetime, describe: Describe
+    raw: sqlite3.Connection,
+    job_id: str,
+    submission: Submission,
+    *,
+    now: datetime,
+    describe: Describe,
+    deadlines: Deadlines,
 ) -> JobRecord:
     """Keep what a caller says of its own submit. Raises ``SubmissionConflict`` where the submit is ours."""
     job = read_job(raw, "j.id = ?", job_id)
     if job is not None and job.relay_video is not None and job.submission is not SubmissionOutcome.UNKNOWN:
         raise SubmissionConflict(f"job {job_id} is submitted by the receiver itself")
-    return record_submission(raw, job_id, submission, now=now, describe=describe)
+    return record_submission(raw, job_id, submission, now=now, describe=describe, deadlines=deadlines)
 
 
 def record_submission(
-    raw: sqlite3.Connection, job_id: str, submission: Submission, *, now: datetime, describe: Describe
+    raw: sqlite3.Connection,
+    job_id: str,
+    submission: Submission,
+    *,
+    now: datetime,
+    describe: Describe,
+    deadlines: Deadlines,
 ) -> JobRecord:
     """Keep what became of a submit. A callback may have come first: then the status stays where it is."""
     job = read_job(raw, "j.id = ?", job_id)
@@ -160,7 +176,39 @@ def record_submission(
         waiting = "SELECT 1 FROM tasks WHERE kind = ? AND subject = ? AND state <> 'done'"
         if raw.execute(waiting, (TaskKind.FETCH_RESULT, job_id)).fetchone():
             add_task(raw, TaskKind.FETCH_RESULT, job_id, now=now, revive=True)  # it may have failed for want of the id
+    changed = _read(raw, job_id)
+    if not changed.status.is_terminal:
+        _expect_news(raw, changed, submission, was_unknown=job.submission is not None, now=now, deadlines=deadlines)
+        if _is_lost(changed, deadlines):
+            keep_overdue(raw, job_id, _why_unknown(submission), now, describe)
     return _read(raw, job_id)
+
+
+def _expect_news(
+    raw: sqlite3.Connection,
+    job: JobRecord,
+    submission: Submission,
+    *,
+    was_unknown: bool,
+    now: datetime,
+    deadlines: Deadlines,
+) -> None:
+    """Begin the wait for a callback. What was settled by hand has been waited for long enough: it is asked about."""
+    if was_unknown and submission.outcome is SubmissionOutcome.ACCEPTED:
+        add_task(raw, TaskKind.RECONCILE, job.id, now=now, revive=True)
+    elif not _is_lost(job, deadlines):
+        expect(raw, job.id, (job.submitted_at or now) + deadlines.wait(job.provider, job.request))
+
+
+def _is_lost(job: JobRecord, deadlines: Deadlines) -> bool:
+    """Whether nothing can ever tell what became of a submit: no id to ask by, no reply URL to be called back on."""
+    is_unknown = job.submission is SubmissionOutcome.UNKNOWN and job.provider_job_id is None
+    return is_unknown and not deadlines.names_our_job(job.provider)
+
+
+def _why_unknown(submission: Submission) -> str:
+    error = submission.error or "the submit's outcome is not known"
+    return error if error.startswith(SUBMIT_UNKNOWN) else f"{SUBMIT_UNKNOWN}: {error}"
 
 
 def _told_id(raw: sqlite3.Connection, job: JobRecord) -> str | None:

@@ -6,12 +6,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from replyhook.providers import PROVIDERS, make_provider
+from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
     CallbackRecord,
     DeliveryRecord,
+    Done,
     JobRecord,
     NotificationRecord,
     Outcome,
@@ -22,7 +25,7 @@ from replyhook_receiver.records import (
     Task,
 )
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.sqlite import facts, outcomes, registering, tasks
+from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registering, tasks
 from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
 from replyhook_receiver.stores.sqlite.probe import Probe
 from replyhook_receiver.stores.sqlite.rows import callback_from, notification_from, read_job, target_from
@@ -38,11 +41,15 @@ def _ignore() -> None:
 
 
 class SQLiteStore:
-    """One SQLite file. ``describe`` builds the bodies of notifications inside the transactions that make them."""
+    """One SQLite file. ``describe`` builds the bodies of notifications inside the transactions that make them.
 
-    def __init__(self, path: Path, *, describe: Describe) -> None:
+    ``deadlines`` says how long each job may stay silent; it learns that from this store's own jobs.
+    """
+
+    def __init__(self, path: Path, *, describe: Describe, deadlines: Deadlines | None = None) -> None:
         self._path = path
         self._describe = describe
+        self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
         self._connections: list[Connection] = []
         self._writer: Writer | None = None
         self._probe: Probe | None = None
@@ -94,8 +101,11 @@ class SQLiteStore:
         return await self._run(lambda raw: registering.register(raw, registration, now=now, describe=self._describe))
 
     async def record_submission(self, job_id: str, submission: Submission, *, now: datetime) -> JobRecord:
+        await self._learn(now)
         return await self._run(
-            lambda raw: registering.report_submission(raw, job_id, submission, now=now, describe=self._describe)
+            lambda raw: registering.report_submission(
+                raw, job_id, submission, now=now, describe=self._describe, deadlines=self._deadlines
+            )
         )
 
     async def begin_submit(self, job_id: str, *, now: datetime) -> bool:
@@ -166,7 +176,12 @@ class SQLiteStore:
         return found
 
     async def claim(self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
-        return await self._run(lambda raw: tasks.claim(raw, kinds, limit=limit, lease=lease, now=now))
+        def work(raw: sqlite3.Connection) -> list[Task]:
+            if TaskKind.RECONCILE in kinds:
+                overdue.sweep(raw, now)
+            return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now)
+
+        return await self._run(work)
 
     async def renew(self, held: Sequence[Task], *, lease: timedelta, now: datetime) -> set[str]:
         return await self._run(lambda raw: tasks.renew(raw, held, lease=lease, now=now))
@@ -175,14 +190,22 @@ class SQLiteStore:
         await self._run(lambda raw: tasks.bring_forward(raw, by))
 
     async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:
-        return await self._run(lambda raw: outcomes.finish(raw, task, outcome, now=now, describe=self._describe))
+        if isinstance(outcome, Done) and outcome.submission is not None:
+            await self._learn(now)
+        return await self._run(
+            lambda raw: outcomes.finish(raw, task, outcome, now=now, describe=self._describe, deadlines=self._deadlines)
+        )
 
     async def next_due(self, *, now: datetime, kinds: Sequence[TaskKind] = tuple(TaskKind)) -> datetime | None:
         due = await self._read(lambda raw: tasks.next_due(raw, kinds))
         return None if due is None else max(due, now)
 
     def _accept_all(self, raw: sqlite3.Connection, reports: Sequence[Report]) -> list[Accepted]:
-        return facts.accept_all(raw, reports, self._describe)
+        return facts.accept_all(raw, reports, self._describe, self._deadlines)
+
+    async def _learn(self, now: datetime) -> None:
+        if self._deadlines.is_due_to_learn(now):
+            self._deadlines.learn(await self._read(overdue.callback_times))
 
     def _tell(self) -> None:
         self._on_tasks()

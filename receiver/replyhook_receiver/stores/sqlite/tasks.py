@@ -92,8 +92,10 @@ def renew(raw: sqlite3.Connection, held: Sequence[Task], *, lease: timedelta, no
 
 
 def bring_forward(raw: sqlite3.Connection, by: timedelta) -> None:
-    """Let every waiting task be due so much earlier."""
-    raw.execute("UPDATE tasks SET due_ms = due_ms - ? WHERE state = 'ready'", (by // timedelta(milliseconds=1),))
+    """Let every waiting task, and every deadline, be due so much earlier."""
+    by_ms = by // timedelta(milliseconds=1)
+    raw.execute("UPDATE tasks SET due_ms = due_ms - ? WHERE state = 'ready'", (by_ms,))
+    raw.execute("UPDATE deadlines SET due_ms = due_ms - ?", (by_ms,))
 
 
 def release(
@@ -122,15 +124,18 @@ def release(
 
 
 def next_due(raw: sqlite3.Connection, kinds: Sequence[TaskKind]) -> datetime | None:
-    """When the earliest waiting task of these kinds is due, or the earliest lease runs out."""
+    """When the earliest waiting task of these kinds is due, or the earliest lease runs out; for questions about jobs
+    that are overdue, when the earliest is."""
     marks = ", ".join("?" for _ in kinds)
+    deadlines = "UNION ALL SELECT min(due_ms) FROM deadlines" if TaskKind.RECONCILE in kinds else ""
     row = raw.execute(
         f"""
         SELECT min(due) AS due FROM (
             SELECT min(due_ms) AS due FROM tasks WHERE state = 'ready' AND kind IN ({marks})
             UNION ALL SELECT min(lease_until_ms) FROM tasks WHERE state = 'leased' AND kind IN ({marks})
+            {deadlines}
         )
-        """,  # noqa: S608 - question marks only
+        """,  # noqa: S608 - question marks, and a constant
         (*kinds, *kinds),
     ).fetchone()
     return from_ms(row["due"])

@@ -46,6 +46,7 @@ _ADD_CALLBACK = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _ADD_NOTIFICATION = "INSERT INTO notifications (sequence, id, job_id, type, body, created_ms) VALUES (?, ?, ?, ?, ?, ?)"
+_EXPECT_CALLBACK = "INSERT INTO deadlines (job_id, due_ms) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _ADD_DELIVERY = (
     "INSERT INTO deliveries (id, notification, endpoint_id, status, created_ms) VALUES (?, ?, ?, 'pending', ?)"
 )
@@ -57,6 +58,8 @@ class Unit:
     def __init__(self, raw: sqlite3.Connection, describe: Describe) -> None:
         self._raw = raw
         self._describe = describe
+        self.found_under_way: list[tuple[JobRecord, datetime]] = []
+        """Jobs that a report was the first to tell us of as begun, with when it did."""
         self._clear()
 
     def _clear(self) -> None:
@@ -74,6 +77,7 @@ class Unit:
         self._notifications: list[tuple[object, ...]] = []
         self._deliveries: list[tuple[object, ...]] = []
         self._tasks: list[NewTask] = []
+        self._deadlines: list[tuple[object, ...]] = []
 
     @property
     def raw(self) -> sqlite3.Connection:
@@ -189,6 +193,10 @@ class Unit:
         """Work that is to be done."""
         self._tasks.append(NewTask(kind, subject, at, revive))
 
+    def expect_callback(self, job_id: str, by: datetime) -> None:
+        """When a job has to have been called back, where that is not known yet."""
+        self._deadlines.append((job_id, to_ms(by)))
+
     def flush(self) -> None:
         """Write everything down."""
         jobs = self._jobs
@@ -199,6 +207,7 @@ class Unit:
         self._write(_ADD_CALLBACK, self._callbacks)
         self._write(_ADD_NOTIFICATION, self._notifications)
         self._write(_ADD_DELIVERY, self._deliveries)
+        self._write(_EXPECT_CALLBACK, self._deadlines)
         add_tasks(self._raw, self._tasks)
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:

@@ -143,6 +143,13 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_ready ON tasks (due_ms) WHERE state = 'ready';
 CREATE INDEX tasks_leased ON tasks (lease_until_ms) WHERE state = 'leased';
 
+CREATE TABLE deadlines (
+    job_id TEXT PRIMARY KEY REFERENCES jobs (id),
+    due_ms INTEGER NOT NULL          -- not taken away when the job ends: that costs a callback; looked at when it is due
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX deadlines_by_due ON deadlines (due_ms);
+
 CREATE TABLE senders (
     provider TEXT NOT NULL,
     account TEXT NOT NULL,
