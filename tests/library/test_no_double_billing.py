@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 import uvicorn
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -137,7 +137,12 @@ def wishes(provider: str) -> st.SearchStrategy[list[Wish]]:
     return st.lists(refusal | fault, max_size=5)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+# Not shrunk: over HTTP that would take minutes.
+@settings(
+    max_examples=40,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(
     schedule=st.fixed_dictionaries({name: wishes(name) for name in SUBMITS}),
     named=st.just("auto") | st.lists(st.sampled_from(sorted(SUBMITS)), min_size=1, unique=True),
