@@ -1282,9 +1282,9 @@ class StoreContract:
             await opened.register(registration(job, request={"quality": quality, "duration": 5}), now=later)
             await opened.record_submission(job, accepted_as(job), now=later)
         learned = 200 * SECOND if source == "callback" else PRIOR
+        assert await opened.claim([TaskKind.RECONCILE], limit=9, lease=LEASE, now=later + learned - SECOND) == []
         due = await opened.claim([TaskKind.RECONCILE], limit=9, lease=LEASE, now=later + learned)
         assert [task.subject for task in due] == ([silent] if source == "callback" else [silent, other])
-        assert await opened.claim([TaskKind.RECONCILE], limit=9, lease=LEASE, now=later + learned - SECOND) == []
 
     # Submits that nobody knows of
 

@@ -200,3 +200,34 @@ def test_an_undocumented_503_may_have_started_the_job() -> None:
 
 def _json(content: object) -> bytes:
     return answer(200, content).body
+
+
+@pytest.mark.parametrize(
+    ("email", "query"), [(None, "?limit=40"), ("jane.doe@example.com", "email=jane.doe%40example.com")]
+)
+def test_a_lost_job_is_looked_for_among_the_latest_videos_of_the_account(email: str | None, query: str) -> None:
+    request = UseAPI(api_key=API_KEY, email=email).build_search(ECHOED_JOB)
+    assert request is not None
+    assert (request.method, request.headers) == ("GET", AUTHORIZED)
+    assert request.url.partition("?")[0] == "https://api.useapi.net/v2/pixverse/videos/"
+    assert query in request.url
+
+
+def test_a_lost_job_is_known_by_our_own_id_wherever_the_list_has_it() -> None:
+    other = {"video_id": "v-0", "video_status_name": "COMPLETED", "replyRef": "job_another"}
+    for mine in ({"replyRef": ECHOED_JOB}, {"response": {"replyRef": ECHOED_JOB}}):
+        found = USEAPI.parse_search(answer(200, {"data": [other, {"video_id": VIDEO_ID} | mine]}), ECHOED_JOB)
+        assert found is not None
+        assert found.provider_job_id == VIDEO_ID
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, [], [None, "x", {}], [{"video_id": VIDEO_ID}], [{"replyRef": ECHOED_JOB}]], ids=str
+)
+def test_a_list_that_does_not_hold_the_job_with_its_id_finds_nothing(data: Any) -> None:
+    assert USEAPI.parse_search(answer(200, {"data": data}), ECHOED_JOB) is None
+
+
+def test_a_refused_look_at_the_list_is_an_error_not_a_missing_job() -> None:
+    with pytest.raises(Unauthorized):
+        USEAPI.parse_search(answer(401, {"error": "Unauthorized"}), ECHOED_JOB)
