@@ -139,6 +139,19 @@ async def test_a_late_callback_still_ends_a_job_that_is_overdue(tmp_path: Path, 
         assert announced(receiver) == ["job.overdue", "job.succeeded", "video.stored"]
 
 
+async def test_a_callback_between_two_questions_ends_the_asking(tmp_path: Path, host: Host) -> None:
+    host.will(STATUS, IN_PROGRESS)
+    async with a_receiver(tmp_path, host, providers=KEYS) as receiver:
+        _, path = await silent(receiver)
+        await pass_minutes(receiver, 15)
+        body = fal_body("r-1", status="ERROR")
+        await receiver.client.post(path, content=body, headers=receiver.fal.headers(body, request_id="r-1"))
+        await pass_minutes(receiver, 16)
+        await pass_minutes(receiver, 60)
+        assert host.asked(STATUS) == 1
+        assert announced(receiver) == ["job.failed"]
+
+
 async def test_without_the_providers_key_nothing_is_asked_and_the_registration_says_so_before(
     tmp_path: Path, host: Host
 ) -> None:
