@@ -46,7 +46,7 @@ def test_every_provider_ends_with_a_playable_video_and_one_verified_notification
     ],
 )
 def test_a_step_that_is_unplugged_makes_it_fail_and_say_why(tmp_path: Path, arguments: list[str], said: str) -> None:
-    code, result = demo(tmp_path, "--timeout", "4", *arguments)
+    code, result = demo(tmp_path, "--timeout", "8", *arguments)
     assert code == 1
     assert result["ok"] is False
     broken = [job for job in result["jobs"] if not job["ok"]]

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,13 @@ from replyhook.errors import ConfigurationError
 from replyhook_receiver.config import Settings, is_loopback
 
 _FILE_NAME = "secrets.json"
+
+
+_MAKE: dict[str, Callable[[], str]] = {
+    "signing_keys": lambda: secrets.token_urlsafe(32),
+    "api_keys": lambda: "rhk_" + secrets.token_urlsafe(32),
+    "notification_secrets": lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +54,7 @@ def secrets_for(settings: Settings) -> Secrets:
             "python -c 'import base64, secrets; print(\"whsec_\" + base64.b64encode(secrets.token_bytes(32)).decode())'"
         )
     path = settings.data_dir / _FILE_NAME
-    made = _read_or_make(path)
+    made = _read_or_make(path, missing)
     return _of({name: keys or (made[name],) for name, keys in given.items()}, path)
 
 
@@ -59,13 +67,10 @@ def _of(keys: dict[str, tuple[str, ...]], made_here: Path | None) -> Secrets:
     )
 
 
-def _read_or_make(path: Path) -> dict[str, str]:
+def _read_or_make(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """What is kept, with what is wanted of ``names`` besides: a key that is configured is not made up as well."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = {
-        "signing_keys": secrets.token_urlsafe(32),
-        "api_keys": "rhk_" + secrets.token_urlsafe(32),
-        "notification_secrets": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
-    }
+    fresh = {name: _MAKE[name]() for name in names}
     beside = _written_beside(path, fresh)
     try:
         os.link(beside, path)  # whole, or not at all, and never over another's
@@ -86,6 +91,7 @@ def _written_beside(path: Path, content: dict[str, str]) -> Path:
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=2)
+        file.write("\n")
         file.flush()
         os.fsync(file.fileno())
     return beside

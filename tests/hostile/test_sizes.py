@@ -111,10 +111,16 @@ async def flood(port: int, head: bytes, piece: bytes) -> tuple[bytes, int]:
 
 
 @pytest.mark.parametrize("count", [101, 1000, 8000])
-async def test_more_headers_than_any_provider_sends_are_not_verified(stranger: Stranger, count: int) -> None:
+async def test_more_headers_than_any_provider_sends_are_refused_for_that(stranger: Stranger, count: int) -> None:
     good = Good.useapi()
     raw = good.spoilt([*good.headers, *((f"x{number}", b"") for number in range(count))])
-    await stranger.is_refused(raw, status=401 if len(raw) < MAX_HEADER_BYTES else (0, 401), hides=(good.token,))
+    await stranger.is_refused(raw, status=431 if len(raw) < MAX_HEADER_BYTES else (0, 431), hides=(good.token,))
+
+
+async def test_large_headers_that_come_in_one_piece_are_refused_whatever_the_token(stranger: Stranger) -> None:
+    good = Good.useapi()
+    raw = good.spoilt([*good.headers, ("x-long", b"a" * 2 * MAX_HEADER_BYTES)])
+    await stranger.is_refused(raw, status=(0, 400, 431), hides=(good.token,))
 
 
 @pytest.mark.parametrize("where", ["value", "name", "target", "query"])

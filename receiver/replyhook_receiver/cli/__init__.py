@@ -1,5 +1,6 @@
 """The command line: one file a command group."""
 
+import signal
 import sys
 
 import click
@@ -34,6 +35,8 @@ for command in (demo, serve, sandbox, jobs, providers, bench, version):
 
 def run() -> None:
     """Run the command line; errors are one line on stderr and an exit code."""
+    # A command that is told to end cleans up as after Ctrl-C; `serve` has its own, gentler way.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         replyhook.main(standalone_mode=False)
     except click.exceptions.Exit as end:

@@ -1,5 +1,6 @@
 """`replyhook bench`: how fast this receiver is, beside others, on this machine."""
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,13 +110,11 @@ def _show(result: "IngestResult") -> None:
             "-" if case.callbacks_per_commit is None else f"{case.callbacks_per_commit:.1f}",
             "-" if case.fsyncs_per_callback is None else f"{case.fsyncs_per_callback:.3f}",
         )
-    console = Console()
-    console.print(table, soft_wrap=True)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
     for comparison in result.comparisons:
         if comparison.figure is not None:
-            met = "as wanted" if comparison.met else "NOT as wanted"
-            console.print(
-                f"{comparison.what}: {comparison.figure:g} (wanted {comparison.wanted}): {met}", highlight=False
-            )
+            met = "reached" if comparison.met else "not reached"
+            console.print(f"{comparison.what}: {comparison.figure:g} (aim {comparison.wanted}: {met})", highlight=False)
     steps = ", ".join(f"{name} {microseconds:g}" for name, microseconds in result.steps_us.items())
     console.print(f"µs a step: {steps}; the disk's fsync takes {result.fsync_us:g} µs", highlight=False)

@@ -21,6 +21,7 @@ from replyhook_receiver.web.problems import RETRY_AFTER_SECONDS
 
 BODY_SECONDS = 10.0
 MAX_HEADERS = 100
+MAX_HEADER_BYTES = 64 * 1024  # the server's own limit lets through what comes in one piece
 PREFIX = "/callbacks/"
 TEMPLATE = "/callbacks/{provider}/{token}"
 
@@ -53,6 +54,7 @@ _NO_SUCH_PROVIDER = _Answer(404, b"no such provider")
 _NOT_POST = _Answer(405, b"only POST", (b"allow", b"POST"))
 _TOO_SLOW = _Answer(408, b"the body did not come in time", _CLOSE)
 _GONE = _Answer(400, b"gone", _CLOSE)
+_TOO_MANY_HEADERS = _Answer(431, b"more headers than any provider sends", _CLOSE)
 _TOO_LARGE = _Answer(413, b"the body is larger than any callback", _CLOSE)
 _AGAIN = _Answer(503, b"not possible now, send it again", _COME_AGAIN)
 
@@ -62,6 +64,10 @@ def _too_many(wait: float) -> _Answer:
 
 
 class _TooLarge(Exception):
+    pass
+
+
+class _TooManyHeaders(Exception):
     pass
 
 
@@ -141,6 +147,8 @@ class Callbacks:
             return _AGAIN
         except _TooLarge:
             return _TOO_LARGE
+        except _TooManyHeaders:
+            return _TOO_MANY_HEADERS
         except TimeoutError:
             return _TOO_SLOW
         except _Gone:
@@ -149,13 +157,17 @@ class Callbacks:
 
     def _headers(self, raw: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
         if len(raw) > MAX_HEADERS:
-            raise VerificationError("more headers than any provider sends")
+            raise _TooManyHeaders
         found = []
+        size = 0
         for name, value in raw:
+            size += len(name) + len(value)
             if name == b"content-length" and int(value) > self._max_body_bytes:  # the server has checked its form
                 raise _TooLarge
             if name not in _HIDDEN:
                 found.append((name.decode("latin-1"), value.decode("latin-1")))
+        if size > MAX_HEADER_BYTES:
+            raise _TooManyHeaders
         return tuple(found)
 
     async def _body(self, receive: Receive) -> bytes:
