@@ -5,6 +5,7 @@ signature on the raw bytes before anything is parsed, and the answer only after 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from replyhook.errors import KeysUnavailable, NoMatchingKey, UnreadableMessage, VerificationError
@@ -18,6 +19,7 @@ from replyhook_receiver.jwks import KeySet
 from replyhook_receiver.records import Accepted, Report
 from replyhook_receiver.stores.base import Store
 
+MAX_LINK_LENGTH = 8_192
 CREATES_JOB_WITHIN = timedelta(days=30)
 
 
@@ -120,6 +122,8 @@ class Ingest:
             event = provider.parse_callback(callback)
         except UnreadableMessage:
             event = None
+        if event is not None and event.result is not None and len(event.result.url) > MAX_LINK_LENGTH:
+            event = replace(event, result=None)  # nobody can fetch it: the result is asked for, as where none came
         return Report(
             callback_id=new_id("cb", at=callback.received_at.timestamp()),
             provider=callback.provider,

@@ -21,6 +21,8 @@ HEADER_SECONDS = 10.0
 MAX_HEADER_BYTES = 64 * 1024
 LINGER_SECONDS = 1.0
 MAX_LATE_BYTES = 2 * 1024 * 1024
+MAX_PIPELINED = 32  # requests that wait behind another on one connection; no provider is known to send any so
+UNREAD_SECONDS = 10.0
 OVERHEAD_PER_BYTE = 8  # a chunk of one byte takes five more; what chunks are wrapped in beyond this is no honest body
 
 
@@ -59,6 +61,16 @@ def keep_garbage_collection_rare() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+def allow_many_connections() -> None:
+    """Raise the limit on open files as far as the system lets us: each connection is one, and so are the database's."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def free_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
     """A bound socket; with port 0 on a free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -76,12 +88,14 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's httptools protocol with bounds on what a request holds besides its body, and on what comes too late.
 
     Bounded are the bytes and the seconds of the headers, the bytes around a body's chunks and behind them (which no
-    application ever sees), and what is still sent of a body after the answer to it.
+    application ever sees), what is still sent of a body after the answer to it, the requests that wait behind another,
+    and the seconds for which answers are left unread.
     """
 
     _overhead_bytes = 0
     _lingers: asyncio.TimerHandle | None = None
     _deadline: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
@@ -102,7 +116,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._headers_came()
+        if self.transport.is_closing():
+            return
         super().on_headers_complete()
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.transport.abort()
         self.headers = _NOWHERE  # uvicorn would add a body's trailers to the headers that the application already has
 
     def on_body(self, body: bytes) -> None:
@@ -120,10 +138,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self._overhead_bytes = 0
             self._lingers = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         super().on_response_complete()
+        if self.pipeline and not self.transport.is_closing():
+            self.flow.pause_reading()  # uvicorn reads on after every answer: faster than it answers what it has read
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._are_read()
+        super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_came()
         self._stop_lingering()
+        self._are_read()
         super().connection_lost(exc)
 
     def _should_upgrade(self) -> bool:
@@ -160,6 +190,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _are_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _stop_lingering(self) -> None:
         if self._lingers is not None:

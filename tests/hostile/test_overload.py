@@ -1,11 +1,16 @@
 """More than can be held at a time is turned away at once, and what was taken on is kept all the same."""
 
 import asyncio
+import contextlib
+import socket
 import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from replyhook_receiver import serving
 from tests.hostile.stranger import Good, a_served_receiver
 
 BODY = 60_000
@@ -42,3 +47,50 @@ async def test_bodies_that_are_given_up_count_no_more(tmp_path: Path) -> None:
             await writer.drain()
             writer.transport.abort()
         assert (await Good.useapi(padding="x" * (BODY // 2)).sent_to(running)).is_ok
+
+
+async def test_who_has_one_token_holds_no_more_than_two_bodies_and_locks_nobody_out(tmp_path: Path) -> None:
+    async with a_served_receiver(tmp_path, max_held_bytes=4 * BODY, max_callback_bytes=BODY) as running:
+        greedy = Good.useapi(padding="x" * (BODY - 1_000)).spoilt()
+        lines = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(8)]
+        for _, writer in lines:
+            writer.write(greedy[:-1])
+            await writer.drain()
+        await asyncio.sleep(0.3)
+        assert (await Good.useapi(padding="x" * (BODY // 2)).sent_to(running)).is_ok
+        for _, writer in lines:
+            writer.transport.abort()
+
+
+async def test_requests_behind_one_another_without_end_are_cut_off(tmp_path: Path) -> None:
+    async with a_served_receiver(tmp_path) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(50):
+                writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 2_000)
+                await asyncio.wait_for(writer.drain(), 5)
+                await asyncio.sleep(0.01)
+        with contextlib.suppress(ConnectionError):
+            answered = (await asyncio.wait_for(reader.read(-1), 5)).count(b"HTTP/1.1 200")
+            assert answered < 2_000
+        writer.transport.abort()
+        assert (await Good.useapi().sent_to(running)).is_ok
+
+
+async def test_answers_that_nobody_reads_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "UNREAD_SECONDS", 0.3)
+    async with a_served_receiver(tmp_path) as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            ended = time.monotonic() + 15
+            cut_off = False
+            while time.monotonic() < ended and not cut_off:
+                try:
+                    deaf.send(b"GET /openapi-that-is-not-there HTTP/1.1\r\nhost: x\r\n\r\n" * 20)
+                except BlockingIOError:
+                    await asyncio.sleep(0.02)
+                except ConnectionError:
+                    cut_off = True
+                await asyncio.sleep(0.002)
+        assert cut_off, "it waits for ever for whoever does not read"

@@ -26,7 +26,7 @@ def serve(
     """
     from replyhook_receiver.config import unknown_variables
     from replyhook_receiver.own_secrets import secrets_for
-    from replyhook_receiver.serving import configure_logging, free_socket
+    from replyhook_receiver.serving import allow_many_connections, configure_logging, free_socket
     from replyhook_receiver.web.app import create_app
 
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
@@ -34,6 +34,7 @@ def serve(
     for name in unknown_variables(os.environ):
         click.echo(f"warning: {name} is set, but there is no such setting", err=True)
     configure_logging(settings.log_level)
+    allow_many_connections()
     secrets = secrets_for(settings)
     try:
         bound = free_socket(settings.host, settings.port)

@@ -101,6 +101,10 @@ class Store(Protocol):
         """Prolong the claims of tasks that are still being worked on; the leases that were not lost."""
         ...
 
+    async def settle_times(self, *, latest_due: datetime, latest_lease: datetime, now: datetime) -> int:
+        """Let tasks that are due after ``latest_due``, or held beyond ``latest_lease``, be due now; how many."""
+        ...
+
     async def bring_forward(self, by: timedelta) -> None:
         """Let every waiting task and every deadline be so much earlier: the clock was set back, and a wait is a time,
         not a date."""

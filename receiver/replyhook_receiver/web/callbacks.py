@@ -22,6 +22,7 @@ from replyhook_receiver.web.problems import RETRY_AFTER_SECONDS
 BODY_SECONDS = 10.0
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 64 * 1024  # the server's own limit lets through what comes in one piece
+_BODIES_A_JOB = 2  # the largest ones that one job's token may have us hold: who has one token locks nobody else out
 PREFIX = "/callbacks/"
 TEMPLATE = "/callbacks/{provider}/{token}"
 
@@ -83,7 +84,8 @@ class Callbacks:
     """Answers what begins with ``/callbacks/`` and passes on everything else.
 
     Wrong tokens are counted by ``limiter`` and address, right ones never, whatever else is wrong with their requests.
-    ``max_body_bytes`` limits one body, ``max_held_bytes`` all those together that are not answered yet.
+    ``max_body_bytes`` limits one body, twice that those of one job, and ``max_held_bytes`` all together that are not
+    answered yet.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Callbacks:
         self._max_body_bytes = max_body_bytes
         self._max_held_bytes = max_held_bytes
         self._held_bytes = 0
+        self._held_by_job: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
@@ -136,11 +139,11 @@ class Callbacks:
             return _NOT_VERIFIED if wait is None else _too_many(wait)
         try:
             headers = self._headers(scope["headers"])
-            body = await self._body(receive)
+            body = await self._body(receive, token.job_id)
             try:
                 await self._ingest.take(token, headers, body)
             finally:
-                self._held_bytes -= len(body)
+                self._let_go(len(body), token.job_id)
         except VerificationError:
             return _NOT_VERIFIED
         except (KeysUnavailable, StoreUnavailable, _NoRoom):
@@ -170,8 +173,8 @@ class Callbacks:
             raise _TooManyHeaders
         return tuple(found)
 
-    async def _body(self, receive: Receive) -> bytes:
-        """The whole body. It counts as held until whoever has it lets go."""
+    async def _body(self, receive: Receive, whose: str | None) -> bytes:
+        """The whole body. It counts as held until ``_let_go``."""
         chunks: list[bytes] = []
         size = 0
         try:
@@ -181,15 +184,30 @@ class Callbacks:
                     if message["type"] == "http.disconnect":
                         raise _Gone
                     chunk = message.get("body", b"")
-                    size += len(chunk)
-                    self._held_bytes += len(chunk)
-                    if size > self._max_body_bytes:
+                    if size + len(chunk) > self._max_body_bytes:
                         raise _TooLarge
-                    if self._held_bytes > self._max_held_bytes:
-                        raise _NoRoom
+                    size += len(chunk)
+                    self._hold(len(chunk), whose)
                     chunks.append(chunk)
                     if not message.get("more_body"):
                         return b"".join(chunks)
         except BaseException:
-            self._held_bytes -= size
+            self._let_go(size, whose)
             raise
+
+    def _hold(self, size: int, whose: str | None) -> None:
+        """Count bytes as held; ``_NoRoom`` when they are more than all together, or one job, may hold."""
+        self._held_bytes += size
+        if whose is not None:
+            self._held_by_job[whose] = held = self._held_by_job.get(whose, 0) + size
+            if held > _BODIES_A_JOB * self._max_body_bytes:
+                raise _NoRoom
+        if self._held_bytes > self._max_held_bytes:
+            raise _NoRoom
+
+    def _let_go(self, size: int, whose: str | None) -> None:
+        self._held_bytes -= size
+        if whose is not None:
+            left = self._held_by_job.pop(whose, 0) - size
+            if left:
+                self._held_by_job[whose] = left

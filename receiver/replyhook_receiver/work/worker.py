@@ -19,6 +19,7 @@ from replyhook_receiver.stores.base import Store
 _log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=30)
+LONGEST_WAIT = timedelta(days=2)  # a day is the longest that any policy waits or obeys
 _RENEW_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _STORE_PAUSE_SECONDS = 1.0
@@ -59,7 +60,11 @@ class Worker:
         return bool(self._loops) and not any(loop.done() for loop in self._loops)
 
     async def start(self) -> None:
-        """Begin."""
+        """Begin. What would wait longer than anything may was noted while the clock was ahead: it is due now."""
+        now = self._now()
+        settled = await self._store.settle_times(latest_due=now + LONGEST_WAIT, latest_lease=now + LEASE, now=now)
+        if settled:
+            _log.warning("%d tasks would have waited for a clock that was once ahead: they are due now", settled)
         self._loops = [
             asyncio.create_task(self._work(), name="replyhook-worker"),
             asyncio.create_task(self._renew(), name="replyhook-leases"),

@@ -171,9 +171,13 @@ async def connection(tmp_path: Path) -> AsyncIterator[Connection]:
     await opened.close()
 
 
+def _nothing() -> None:
+    return None
+
+
 @pytest.fixture
 async def writer(connection: Connection) -> AsyncIterator[Writer]:
-    running_writer = Writer(connection, accept_all=lambda _, __: [], after_commit=lambda: None)
+    running_writer = Writer(connection, accept_all=lambda _, __: [], after_commit=_nothing, check_files=_nothing)
     yield running_writer
     await running_writer.close()
 

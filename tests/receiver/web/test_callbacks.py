@@ -234,10 +234,10 @@ async def test_every_missing_repeated_or_malformed_header_is_401(receiver: Recei
     await assert_nothing_kept(receiver, len(variants))
 
 
-async def test_more_headers_than_any_provider_sends_are_401(receiver: Receiver) -> None:
+async def test_more_headers_than_any_provider_sends_are_431(receiver: Receiver) -> None:
     job, path = await receiver.register("useapi")
     response = await receiver.client.post(path, content=useapi_body(job), headers=[("x-many", "1")] * 200)
-    assert response.status_code == 401
+    assert response.status_code == 431
 
 
 async def test_no_changed_body_and_no_other_key_is_believed(receiver: Receiver) -> None:

@@ -1,6 +1,5 @@
 """The heart: a report, its event, the job's change, the notifications and the tasks, written in one transaction."""
 
-import hashlib
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
@@ -68,8 +67,7 @@ def _accept(unit: Unit, report: Report, key: str | None) -> Accepted:
 
 def _is_first_use(raw: sqlite3.Connection, report: Report, nonce: str) -> bool:
     """A signature that was used before changes nothing again; its first use was kept with all that follows from it."""
-    used = f"{nonce} {hashlib.sha256(report.body).hexdigest()}"  # another body is judged by what it says
-    values = (report.provider, report.account, used, to_ms(report.received_at))
+    values = (report.provider, report.account, nonce, to_ms(report.received_at))
     statement = "INSERT INTO nonces (provider, account, nonce, seen_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
     return raw.execute(statement, values).rowcount == 1
 
@@ -201,8 +199,9 @@ def _change_job(unit: Unit, job: JobRecord, decision: Decision, trust: Trust, at
 
 
 def _adopts_id(job: JobRecord) -> bool:
-    """Whether a callback may tell us the provider's id of a job: not while its own submit is still to be reported."""
-    return not job.registered or job.submission is not None
+    """Whether a callback may tell us the provider's id of a job: not while its own submit is still to be reported, and
+    not where the provider has refused it."""
+    return not job.registered or job.submission not in (None, SubmissionOutcome.REFUSED)
 
 
 def expect_video(raw: sqlite3.Connection, job_id: str, result: Asset, describe: Describe) -> None:

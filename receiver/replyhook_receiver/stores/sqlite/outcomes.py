@@ -108,14 +108,17 @@ def _try_another_link(raw: sqlite3.Connection, job_id: str, now: datetime, descr
         SELECT * FROM events e WHERE {EVENTS_OF_JOB} AND status = ?2 AND result_url IS NOT NULL AND NOT link_dead
         ORDER BY id DESC
     """  # noqa: S608 - ours
-    for row in raw.execute(statement, (job_id, JobStatus.SUCCEEDED)).fetchall():
+    for row in raw.execute(statement, (job_id, JobStatus.SUCCEEDED)):  # not all at once: a stranger may have told many
         event = event_from(row)
         own = fact_key(provider=row["provider"], account=row["account"], job_id=job_id, event=event)
         if row["key"] == own and event.result is not None:  # what was misdirected to this job has another key
-            expect_video(raw, job_id, event.result, describe)
-            add_task(raw, TaskKind.DOWNLOAD, job_id, now=now, revive=True)
-            return True
-    return False
+            untried = event.result
+            break
+    else:
+        return False
+    expect_video(raw, job_id, untried, describe)
+    add_task(raw, TaskKind.DOWNLOAD, job_id, now=now, revive=True)
+    return True
 
 
 def _keep_dead_relay(

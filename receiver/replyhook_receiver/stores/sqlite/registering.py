@@ -1,5 +1,6 @@
 """Jobs as their callers tell of them: registration before the submit, and what became of the submit."""
 
+import logging
 import sqlite3
 from datetime import datetime
 
@@ -18,6 +19,8 @@ from replyhook_receiver.stores.sqlite.tasks import add_task
 from replyhook_receiver.stores.sqlite.unit import Unit
 
 SUBMIT_UNKNOWN = "submit_unknown"
+
+_log = logging.getLogger(__name__)
 
 _STATUS_AFTER = {
     SubmissionOutcome.ACCEPTED: JobStatus.SUBMITTED,
@@ -138,7 +141,7 @@ def record_submission(
         return job
     if job.submission in (SubmissionOutcome.ACCEPTED, SubmissionOutcome.REFUSED):
         raise SubmissionConflict(f"the submission of job {job_id} was reported as {job.submission} before")
-    _check_free(raw, job, submission.provider_job_id)
+    _make_free(raw, job, submission)
     refused = submission.outcome is SubmissionOutcome.REFUSED
     error = JobError(code="submission_refused", message=submission.error or "refused") if refused else None
     event = JobEvent(provider_job_id=submission.provider_job_id, status=_STATUS_AFTER[submission.outcome], error=error)
@@ -232,12 +235,18 @@ def begin_submit(raw: sqlite3.Connection, job_id: str, *, now: datetime) -> bool
     return raw.execute(statement, (to_ms(now), job_id)).rowcount == 1
 
 
-def _check_free(raw: sqlite3.Connection, job: JobRecord, provider_job_id: str | None) -> None:
-    if provider_job_id is None:
+def _make_free(raw: sqlite3.Connection, job: JobRecord, submission: Submission) -> None:
+    """See that no other job has the provider's id: one that only a callback gave it to had it by a guess."""
+    if submission.provider_job_id is None:
         return
     where = "j.provider = ? AND j.account = ? AND j.provider_job_id = ? AND j.id <> ?"
-    if read_job(raw, where, job.provider, job.account, provider_job_id, job.id):
+    holder = read_job(raw, where, job.provider, job.account, submission.provider_job_id, job.id)
+    if holder is None:
+        return
+    if holder.submission is SubmissionOutcome.ACCEPTED or submission.outcome is not SubmissionOutcome.ACCEPTED:
         raise SubmissionConflict("that provider_job_id belongs to another job")
+    _log.warning("%s had the provider's id of %s by a callback alone: it is taken from it", holder.id, job.id)
+    raw.execute("UPDATE jobs SET provider_job_id = NULL WHERE id = ?", (holder.id,))
 
 
 def _read(raw: sqlite3.Connection, job_id: str) -> JobRecord:

@@ -27,6 +27,7 @@ from replyhook_receiver.records import (
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registering, tasks
 from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
+from replyhook_receiver.stores.sqlite.files import Files
 from replyhook_receiver.stores.sqlite.probe import Probe
 from replyhook_receiver.stores.sqlite.rows import callback_from, notification_from, read_job, target_from
 from replyhook_receiver.stores.sqlite.writer import Writer
@@ -65,10 +66,11 @@ class SQLiteStore:
             await writing.work(migrate)
             for _ in range(_READERS):
                 self._connections.append(await connect(self._path, read_only=True))
+            files = await writing.work(lambda _: Files(self._path))
         except BaseException:
             await self.close()
             raise
-        self._writer = Writer(writing, accept_all=self._accept_all, after_commit=self._tell)
+        self._writer = Writer(writing, accept_all=self._accept_all, after_commit=self._tell, check_files=files.check)
         self._probe = Probe(self._writer)
 
     async def close(self) -> None:
@@ -185,6 +187,11 @@ class SQLiteStore:
 
     async def renew(self, held: Sequence[Task], *, lease: timedelta, now: datetime) -> set[str]:
         return await self._run(lambda raw: tasks.renew(raw, held, lease=lease, now=now))
+
+    async def settle_times(self, *, latest_due: datetime, latest_lease: datetime, now: datetime) -> int:
+        return await self._run(
+            lambda raw: tasks.settle_times(raw, latest_due=latest_due, latest_lease=latest_lease, now=now)
+        )
 
     async def bring_forward(self, by: timedelta) -> None:
         await self._run(lambda raw: tasks.bring_forward(raw, by))

@@ -98,6 +98,14 @@ def bring_forward(raw: sqlite3.Connection, by: timedelta) -> None:
     raw.execute("UPDATE deadlines SET due_ms = due_ms - ?", (by_ms,))
 
 
+def settle_times(raw: sqlite3.Connection, *, latest_due: datetime, latest_lease: datetime, now: datetime) -> int:
+    """Let what waits longer than anything may wait, since the clock was once ahead, be due now; how many there were."""
+    ready = "UPDATE tasks SET due_ms = ? WHERE state = 'ready' AND due_ms > ?"
+    leased = "UPDATE tasks SET lease_until_ms = ? WHERE state = 'leased' AND lease_until_ms > ?"
+    moved = raw.execute(ready, (to_ms(now), to_ms(latest_due))).rowcount
+    return moved + raw.execute(leased, (to_ms(now), to_ms(latest_lease))).rowcount
+
+
 def release(
     raw: sqlite3.Connection, task: Task, *, state: str, due_at: datetime, problem: str | None, now: datetime
 ) -> str | None:

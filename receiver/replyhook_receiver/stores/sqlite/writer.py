@@ -29,11 +29,20 @@ class Writer:
     Reports are written together, by ``accept_all``; if that fails, each by itself. All other work has a savepoint of
     its own. So one that fails fails alone, and a failed commit fails its whole batch: nothing of it is kept. A caller
     that goes away does not take its work back: it is committed with the others. ``after_commit`` is called after every
-    commit, whether anybody still waits for it or not.
+    commit, whether anybody still waits for it or not. ``check_files`` raises where what was committed is not where it
+    belongs: then it counts as failed.
     """
 
-    def __init__(self, connection: Connection, *, accept_all: AcceptAll, after_commit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        accept_all: AcceptAll,
+        after_commit: Callable[[], None],
+        check_files: Callable[[], None],
+    ) -> None:
         self._connection = connection
+        self._check_files = check_files
         self._accept_all = accept_all
         self._after_commit = after_commit
         self._waiting: deque[tuple[Work | Report, asyncio.Future[Any]]] = deque()
@@ -97,7 +106,7 @@ class Writer:
     async def _commit(self, batch: list[tuple[Work | Report, asyncio.Future[Any]]]) -> None:
         works = [work for work, _ in batch]
         try:
-            results = await self._connection.work(lambda raw: _commit_batch(raw, works, self._accept_all))
+            results = await self._connection.work(lambda raw: self._commit_to_files(raw, works))
         except Exception as error:
             self.failures += 1
             _log.exception("a commit of %d writes failed; none of them is kept", len(batch))
@@ -105,8 +114,11 @@ class Writer:
                 batch = [*batch, *self._waiting]
                 self._waiting.clear()
             for _, future in batch:
-                _settle(future, StoreUnavailable(f"the commit failed ({type(error).__name__})"))
-            if not isinstance(error, sqlite3.Error):
+                words = (
+                    str(error) if isinstance(error, StoreUnavailable) else f"the commit failed ({type(error).__name__})"
+                )
+                _settle(future, StoreUnavailable(words))
+            if not isinstance(error, sqlite3.Error | StoreUnavailable):
                 raise
         except BaseException:
             for _, future in batch:
@@ -119,6 +131,11 @@ class Writer:
             for (_, future), result in zip(batch, results, strict=True):
                 _settle(future, result)
             self._after_commit()
+
+    def _commit_to_files(self, raw: sqlite3.Connection, works: Sequence[Work | Report]) -> list[Any]:
+        results = _commit_batch(raw, works, self._accept_all)
+        self._check_files()  # what was committed to a file that nobody will find again is not kept
+        return results
 
 
 def _commit_batch(raw: sqlite3.Connection, works: Sequence[Work | Report], accept_all: AcceptAll) -> list[Any]:
@@ -171,7 +188,9 @@ def _run_alone(raw: sqlite3.Connection, work: Work) -> Any:
 
 
 def _is_locked(error: Exception) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+    return (
+        isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+    )
 
 
 def _settle(future: asyncio.Future[Any], result: Any) -> None:
