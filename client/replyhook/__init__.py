@@ -1,11 +1,15 @@
 """replyhook: submit a video-extend job to any provider, be called back once, never poll, never lose a video."""
 
-from replyhook.async_client import AsyncClient, AsyncJobHandle
-from replyhook.client import Client, JobHandle
+from replyhook.async_client import AsyncClient
+from replyhook.async_handle import AsyncJobHandle
+from replyhook.client import Client
 from replyhook.errors import (
+    CancelNotPossible,
     ConfigurationError,
     InvalidRequest,
     JobFailed,
+    JobNotFound,
+    JobOverdue,
     ProviderUnavailable,
     ReceiverError,
     ReplyhookError,
@@ -14,17 +18,23 @@ from replyhook.errors import (
     VerificationError,
     WaitTimeout,
 )
+from replyhook.handle import JobHandle
 from replyhook.jobs import VideoSource
 from replyhook.notifications import Notification, verify_notification
+from replyhook.results import JobResult, VideoResult
 
 __all__ = [
     "AsyncClient",
     "AsyncJobHandle",
+    "CancelNotPossible",
     "Client",
     "ConfigurationError",
     "InvalidRequest",
     "JobFailed",
     "JobHandle",
+    "JobNotFound",
+    "JobOverdue",
+    "JobResult",
     "Notification",
     "ProviderUnavailable",
     "ReceiverError",
@@ -32,6 +42,7 @@ __all__ = [
     "SubmissionRefused",
     "SubmitOutcomeUnknown",
     "VerificationError",
+    "VideoResult",
     "VideoSource",
     "WaitTimeout",
     "verify_notification",

@@ -8,12 +8,14 @@ from typing import Any, Required, TypedDict
 from urllib.parse import urlsplit
 
 from replyhook.environment import provider_settings_from_env, with_files
-from replyhook.errors import ConfigurationError, InvalidRequest
+from replyhook.errors import CancelNotPossible, ConfigurationError, InvalidRequest
 from replyhook.flows import Submission
 from replyhook.ids import new_id
 from replyhook.jobs import ExtendRequest, SourceKind, VideoSource, checked_reference
+from replyhook.messages import HTTPRequest
 from replyhook.providers import NEUTRAL_FIELDS, CallbackKind, Capabilities, Provider, make_provider
 from replyhook.receiver_api import ReceiverAPI
+from replyhook.results import JobResult
 from replyhook.urls import shown_url
 
 Video = str | os.PathLike[str] | bytes | VideoSource
@@ -57,6 +59,23 @@ class ClientSettings:
             "providers": provider_settings_from_env(environ),
         }
 
+    def need_receiver(self, what: str) -> ReceiverAPI:  # noqa: ARG002 - there is always one as yet
+        """The receiver, for ``what``."""
+        return self.receiver
+
+    def cancel(self, name: str, provider_job_id: str | None) -> tuple[Provider, HTTPRequest]:
+        """The request that asks a provider to cancel its job. Raises ``CancelNotPossible``."""
+        provider = make_provider(name, self.providers.get(name))
+        capabilities = provider.capabilities
+        if not capabilities.can_cancel:
+            raise CancelNotPossible(f"{name} has no way to cancel a job")
+        if not provider.api_key:
+            raise CancelNotPossible(f"only who holds {name}'s key can cancel there: set {capabilities.key_variable}")
+        request = provider.build_cancel(provider_job_id) if provider_job_id else None
+        if request is None:
+            raise CancelNotPossible(f"{name}'s own id of the job is not known")
+        return provider, request
+
     def provider(self, name: str) -> Provider:
         """The provider called ``name``, with its key. Raises ``ConfigurationError`` when either is not there."""
         provider = make_provider(name, self.providers.get(name))
@@ -65,6 +84,33 @@ class ClientSettings:
             variable = provider.capabilities.key_variable
             raise ConfigurationError(f"no API key for {name}: pass provider_keys={{{name!r}: …}} or set {variable}")
         return provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a handle knows of its job."""
+
+    id: str
+    provider: str
+    reference: str | None
+    request: ExtendRequest | None = None
+    provider_job_id: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def submitted(cls, submission: Submission, provider_job_id: str | None = None) -> "Known":
+        """A job that we have just submitted."""
+        return cls(
+            id=submission.job_id,
+            provider=submission.provider.capabilities.name,
+            reference=submission.reference,
+            request=submission.request,
+            provider_job_id=provider_job_id,
+        )
+
+    @classmethod
+    def found(cls, job: JobResult) -> "Known":
+        """A job that the receiver has told us of."""
+        return cls(id=job.id, provider=job.provider, reference=job.reference, provider_job_id=job.provider_job_id)
 
 
 class SubmitArguments(TypedDict, total=False):

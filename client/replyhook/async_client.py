@@ -2,55 +2,20 @@
 
 import asyncio
 import contextlib
-import math
 import os
-import time
 from collections.abc import Mapping
-from contextlib import aclosing
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from replyhook.arguments import ClientSettings, SubmitArguments, file_path, prepare
-from replyhook.errors import ReceiverUnavailable, ReplyhookError, SubmitOutcomeUnknown, WaitTimeout
+from replyhook.arguments import ClientSettings, Known, SubmitArguments, prepare
+from replyhook.async_handle import AsyncJobHandle, OnEvent
+from replyhook.errors import ReplyhookError, SubmitOutcomeUnknown
 from replyhook.flows import Pause, Purpose, Send, Submission, cut_off, submit, with_purpose
-from replyhook.jobs import ExtendRequest
-from replyhook.messages import HTTPResponse
-from replyhook.notifications import Notification
+from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.transport import AsyncTransport, ConnectionTrouble
-from replyhook.watching import Until, Watch, check_wait
+from replyhook.watching import Until, check_wait
 
 _LAST_WORDS_SECONDS = 5.0
-
-
-class AsyncJobHandle:
-    """A submitted job. ``id`` is ours; ``request`` shows what was really asked for."""
-
-    def __init__(self, client: "AsyncClient", submission: Submission, provider_job_id: str | None) -> None:
-        self._client = client
-        self.id = submission.job_id
-        self.provider = submission.provider.capabilities.name
-        self.reference = submission.reference
-        self.request: ExtendRequest = submission.request
-        self.provider_job_id = provider_job_id
-
-    def __repr__(self) -> str:
-        return f"<AsyncJobHandle {self.id} at {self.provider}>"
-
-    async def wait(self, timeout: float | None = None, *, until: Until = "stored") -> Notification:
-        """Block until the video is stored (or the provider has ``succeeded``), told by the receiver's push.
-
-        ``timeout`` is in seconds; None waits for ever. Returns the notification that ended the wait.
-        Raises ``JobFailed``, ``WaitTimeout``, and the receiver's refusals.
-        """
-        return await self._client._wait(self, timeout, until)
-
-    async def download(self, path: str | os.PathLike[str]) -> Path:
-        """Save the stored video as the file ``path``, from the receiver: the provider's own link may be long dead.
-
-        Raises ``JobNotFound`` when there is no stored video (yet), ``UnreadableMessage`` when bytes are missing.
-        """
-        return await self._client._download(self.id, Path(path))
 
 
 class AsyncClient:
@@ -99,6 +64,39 @@ class AsyncClient:
         """
         return await self._submit(prepare(self._settings, arguments))
 
+    async def subscribe(
+        self,
+        *,
+        on_event: OnEvent | None = None,
+        wait_timeout: float | None = None,
+        until: Until = "stored",
+        **arguments: Unpack[SubmitArguments],
+    ) -> AsyncJobHandle:
+        """Submit one extend job and wait for it: ``submit()`` with its arguments, then ``wait()``.
+
+        Returns the handle of the job, which has ended. ``on_event`` is called with each notification about it, progress
+        among them. Raises what both raise, each error of the wait with the handle as ``job``.
+        """
+        check_wait(wait_timeout, until)
+        job = await self.submit(**arguments)
+        await job._wait(wait_timeout, until, False, on_event)
+        return job
+
+    async def job(self, job_id: str) -> AsyncJobHandle:
+        """The handle of a job that was submitted before, perhaps by another process. Raises ``JobNotFound``."""
+        receiver = self._settings.need_receiver("job()")
+        answer = await self._call(receiver.build_job(job_id))
+        return self._handle(Known.found(receiver.parse_job(answer)))
+
+    def _handle(self, known: Known) -> AsyncJobHandle:
+        return AsyncJobHandle(self._transport, self._settings, known)
+
+    async def _call(self, request: HTTPRequest) -> HTTPResponse:
+        try:
+            return await self._transport.send(request)
+        except ConnectionTrouble as error:
+            raise with_purpose(error, Purpose.RECEIVER, maybe_sent=error.maybe_sent) from error
+
     async def _submit(self, submission: Submission) -> AsyncJobHandle:
         flow = submit(submission, self._settings.receiver)
         try:
@@ -115,9 +113,9 @@ class AsyncClient:
                 else:
                     step = flow.send(answer)
         except StopIteration as done:
-            return AsyncJobHandle(self, submission, done.value.provider_job_id)
+            return self._handle(Known.submitted(submission, done.value.provider_job_id))
         except SubmitOutcomeUnknown as error:
-            error.job = AsyncJobHandle(self, submission, None)
+            error.job = self._handle(Known.submitted(submission))
             raise
 
     async def _send(self, step: Send, submission: Submission) -> HTTPResponse:
@@ -131,36 +129,3 @@ class AsyncClient:
                     told = self._transport.send(cut_off(submission, self._settings.receiver))
                     await asyncio.shield(asyncio.wait_for(told, timeout=_LAST_WORDS_SECONDS))
             raise
-
-    async def _wait(self, job: AsyncJobHandle, timeout: float | None, until: Until) -> Notification:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        check_wait(timeout, until)
-        watch = Watch(job, until)
-        while True:
-            left = math.inf if deadline is None else max(deadline - time.monotonic(), 0.001)
-            request = self._settings.receiver.build_stream(job.id, after=watch.cursor, seconds=left)
-            try:
-                async with aclosing(self._transport.events(request, seconds=left)) as events:
-                    async for event in events:
-                        if isinstance(event, HTTPResponse):
-                            self._settings.receiver.raise_for_problem(event)
-                        elif ended := watch.take(event.id, event.data):
-                            return ended
-                        self._check_deadline(job, deadline, watch)
-            except (ConnectionTrouble, ReceiverUnavailable) as error:
-                if deadline is None or time.monotonic() < deadline:
-                    watch.trouble = str(error)  # the stream is opened again where it was cut
-            self._check_deadline(job, deadline, watch)
-            await asyncio.sleep(min(watch.next_pause(), left))
-
-    def _check_deadline(self, job: AsyncJobHandle, deadline: float | None, watch: Watch) -> None:
-        if deadline is not None and time.monotonic() > deadline:
-            raise WaitTimeout(watch.timed_out(), job=job)
-
-    async def _download(self, job_id: str, path: Path) -> Path:
-        try:
-            answer = await self._transport.download(self._settings.receiver.build_video(job_id), file_path(path))
-        except ConnectionTrouble as error:
-            raise ReceiverUnavailable(f"the receiver could not be reached: {error}") from error
-        self._settings.receiver.raise_unless_video(answer)
-        return path

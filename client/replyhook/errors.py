@@ -20,7 +20,9 @@
     - ReceiverUnavailable      the receiver could not be reached or could not answer; ask again later
     - JobNotFound              the receiver knows no such job
     - JobConflict              the receiver knows the job with other contents
+  + CancelNotPossible          the job cannot be canceled, or not by this client
   + JobFailed                  the job ended without a video
+  + JobOverdue                 no callback came when it should have, and asking did not help
   + WaitTimeout                the job did not end within the given time
 
 ``retryable`` on the class says whether the same call can succeed later without a change by the caller.
@@ -172,6 +174,10 @@ class JobConflict(ReceiverError):
     """The receiver knows this job with other contents."""
 
 
+class CancelNotPossible(ReplyhookError):
+    """The job cannot be canceled, or not by this client. It goes on as it was."""
+
+
 class JobFailed(ReplyhookError):
     """The job ended without a video. ``job`` is its handle, ``code`` the provider's or our own word for why."""
 
@@ -179,6 +185,18 @@ class JobFailed(ReplyhookError):
         super().__init__(message)
         self.job = job
         self.code = code
+
+
+class JobOverdue(ReplyhookError):
+    """The receiver has given up expecting a callback: ``reason`` says why. The job has not ended.
+
+    ``job`` is its handle: ``wait(past_overdue=True)`` goes on waiting, since a late callback still settles it.
+    """
+
+    def __init__(self, message: str, *, job: Any, reason: str) -> None:
+        super().__init__(message)
+        self.job = job
+        self.reason = reason
 
 
 class WaitTimeout(ReplyhookError, TimeoutError):

@@ -34,6 +34,7 @@ class Purpose(StrEnum):
     RECEIVER = "receiver"
     UPLOAD = "upload"
     SUBMIT = "submit"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)

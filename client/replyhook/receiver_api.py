@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from replyhook.errors import (
     ConfigurationError,
@@ -16,6 +16,7 @@ from replyhook.errors import (
 )
 from replyhook.jobs import ExtendRequest
 from replyhook.messages import HTTPRequest, HTTPResponse, as_object, check_header_value, read_json
+from replyhook.results import JobPage, JobResult, read_job_page, read_job_result
 from replyhook.urls import http_parts
 
 LONGEST_STREAM_SECONDS = 24 * 3600.0
@@ -89,14 +90,34 @@ class ReceiverAPI:
     def build_stream(self, job_id: str, *, after: str, seconds: float) -> HTTPRequest:
         """Open the stream of a job's notifications after the given stream id ("0": from the first).
 
-        The receiver closes it after ``seconds``, or a day.
+        Between what was announced before and what comes, it tells the job as it is. The receiver closes it after
+        ``seconds``, or a day.
         """
         limit = f"&seconds={min(seconds, LONGEST_STREAM_SECONDS):.3f}"
         return self._request(
             "GET",
-            f"/v1/stream?job={quote(job_id)}{limit}",
+            f"/v1/stream?job={quote(job_id)}&snapshot=true{limit}",
             headers={"last-event-id": after, "accept": "text/event-stream"},
         )
+
+    def build_job(self, job_id: str) -> HTTPRequest:
+        """Ask for a job as the receiver knows it."""
+        return self._request("GET", f"/v1/jobs/{quote(job_id, safe='')}")
+
+    def parse_job(self, response: HTTPResponse) -> JobResult:
+        """The job as a plain value."""
+        self.raise_for_problem(response)
+        return read_job_result(response.body)
+
+    def build_jobs(self, **filters: str | int | None) -> HTTPRequest:
+        """Ask for a page of jobs, newest first; ``before`` is the last id of the page before."""
+        query = urlencode({name: value for name, value in filters.items() if value is not None})
+        return self._request("GET", f"/v1/jobs?{query}")
+
+    def parse_jobs(self, response: HTTPResponse) -> JobPage:
+        """The page."""
+        self.raise_for_problem(response)
+        return read_job_page(response.body)
 
     def build_video(self, job_id: str) -> HTTPRequest:
         """Ask for the stored video."""

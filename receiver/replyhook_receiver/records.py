@@ -132,6 +132,14 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobPresent:
+    """A job as it is after its notification at the place ``through`` in the stream, before the next; 0: none yet."""
+
+    job: JobRecord
+    through: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One verified request or answer from a provider, as it came, with what was read in it.
 

@@ -26,6 +26,7 @@ from replyhook_receiver.records import (
     Accepted,
     Dead,
     Done,
+    JobPresent,
     JobRecord,
     NotifyTarget,
     Registration,
@@ -65,7 +66,11 @@ def describe(job: JobRecord, kind: NotificationType, now: datetime) -> bytes:
     if job.reference == POISON:
         raise RuntimeError("this job cannot be described")
     return msgspec.json.encode(
-        {"type": kind, "timestamp": now, "data": {"id": job.id, "status": job.status, "reference": job.reference}}
+        {
+            "type": kind,
+            "timestamp": now,
+            "data": {"id": job.id, "status": job.status, "reference": job.reference, "progress": job.progress},
+        }
     )
 
 
@@ -729,6 +734,33 @@ class StoreContract:
             ("https://progress.example", "job.running"): 2,
             ("https://end.example", "job.succeeded"): 1,
         }
+
+    async def test_a_job_at_present_comes_with_the_place_of_its_own_last_notification(self, store: Store) -> None:
+        """Read while it changes: what is announced up to that place is in the job, and nothing after it."""
+        job_id, other = a_job(), a_job(1)
+        assert await store.present(job_id) is None
+        await submitted(store, job_id)
+        unheard = await store.present(job_id)
+        assert unheard is not None
+        assert (unheard.job, unheard.through) == (await the_job(store, job_id), 0)
+        await submitted(store, other, provider_job_id="r-2")
+
+        async def tell() -> None:
+            for percent in range(1, 40):
+                await store.accept(report(job_id, running(percent)))
+                await store.accept(report(other, running(percent, "r-2")))
+
+        telling = asyncio.create_task(tell())
+        seen: list[JobPresent] = []
+        while not telling.done():
+            present = await store.present(job_id)
+            assert present is not None
+            seen.append(present)
+        await telling
+        announced = await store.notifications(after=0, job_id=job_id, limit=100)
+        progress = {each.sequence: msgspec.json.decode(each.body)["data"]["progress"] for each in announced}
+        assert len(progress) == 39
+        assert [present.job.progress for present in seen] == [progress.get(present.through) for present in seen]
 
     async def test_notifications_are_read_from_a_place_on_in_pages(self, store: Store) -> None:
         assert await store.last_notification() == 0

@@ -8,6 +8,7 @@ from typing import NoReturn, Protocol
 from replyhook.errors import (
     AccountBlocked,
     BadRequest,
+    CancelNotPossible,
     InsufficientCredits,
     Moderated,
     ProviderUnavailable,
@@ -108,6 +109,10 @@ class Provider(Protocol):
         """The request that cancels a job, or None where the provider cannot."""
         ...
 
+    def parse_cancel(self, response: HTTPResponse) -> None:
+        """Nothing, where the provider took the wish. Raises ``CancelNotPossible`` and the typed refusals."""
+        ...
+
     def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
         """How far the callback is to be believed; the reply URL's token has been checked already.
 
@@ -152,6 +157,9 @@ class ProviderDefaults:
 
     def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
         return None
+
+    def parse_cancel(self, response: HTTPResponse) -> None:
+        raise CancelNotPossible("the provider has no way to cancel a job")
 
     def sender(self, callback: Callback) -> str | None:
         return None

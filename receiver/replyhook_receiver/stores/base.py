@@ -10,6 +10,7 @@ from replyhook_receiver.records import (
     Accepted,
     CallbackRecord,
     DeliveryRecord,
+    JobPresent,
     JobRecord,
     NotificationRecord,
     Outcome,
@@ -64,6 +65,10 @@ class Store(Protocol):
 
     async def job(self, job_id: str) -> JobRecord | None:
         """A job, or None."""
+        ...
+
+    async def present(self, job_id: str) -> JobPresent | None:
+        """A job with the place of its last notification, both of the same moment; or None."""
         ...
 
     async def callbacks(

@@ -130,7 +130,7 @@ def create_app(
     keys = ApiKeys(secrets.api_keys)
     routes: list[Route] = [
         *api.routes(keys),
-        *stream_routes(stream, store, keys),
+        *stream_routes(stream, store, announcer, keys, now),
         *health_routes(store, worker if with_worker else None),
     ]
     app = Starlette(

@@ -12,6 +12,7 @@ from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import (
     AssetRecord,
     CallbackRecord,
+    JobPresent,
     JobRecord,
     NotificationRecord,
     NotifyTarget,
@@ -55,6 +56,16 @@ def read_job(raw: sqlite3.Connection, where: str, *values: Any) -> JobRecord | N
     statement = f"SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id WHERE {where}"  # noqa: S608 - ours
     row = raw.execute(statement, values).fetchone()
     return job_from(row) if row else None
+
+
+def read_present(raw: sqlite3.Connection, job_id: str) -> JobPresent | None:
+    """A job with the place of its last notification: one statement, so both are of the same moment."""
+    statement = f"""
+        SELECT {JOB_COLUMNS}, (SELECT max(sequence) FROM notifications n WHERE n.job_id = j.id) AS through
+        FROM jobs j LEFT JOIN assets a ON a.job_id = j.id WHERE j.id = ?
+    """  # noqa: S608 - ours
+    row = raw.execute(statement, (job_id,)).fetchone()
+    return JobPresent(job=job_from(row), through=row["through"] or 0) if row else None
 
 
 def job_from(row: sqlite3.Row) -> JobRecord:

@@ -12,6 +12,7 @@ from replyhook_receiver.records import (
     Accepted,
     CallbackRecord,
     DeliveryRecord,
+    JobPresent,
     JobRecord,
     NotificationRecord,
     Outcome,
@@ -25,7 +26,7 @@ from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, outcomes, registering, tasks
 from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
 from replyhook_receiver.stores.sqlite.probe import Probe
-from replyhook_receiver.stores.sqlite.rows import callback_from, notification_from, read_job, target_from
+from replyhook_receiver.stores.sqlite.rows import callback_from, notification_from, read_job, read_present, target_from
 from replyhook_receiver.stores.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -108,6 +109,9 @@ class SQLiteStore:
 
     async def job(self, job_id: str) -> JobRecord | None:
         return await self._read(lambda raw: read_job(raw, "j.id = ?", job_id))
+
+    async def present(self, job_id: str) -> JobPresent | None:
+        return await self._read(lambda raw: read_present(raw, job_id))
 
     async def callbacks(
         self, *, job_id: str | None = None, orphans: bool = False, limit: int = 100
