@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Required, TypedDict
 from urllib.parse import urlsplit
 
+from replyhook.detached import Detached
 from replyhook.environment import provider_settings_from_env, with_files
 from replyhook.errors import CancelNotPossible, ConfigurationError, InvalidRequest
-from replyhook.flows import Submission
+from replyhook.flows import Submission, Submitted
 from replyhook.ids import new_id
-from replyhook.jobs import ExtendRequest, SourceKind, VideoSource, checked_reference
+from replyhook.jobs import MAX_USER_LENGTH, ExtendRequest, SourceKind, VideoSource, checked_reference
 from replyhook.messages import HTTPRequest
 from replyhook.providers import NEUTRAL_FIELDS, CallbackKind, Capabilities, Provider, make_provider
 from replyhook.receiver_api import ReceiverAPI
@@ -20,23 +21,24 @@ from replyhook.urls import shown_url
 
 Video = str | os.PathLike[str] | bytes | VideoSource
 
-MAX_USER_LENGTH = 256
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """Where the receiver is, and the providers as they are set up."""
+    """Where the receiver is (or what a detached client has instead), and the providers as they are set up."""
 
-    receiver: ReceiverAPI
+    receiver: ReceiverAPI | None
     providers: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    detached: Detached | None = None
 
     @classmethod
     def build(
         cls,
-        receiver_url: str,
-        api_key: str,
+        receiver_url: str | None,
+        api_key: str | None,
         provider_keys: Mapping[str, str] | None,
         providers: Mapping[str, Mapping[str, Any]] | None,
+        reply_keys: Sequence[str] | None = None,
+        public_url: str | None = None,
     ) -> "ClientSettings":
         """Check everything a client is made of. Raises ``ConfigurationError``."""
         merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (providers or {}).items()}
@@ -44,23 +46,40 @@ class ClientSettings:
             merged.setdefault(name, {})["api_key"] = key
         for name, values in merged.items():
             make_provider(name, values)
-        return cls(receiver=ReceiverAPI(url=receiver_url, api_key=api_key), providers=merged)
+        if reply_keys:
+            if receiver_url or api_key:
+                raise ConfigurationError(
+                    "give receiver_url and api_key or, detached, reply_keys and public_url; not both"
+                )
+            return cls(receiver=None, providers=merged, detached=Detached.build(reply_keys, public_url))
+        if public_url:
+            raise ConfigurationError("public_url goes with reply_keys; others get their reply URLs from the receiver")
+        return cls(receiver=ReceiverAPI(url=receiver_url or "", api_key=api_key or ""), providers=merged)
 
     @staticmethod
     def arguments_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
         """A client's arguments from the environment. Raises ``ConfigurationError`` naming all that is missing."""
         environ = with_files(environ)
+        providers = provider_settings_from_env(environ)
+        if environ.get("REPLYHOOK_REPLY_KEYS") and not environ.get("REPLYHOOK_API_KEY"):
+            keys = [key.strip() for key in environ["REPLYHOOK_REPLY_KEYS"].split(",") if key.strip()]
+            return {"reply_keys": keys, "public_url": environ.get("REPLYHOOK_PUBLIC_URL"), "providers": providers}
         missing = [name for name in ("REPLYHOOK_RECEIVER_URL", "REPLYHOOK_API_KEY") if not environ.get(name)]
         if missing:
             raise ConfigurationError(f"set {' and '.join(missing)}")
         return {
             "receiver_url": environ["REPLYHOOK_RECEIVER_URL"],
             "api_key": environ["REPLYHOOK_API_KEY"],
-            "providers": provider_settings_from_env(environ),
+            "providers": providers,
         }
 
-    def need_receiver(self, what: str) -> ReceiverAPI:  # noqa: ARG002 - there is always one as yet
-        """The receiver, for ``what``."""
+    def need_receiver(self, what: str) -> ReceiverAPI:
+        """The receiver, for ``what``. Raises ``ConfigurationError`` where this client is detached."""
+        if self.receiver is None:
+            raise ConfigurationError(
+                f"{what} needs the receiver's word, and this client is detached: it has no API key. Make a client with "
+                "receiver_url= and api_key= and find the job with client.job(id)"
+            )
         return self.receiver
 
     def cancel(self, name: str, provider_job_id: str | None) -> tuple[Provider, HTTPRequest]:
@@ -95,16 +114,18 @@ class Known:
     reference: str | None
     request: ExtendRequest | None = None
     provider_job_id: str | None = field(default=None, repr=False)
+    reply_url: str | None = field(default=None, repr=False)
 
     @classmethod
-    def submitted(cls, submission: Submission, provider_job_id: str | None = None) -> "Known":
-        """A job that we have just submitted."""
+    def submitted(cls, submission: Submission, submitted: Submitted | None = None) -> "Known":
+        """A job that we have just submitted; None where the outcome is not known."""
         return cls(
             id=submission.job_id,
             provider=submission.provider.capabilities.name,
             reference=submission.reference,
             request=submission.request,
-            provider_job_id=provider_job_id,
+            provider_job_id=submitted.provider_job_id if submitted else None,
+            reply_url=submitted.reply_url if submitted else submission.reply_url,
         )
 
     @classmethod
@@ -154,7 +175,7 @@ def prepare(settings: ClientSettings, arguments: SubmitArguments) -> Submission:
     capabilities = settings.provider(name).capabilities
     wanted: dict[str, Any] = {field: arguments.get(field) for field in NEUTRAL_FIELDS}
     request = ExtendRequest(**wanted, options=_checked_options(arguments.get("options")))
-    return Submission(
+    submission = Submission(
         job_id=new_id("job"),
         provider=settings.provider(name),
         request=capabilities.prepare(request),
@@ -163,6 +184,7 @@ def prepare(settings: ClientSettings, arguments: SubmitArguments) -> Submission:
         user=_checked_user(arguments.get("user")),
         notify=_checked_notify(arguments.get("notify") or ()),
     )
+    return settings.detached.prepare(submission) if settings.detached else submission
 
 
 def _checked_source(video: Video, capabilities: Capabilities) -> VideoSource:

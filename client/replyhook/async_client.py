@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -21,21 +21,24 @@ _LAST_WORDS_SECONDS = 5.0
 class AsyncClient:
     """Submits extend jobs. Close it when done, or use it as a context manager.
 
-    ``receiver_url`` and ``api_key`` are the receiver's; ``provider_keys`` maps provider names to their API keys, and
-    ``providers`` to further settings (``{"useapi": {"submit_path": "videos/extend-v4"}}``). ``timeout`` is in seconds
-    and for one call. Raises ``ConfigurationError`` for what cannot be right.
+    ``receiver_url`` and ``api_key`` are the receiver's; a detached client has ``reply_keys`` (``user:key``) and the
+    receiver's ``public_url`` instead, and makes its reply URLs itself. ``provider_keys`` maps provider names to their
+    API keys, and ``providers`` to further settings (``{"useapi": {"submit_path": "videos/extend-v4"}}``). ``timeout``
+    is in seconds and for one call. Raises ``ConfigurationError`` for what cannot be right.
     """
 
     def __init__(
         self,
         *,
-        receiver_url: str,
-        api_key: str,
+        receiver_url: str | None = None,
+        api_key: str | None = None,
         provider_keys: Mapping[str, str] | None = None,
         providers: Mapping[str, Mapping[str, Any]] | None = None,
+        reply_keys: Sequence[str] | None = None,
+        public_url: str | None = None,
         timeout: float = 60.0,
     ) -> None:
-        self._settings = ClientSettings.build(receiver_url, api_key, provider_keys, providers)
+        self._settings = ClientSettings.build(receiver_url, api_key, provider_keys, providers, reply_keys, public_url)
         self._transport = AsyncTransport(timeout_seconds=timeout)
 
     @classmethod
@@ -78,6 +81,7 @@ class AsyncClient:
         among them. Raises what both raise, each error of the wait with the handle as ``job``.
         """
         check_wait(wait_timeout, until)
+        self._settings.need_receiver("subscribe()")
         job = await self.submit(**arguments)
         await job._wait(wait_timeout, until, False, on_event)
         return job
@@ -113,7 +117,7 @@ class AsyncClient:
                 else:
                     step = flow.send(answer)
         except StopIteration as done:
-            return self._handle(Known.submitted(submission, done.value.provider_job_id))
+            return self._handle(Known.submitted(submission, done.value))
         except SubmitOutcomeUnknown as error:
             error.job = self._handle(Known.submitted(submission))
             raise
@@ -124,8 +128,11 @@ class AsyncClient:
         except ConnectionTrouble as error:
             raise with_purpose(error, step.purpose, maybe_sent=error.maybe_sent) from error
         except asyncio.CancelledError:
-            if step.purpose is Purpose.SUBMIT:  # it may have arrived: the receiver must know, however we end
+            receiver = self._settings.receiver
+            if (
+                step.purpose is Purpose.SUBMIT and receiver is not None
+            ):  # it may have arrived: the receiver must know, however we end
                 with contextlib.suppress(Exception):
-                    told = self._transport.send(cut_off(submission, self._settings.receiver))
+                    told = self._transport.send(cut_off(submission, receiver))
                     await asyncio.shield(asyncio.wait_for(told, timeout=_LAST_WORDS_SECONDS))
             raise

@@ -32,6 +32,7 @@ class AsyncJobHandle:
         self.reference = known.reference
         self.request = known.request
         self.provider_job_id = known.provider_job_id
+        self.reply_url = known.reply_url
 
     def __repr__(self) -> str:
         return f"<AsyncJobHandle {self.id} at {self.provider}>"

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -19,21 +19,24 @@ from replyhook.watching import Until, check_wait
 class Client:
     """Submits extend jobs. Close it when done, or use it as a context manager.
 
-    ``receiver_url`` and ``api_key`` are the receiver's; ``provider_keys`` maps provider names to their API keys, and
-    ``providers`` to further settings (``{"useapi": {"submit_path": "videos/extend-v4"}}``). ``timeout`` is in seconds
-    and for one call. Raises ``ConfigurationError`` for what cannot be right.
+    ``receiver_url`` and ``api_key`` are the receiver's; a detached client has ``reply_keys`` (``user:key``) and the
+    receiver's ``public_url`` instead, and makes its reply URLs itself. ``provider_keys`` maps provider names to their
+    API keys, and ``providers`` to further settings (``{"useapi": {"submit_path": "videos/extend-v4"}}``). ``timeout``
+    is in seconds and for one call. Raises ``ConfigurationError`` for what cannot be right.
     """
 
     def __init__(
         self,
         *,
-        receiver_url: str,
-        api_key: str,
+        receiver_url: str | None = None,
+        api_key: str | None = None,
         provider_keys: Mapping[str, str] | None = None,
         providers: Mapping[str, Mapping[str, Any]] | None = None,
+        reply_keys: Sequence[str] | None = None,
+        public_url: str | None = None,
         timeout: float = 60.0,
     ) -> None:
-        self._settings = ClientSettings.build(receiver_url, api_key, provider_keys, providers)
+        self._settings = ClientSettings.build(receiver_url, api_key, provider_keys, providers, reply_keys, public_url)
         self._transport = Transport(timeout_seconds=timeout)
 
     @classmethod
@@ -76,6 +79,7 @@ class Client:
         among them. Raises what both raise, each error of the wait with the handle as ``job``.
         """
         check_wait(wait_timeout, until)
+        self._settings.need_receiver("subscribe()")
         job = self.submit(**arguments)
         job._wait(wait_timeout, until, False, on_event)
         return job
@@ -111,7 +115,7 @@ class Client:
                 else:
                     step = flow.send(answer)
         except StopIteration as done:
-            return self._handle(Known.submitted(submission, done.value.provider_job_id))
+            return self._handle(Known.submitted(submission, done.value))
         except SubmitOutcomeUnknown as error:
             error.job = self._handle(Known.submitted(submission))
             raise
@@ -122,7 +126,10 @@ class Client:
         except ConnectionTrouble as error:
             raise with_purpose(error, step.purpose, maybe_sent=error.maybe_sent) from error
         except KeyboardInterrupt:
-            if step.purpose is Purpose.SUBMIT:  # it may have arrived: the receiver must know, however we end
+            receiver = self._settings.receiver
+            if (
+                step.purpose is Purpose.SUBMIT and receiver is not None
+            ):  # it may have arrived: the receiver must know, however we end
                 with contextlib.suppress(Exception):
-                    self._transport.send(cut_off(submission, self._settings.receiver))
+                    self._transport.send(cut_off(submission, receiver))
             raise

@@ -63,6 +63,8 @@ class Submission:
     reference: str | None
     user: str | None
     notify: Sequence[str | dict[str, Any]] = field(repr=False)
+    reply_url: str | None = field(default=None, repr=False)
+    """Where a detached client has minted it itself; else the receiver does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +91,14 @@ _CERTAINLY_NOT_STARTED = (
 )
 
 
-def submit(submission: Submission, receiver: ReceiverAPI) -> Flow:
-    """Register with the receiver, upload if need be, submit once, report.
+def submit(submission: Submission, receiver: ReceiverAPI | None) -> Flow:
+    """Register with the receiver (a detached client has none), upload if need be, submit once, report.
 
     The receiver knows the job before any money is spent, and a submit that may have arrived is never sent again.
     Raises the typed refusals, ``SubmitOutcomeUnknown``, and the receiver's errors.
     """
+    if receiver is None:
+        return (yield from _submit_to_provider(submission, None, submission.reply_url or ""))
     capabilities = submission.provider.capabilities
     is_relayed = capabilities.callback is CallbackKind.NONE
     registration = receiver.build_register(
@@ -111,6 +115,11 @@ def submit(submission: Submission, receiver: ReceiverAPI) -> Flow:
         receiver.raise_for_problem((yield from _send(registration, Purpose.RECEIVER)))
         return Submitted(provider_job_id=None, reply_url=None, reported=True)
     reply_url = receiver.parse_register((yield from _send(registration, Purpose.RECEIVER)))
+    return (yield from _submit_to_provider(submission, receiver, reply_url))
+
+
+def _submit_to_provider(submission: Submission, receiver: ReceiverAPI | None, reply_url: str) -> Flow:
+    capabilities = submission.provider.capabilities
     try:
         source = yield from _upload(submission.provider, submission.source)
         request = submission.provider.build_submit(
@@ -155,7 +164,11 @@ def _upload(provider: Provider, source: VideoSource) -> Generator[Step, HTTPResp
     return upload.source
 
 
-def _report(receiver: ReceiverAPI, job_id: str, **outcome: str | None) -> Generator[Step, HTTPResponse | None, bool]:
+def _report(
+    receiver: ReceiverAPI | None, job_id: str, **outcome: str | None
+) -> Generator[Step, HTTPResponse | None, bool]:
+    if receiver is None:
+        return False
     request = receiver.build_submission(job_id, **outcome)  # type: ignore[arg-type] # names are this module's own
     for pause in (*REPORT_PAUSES, None):
         try:

@@ -30,6 +30,7 @@ class JobHandle:
         self.reference = known.reference
         self.request = known.request
         self.provider_job_id = known.provider_job_id
+        self.reply_url = known.reply_url
 
     def __repr__(self) -> str:
         return f"<JobHandle {self.id} at {self.provider}>"

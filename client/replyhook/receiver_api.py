@@ -23,6 +23,18 @@ LONGEST_STREAM_SECONDS = 24 * 3600.0
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
+def check_address(url: str, *, what: str) -> None:
+    """Raise ``ConfigurationError`` for a receiver's address that cannot be right or would give secrets away."""
+    parts = http_parts(url)
+    if parts is None:
+        raise ConfigurationError(f"{what} must begin with https:// (or http:// on loopback) and name a host")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        raise ConfigurationError(
+            f"{what} is http:// and {parts.hostname} is not this machine: "
+            "keys and tokens would travel in the clear; use https://"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverAPI:
     """Where the receiver is and the key to it. Raises ``ConfigurationError`` for an address that cannot be right."""
@@ -31,14 +43,7 @@ class ReceiverAPI:
     api_key: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        parts = http_parts(self.url)
-        if parts is None:
-            raise ConfigurationError("receiver_url must begin with https:// (or http:// on loopback) and name a host")
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
-            raise ConfigurationError(
-                f"receiver_url is http:// and {parts.hostname} is not this machine: "
-                "the API key would travel in the clear; use https://"
-            )
+        check_address(self.url, what="receiver_url")
         if not self.api_key:
             raise ConfigurationError("no api_key for the receiver: pass api_key= or set REPLYHOOK_API_KEY")
         check_header_value(self.api_key, what="the receiver's API key")

@@ -140,6 +140,15 @@ class JobPresent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DetachedJob:
+    """What a detached client's token says of its job, and how many such jobs of one user may appear in a day."""
+
+    user: str = field(repr=False)
+    reference: str | None = field(repr=False)
+    max_per_day: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One verified request or answer from a provider, as it came, with what was read in it.
 
@@ -159,6 +168,7 @@ class Report:
     sender: str | None = field(default=None, repr=False)
     account: str = DEFAULT_ACCOUNT
     nonce: str | None = None
+    detached: DetachedJob | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

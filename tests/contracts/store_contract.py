@@ -20,11 +20,18 @@ from replyhook.ids import new_id
 from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook.providers import make_provider
-from replyhook_receiver.errors import RegistrationConflict, StoreUnavailable, SubmissionConflict, UnknownJob
+from replyhook_receiver.errors import (
+    DetachedLimit,
+    RegistrationConflict,
+    StoreUnavailable,
+    SubmissionConflict,
+    UnknownJob,
+)
 from replyhook_receiver.lifecycle import TaskKind, Verdict
 from replyhook_receiver.records import (
     Accepted,
     Dead,
+    DetachedJob,
     Done,
     JobPresent,
     JobRecord,
@@ -618,6 +625,34 @@ class StoreContract:
         await all_of(store.register(registration(job), now=NOW) for job in jobs.values())
         heard = await store.claim([TaskKind.NOTIFY], limit=1000, lease=LEASE, now=NOW)
         assert len(heard) == len(jobs)
+
+    async def test_detached_jobs_of_one_user_are_counted_by_the_day_also_when_all_come_at_once(
+        self, store: Store
+    ) -> None:
+        def of(user: str, **more: Any) -> Report:
+            detached = DetachedJob(user=user, reference="order-42", max_per_day=5)
+            return report(a_job(), queued(None), detached=detached, **more)
+
+        told = [of("u_7") for _ in range(8)] + [of("u_8") for _ in range(2)] + [report(a_job(), queued(None))]
+        answers = await asyncio.gather(*(store.accept(each) for each in told), return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, BaseException)]
+        assert [type(error) for error in refused] == [DetachedLimit] * 3
+        kept = [await store.job(each.job_id) for each in told if each.job_id]
+        assert Counter(job.user for job in kept if job) == {"u_7": 5, "u_8": 2, None: 1}
+        assert {job.reference for job in kept if job and job.user} == {"order-42"}
+        with pytest.raises(DetachedLimit):
+            await store.accept(of("u_7", received_at=NOW + timedelta(hours=23)))
+        await store.accept(of("u_7", received_at=NOW + timedelta(hours=25)))
+
+    async def test_a_detached_report_is_believed_only_of_its_own_users_jobs(self, store: Store) -> None:
+        job_id = a_job()
+        await store.register(registration(job_id, user="u_8"), now=NOW)
+        detached = DetachedJob(user="u_7", reference=None, max_per_day=5)
+        with pytest.raises(VerificationError):
+            await store.accept(report(job_id, running(50), detached=detached))
+        assert (await the_job(store, job_id)).progress is None
+        await store.accept(report(job_id, running(50), detached=replace(detached, user="u_8")))
+        assert (await the_job(store, job_id)).progress == 50
 
     async def test_registering_the_same_again_changes_nothing(self, store: Store) -> None:
         job = a_job()

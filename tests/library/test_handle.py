@@ -179,3 +179,32 @@ def test_a_wait_goes_on_across_a_killed_receiver(tmp_path: Path) -> None:
     assert ended == ["video.stored"]
     assert heard.count("video.stored") == heard.count("job.succeeded") == 1
     assert heard[-1] == "video.stored"
+
+
+def test_a_detached_job_ends_with_its_video_at_the_receiver(tmp_path: Path) -> None:
+    """Submitted by a program without any key of the receiver's; found and waited for by one with its API key."""
+    key = "u_7:detached-0123456789-0123456789"
+    with a_stage(tmp_path, reply_keys=key, allow_detached="true") as stage, Client.from_env(stage.env) as client:
+        without = {
+            name: value for name, value in stage.env.items() if "RECEIVER" not in name and name[10:] != "API_KEY"
+        }
+        keyed = without | {"REPLYHOOK_REPLY_KEYS": key, "REPLYHOOK_PUBLIC_URL": stage.receiver_url}
+        with Client.from_env(keyed) as detached:
+            submitted = [
+                detached.submit(**asked(stage, name), reply_ref=name) for name in ("fal", "useapi", "aihubmax")
+            ]
+        for made in submitted:
+            job = _once_known(client, made.id)
+            assert job.wait(30).data["video"]["status"] == "stored"
+            result = job.result()
+            assert (result.user, result.reference) == ("u_7", made.provider)
+
+
+def _once_known(client: Client, job_id: str) -> Any:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return client.job(job_id)
+        except JobNotFound:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

@@ -74,7 +74,16 @@ def create_app(
     tokens = TokenKeys(secrets.signing_keys)
     refusals = Refusals()
     key_sets = _key_sets(providers, door, now, monotonic)
-    ingest = Ingest(providers=providers, tokens=tokens, key_sets=key_sets, store=store, refusals=refusals, now=now)
+    ingest = Ingest(
+        providers=providers,
+        tokens=tokens,
+        reply_keys=settings.make_reply_keys(),
+        max_detached_jobs=settings.max_detached_jobs,
+        key_sets=key_sets,
+        store=store,
+        refusals=refusals,
+        now=now,
+    )
     stream = Stream(store)
     worker = Worker(
         store=store,

@@ -16,6 +16,8 @@ from starlette.types import Message
 
 from replyhook.ids import new_id
 from replyhook_receiver.serving import free_socket, served
+from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.stream import Stream
 from replyhook_receiver.web.app import create_app
 from tests.receiver.support import AUTH, NOW, SECRETS, Clock, callback_path, settings_for, useapi_body
 
@@ -135,6 +137,20 @@ async def test_a_snapshot_after_more_than_a_page_repeats_and_misses_nothing(serv
     events = await server.heard(job=job, snapshot="true", seconds=0.3)
     assert percents(events[:-1]) == list(range(101))
     assert events[-1].event == "job.snapshot"
+
+
+async def test_history_ends_at_its_place_though_there_is_more(tmp_path: Path) -> None:
+    job = new_id("job")
+    async with serving(tmp_path) as server:
+        await server.progress(job, 10, 20, 30)
+    store = SQLiteStore(settings_for(tmp_path).database_path, describe=lambda *_: b"")
+    await store.open()
+    places = [each.sequence for each in await store.notifications(after=0, job_id=job)]
+    stream = Stream(store)
+    for last, count in ((places[1], 2), (places[2], 3), (0, 0)):
+        told = [each.sequence async for each in stream.history(after=0, through=last, job_id=job)]
+        assert told == places[:count]
+    await store.close()
 
 
 @pytest.mark.parametrize("query", [{"snapshot": "true"}, {"snapshot": "yes", "job": "JOB"}])
