@@ -21,7 +21,7 @@ from replyhook.errors import (
 from replyhook.handle import JobHandle
 from replyhook.jobs import VideoSource
 from replyhook.notifications import Notification, verify_notification
-from replyhook.results import JobResult, VideoResult
+from replyhook.results import JobPage, JobResult, VideoResult
 
 __all__ = [
     "AsyncClient",
@@ -34,6 +34,7 @@ __all__ = [
     "JobHandle",
     "JobNotFound",
     "JobOverdue",
+    "JobPage",
     "JobResult",
     "Notification",
     "ProviderUnavailable",

@@ -12,6 +12,7 @@ from replyhook.async_handle import AsyncJobHandle, OnEvent
 from replyhook.errors import ReplyhookError, SubmitOutcomeUnknown
 from replyhook.flows import Pause, Purpose, Send, Submission, cut_off, submit, with_purpose
 from replyhook.messages import HTTPRequest, HTTPResponse
+from replyhook.results import JobPage
 from replyhook.transport import AsyncTransport, ConnectionTrouble
 from replyhook.watching import Until, check_wait
 
@@ -58,6 +59,11 @@ class AsyncClient:
         """Close every connection."""
         await self._transport.close()
 
+    @property
+    def is_detached(self) -> bool:
+        """Whether this client has no receiver to ask, so that nothing can be waited for."""
+        return self._settings.receiver is None
+
     async def submit(self, **arguments: Unpack[SubmitArguments]) -> AsyncJobHandle:
         """Submit one extend job and return its handle at once; the arguments are ``SubmitArguments``'.
 
@@ -83,7 +89,7 @@ class AsyncClient:
         check_wait(wait_timeout, until)
         self._settings.need_receiver("subscribe()")
         job = await self.submit(**arguments)
-        await job._wait(wait_timeout, until, False, on_event)
+        await job.wait(wait_timeout, until=until, on_event=on_event)
         return job
 
     async def job(self, job_id: str) -> AsyncJobHandle:
@@ -91,6 +97,26 @@ class AsyncClient:
         receiver = self._settings.need_receiver("job()")
         answer = await self._call(receiver.build_job(job_id))
         return self._handle(Known.found(receiver.parse_job(answer)))
+
+    async def jobs(
+        self,
+        *,
+        status: str | None = None,
+        provider: str | None = None,
+        reference: str | None = None,
+        user: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> JobPage:
+        """The receiver's jobs, newest first, of which all that is given is true.
+
+        At most 100 at a time; ``before`` is the last id of the page before.
+        """
+        receiver = self._settings.need_receiver("jobs()")
+        request = receiver.build_jobs(
+            status=status, provider=provider, reference=reference, user=user, before=before, limit=limit
+        )
+        return receiver.parse_jobs(await self._call(request))
 
     def _handle(self, known: Known) -> AsyncJobHandle:
         return AsyncJobHandle(self._transport, self._settings, known)

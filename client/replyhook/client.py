@@ -12,6 +12,7 @@ from replyhook.errors import ReplyhookError, SubmitOutcomeUnknown
 from replyhook.flows import Pause, Purpose, Send, Submission, cut_off, submit, with_purpose
 from replyhook.handle import JobHandle, OnEvent
 from replyhook.messages import HTTPRequest, HTTPResponse
+from replyhook.results import JobPage
 from replyhook.transport import ConnectionTrouble, Transport
 from replyhook.watching import Until, check_wait
 
@@ -56,6 +57,11 @@ class Client:
         """Close every connection."""
         self._transport.close()
 
+    @property
+    def is_detached(self) -> bool:
+        """Whether this client has no receiver to ask, so that nothing can be waited for."""
+        return self._settings.receiver is None
+
     def submit(self, **arguments: Unpack[SubmitArguments]) -> JobHandle:
         """Submit one extend job and return its handle at once; the arguments are ``SubmitArguments``'.
 
@@ -81,7 +87,7 @@ class Client:
         check_wait(wait_timeout, until)
         self._settings.need_receiver("subscribe()")
         job = self.submit(**arguments)
-        job._wait(wait_timeout, until, False, on_event)
+        job.wait(wait_timeout, until=until, on_event=on_event)
         return job
 
     def job(self, job_id: str) -> JobHandle:
@@ -89,6 +95,26 @@ class Client:
         receiver = self._settings.need_receiver("job()")
         answer = self._call(receiver.build_job(job_id))
         return self._handle(Known.found(receiver.parse_job(answer)))
+
+    def jobs(
+        self,
+        *,
+        status: str | None = None,
+        provider: str | None = None,
+        reference: str | None = None,
+        user: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> JobPage:
+        """The receiver's jobs, newest first, of which all that is given is true.
+
+        At most 100 at a time; ``before`` is the last id of the page before.
+        """
+        receiver = self._settings.need_receiver("jobs()")
+        request = receiver.build_jobs(
+            status=status, provider=provider, reference=reference, user=user, before=before, limit=limit
+        )
+        return receiver.parse_jobs(self._call(request))
 
     def _handle(self, known: Known) -> JobHandle:
         return JobHandle(self._transport, self._settings, known)

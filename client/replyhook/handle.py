@@ -36,15 +36,27 @@ class JobHandle:
         return f"<JobHandle {self.id} at {self.provider}>"
 
     def wait(
-        self, timeout: float | None = None, *, until: Until = "stored", past_overdue: bool = False
+        self,
+        timeout: float | None = None,
+        *,
+        until: Until = "stored",
+        past_overdue: bool = False,
+        on_event: OnEvent | None = None,
     ) -> Notification:
         """Block until the video is stored (or the provider has ``succeeded``), told by the receiver's push.
 
-        ``timeout`` is in seconds; None waits for ever. Returns the notification that ended the wait, at once where the
-        job has ended before. Raises ``JobFailed``; ``JobOverdue``, unless ``past_overdue``; ``WaitTimeout``; and the
-        receiver's refusals. It may be called again after each of them.
+        ``timeout`` is in seconds; None waits for ever. ``on_event`` is called with each notification, from the job's
+        first. Returns the notification that ended the wait, at once where the job has ended before. Raises
+        ``JobFailed``; ``JobOverdue``, unless ``past_overdue``; ``WaitTimeout``; and the receiver's refusals. It may be
+        called again after each of them.
         """
-        return self._wait(timeout, until, past_overdue, None)
+        check_wait(timeout, until)
+        watch = Watch(self, until, past_overdue=past_overdue)
+        with closing(self._follow(watch, timeout)) as notifications:
+            for notification in notifications:
+                if on_event is not None:
+                    on_event(notification)
+        return watch.outcome()
 
     def events(self, timeout: float | None = None) -> Iterator[Notification]:
         """What was announced of the job, from the first, then what is announced as it comes, until the job has ended.
@@ -87,15 +99,6 @@ class JobHandle:
             return self._transport.send(request)
         except ConnectionTrouble as error:
             raise with_purpose(error, purpose, maybe_sent=error.maybe_sent) from error
-
-    def _wait(self, timeout: float | None, until: Until, past_overdue: bool, on_event: OnEvent | None) -> Notification:
-        check_wait(timeout, until)
-        watch = Watch(self, until, past_overdue=past_overdue)
-        with closing(self._follow(watch, timeout)) as notifications:
-            for notification in notifications:
-                if on_event is not None:
-                    on_event(notification)
-        return watch.outcome()
 
     def _follow(self, watch: Watch, timeout: float | None) -> Generator[Notification]:
         receiver = self._settings.need_receiver("waiting")

@@ -132,6 +132,16 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs are wanted: those of which all that is not None is true."""
+
+    status: JobStatus | None = None
+    provider: str | None = None
+    reference: str | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobPresent:
     """A job as it is after its notification at the place ``through`` in the stream, before the next; 0: none yet."""
 

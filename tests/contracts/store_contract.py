@@ -33,6 +33,7 @@ from replyhook_receiver.records import (
     Dead,
     DetachedJob,
     Done,
+    JobFilter,
     JobPresent,
     JobRecord,
     NotifyTarget,
@@ -769,6 +770,33 @@ class StoreContract:
             ("https://progress.example", "job.running"): 2,
             ("https://end.example", "job.succeeded"): 1,
         }
+
+    async def test_jobs_come_newest_first_in_pages_and_as_they_are_wanted(self, store: Store) -> None:
+        made = [a_job(number) for number in range(7)]
+        for number, job_id in enumerate(made):
+            provider = "fal" if number % 2 else "useapi"
+            user = None if number == 6 else "u_7"
+            await store.register(
+                registration(job_id, provider=provider, reference=f"r{number % 3}", user=user), now=NOW
+            )
+        await submitted(store, made[1], reference="r1")
+
+        async def ids(before: str | None = None, limit: int = 100, **wanted: Any) -> list[int]:
+            found = await store.jobs(JobFilter(**wanted), before=before, limit=limit)
+            return [made.index(job.id) for job in found]
+
+        assert await ids() == [6, 5, 4, 3, 2, 1, 0]
+        assert await ids(limit=3) == [6, 5, 4]
+        assert await ids(before=made[4], limit=3) == [3, 2, 1]
+        assert await ids(before=made[0]) == []
+        assert await ids(provider="fal") == [5, 3, 1]
+        assert await ids(provider="fal", before=made[5], limit=1) == [3]
+        assert await ids(reference="r0") == [6, 3, 0]
+        assert await ids(reference="r0", user="u_7", provider="useapi") == [0]
+        assert await ids(status=JobStatus.SUBMITTED) == [1]
+        assert await ids(status=JobStatus.CREATED, user="u_7", limit=2) == [5, 4]
+        assert await ids(reference="r' OR '1'='1") == []
+        assert (await store.jobs(JobFilter(), limit=1))[0] == await the_job(store, made[6])
 
     async def test_a_job_at_present_comes_with_the_place_of_its_own_last_notification(self, store: Store) -> None:
         """Read while it changes: what is announced up to that place is in the job, and nothing after it."""

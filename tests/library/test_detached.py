@@ -73,7 +73,7 @@ def test_what_only_a_registered_job_can_have_is_refused_before_anything_is_sent(
     assert not world.seen
 
 
-def test_a_long_reference_is_carried_as_far_as_the_reply_url_may_grow(drive: Driver, client: Any, world: World) -> None:
+def test_a_long_reference_is_carried_as_far_as_the_reply_url_may_grow(drive: Driver, client: Any) -> None:
     longest = 0
     for length in range(560, 720):
         try:

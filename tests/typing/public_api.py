@@ -40,6 +40,8 @@ def plain() -> None:
         assert_type(job.download(Path("out.mp4")), Path)
         job.download("out.mp4", on_progress=lambda done, total: print(done, total))
         assert_type(client.job(job.id), replyhook.JobHandle)
+        assert_type(client.jobs(reference="order-42", limit=5), replyhook.JobPage)
+        assert_type(client.jobs().data[0].status.is_terminal, bool)
         job.cancel()
         heard: list[str] = []
         subscribed = client.subscribe(

@@ -12,6 +12,7 @@ from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import (
     AssetRecord,
     CallbackRecord,
+    JobFilter,
     JobPresent,
     JobRecord,
     NotificationRecord,
@@ -56,6 +57,19 @@ def read_job(raw: sqlite3.Connection, where: str, *values: Any) -> JobRecord | N
     statement = f"SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id WHERE {where}"  # noqa: S608 - ours
     row = raw.execute(statement, values).fetchone()
     return job_from(row) if row else None
+
+
+def read_jobs(raw: sqlite3.Connection, wanted: JobFilter, *, before: str | None, limit: int) -> list[JobRecord]:
+    """Jobs that ``wanted`` is true of, newest first."""
+    values = {name: getattr(wanted, name) for name in ("status", "provider", "reference", "user")}
+    where = [f"j.{name} = :{name}" for name, value in values.items() if value is not None]
+    where += ["j.id < :before"] if before is not None else []
+    statement = f"""
+        SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id
+        WHERE {" AND ".join(where) or "TRUE"} ORDER BY j.id DESC LIMIT :limit
+    """  # noqa: S608 - our own names; the values are bound
+    rows = raw.execute(statement, {**values, "before": before, "limit": limit}).fetchall()
+    return [job_from(row) for row in rows]
 
 
 def read_present(raw: sqlite3.Connection, job_id: str) -> JobPresent | None:
