@@ -1,5 +1,7 @@
 """The README's examples, run as they stand there."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +19,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 
 def example(mark: str) -> str:
-    found = re.search(rf"<!-- {re.escape(mark)} -->\n```python\n(.*?)```", README, flags=re.DOTALL)
+    found = re.search(rf"<!-- {re.escape(mark)} -->\n```(?:python|sh)\n(.*?)```", README, flags=re.DOTALL)
     assert found
     return found[1]
 
@@ -53,6 +55,25 @@ def test_the_quick_start_works_as_written(tmp_path: Path) -> None:
     assert receiver is not None
     assert receiver.returncode == 130
     assert "Traceback" not in log
+
+
+def test_the_command_lines_examples_work_as_written(tmp_path: Path) -> None:
+    with a_stage(tmp_path, speed=60) as stage:
+        program = "set -euo pipefail\n" + example("cli").replace("http://127.0.0.1:9100", stage.sandbox_url)
+        path = f"{Path(sys.executable).parent}{os.pathsep}{stage.env['PATH']}"
+        done = subprocess.run(
+            ["bash", "-c", program],  # noqa: S607 - the one on the path
+            env=stage.env | {"PATH": path},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    references = [json.loads(line)["reference"] for line in done.stdout.splitlines() if line.startswith("{")]
+    assert references == ["order-45", "order-44"]
+    assert (tmp_path / "out.mp4").read_bytes()[4:8] == b"ftyp"
 
 
 def test_the_verification_example_believes_the_signed_and_refuses_the_rest() -> None:
