@@ -73,6 +73,8 @@ async def test_more_detached_jobs_in_a_day_than_allowed_are_put_off_and_harm_nob
 ) -> None:
     clock = Clock()
     async with a_receiver(tmp_path, host, clock=clock, max_detached_jobs=2, **ALLOWED) as receiver:
+        for _ in range(2):
+            await receiver.register(user="u_7")  # these are not detached, and do not count
         first, late = new_id("job"), new_id("job")
         assert [await tell(receiver, job) for job in (first, new_id("job"))] == [200, 200]
         response = await receiver.client.post(path_of(late), content=useapi_body(late, video_id="v"))
