@@ -63,16 +63,21 @@ _DETACHED_DECODER = msgspec.json.Decoder(_DetachedClaims)
 class ReplyToken:
     """What a token says: whose callback it is for, about which job, and since when.
 
-    An account token, for a provider whose webhook is registered once for a whole account, names no job. A token that a
-    detached client has made brings its key's ``user``, and the reference of the job.
+    An account token, for a provider whose webhook is registered once for a whole account, names no job.
     """
 
     provider: str
     job_id: str | None
     issued_at: datetime
     account: str = DEFAULT_ACCOUNT
-    user: str | None = field(default=None, repr=False)
-    reference: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachedToken(ReplyToken):
+    """A token that a detached client has made: it brings its key's user, and the job's reference."""
+
+    user: str = field(repr=False)
+    reference: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ class ReplyKeys:
         claims = _DetachedClaims(v=_VERSION, p=provider, j=job_id, i=int(now.timestamp()), r=reference)
         return _sign(self._signers, claims)
 
-    def read(self, token: str, *, provider: str) -> ReplyToken:
+    def read(self, token: str, *, provider: str) -> DetachedToken:
         """What a token says. Raises ``VerificationError`` unless one of these keys made it, for this provider."""
         if len(token) > MAX_REPLY_URL_LENGTH or not token.isascii():
             raise VerificationError(_NOT_OURS)
@@ -222,7 +227,7 @@ def _read_account(claims: bytes, provider: str) -> ReplyToken:
     return ReplyToken(provider=read.p, job_id=None, issued_at=_EPOCH, account=read.a)
 
 
-def _read_detached(claims: bytes, provider: str, user: str) -> ReplyToken:
+def _read_detached(claims: bytes, provider: str, user: str) -> DetachedToken:
     try:
         read = _DETACHED_DECODER.decode(claims)
         reference = checked_reference(read.r)
@@ -233,7 +238,7 @@ def _read_detached(claims: bytes, provider: str, user: str) -> ReplyToken:
     if read.p != provider:
         raise VerificationError(_NOT_FOR_IT)
     issued_at = datetime.fromtimestamp(read.i, UTC)
-    return ReplyToken(provider=read.p, job_id=read.j, issued_at=issued_at, user=user, reference=reference)
+    return DetachedToken(provider=read.p, job_id=read.j, issued_at=issued_at, user=user, reference=reference)
 
 
 def build_reply_url(public_url: str, *, provider: str, token: str) -> str:

@@ -13,7 +13,7 @@ from replyhook.ids import new_id
 from replyhook.jobs import JobEvent, Trust
 from replyhook.messages import Callback
 from replyhook.providers import CallbackKind, Provider, VerificationKeys
-from replyhook.tokens import ReplyKeys, ReplyToken, TokenKeys
+from replyhook.tokens import DetachedToken, ReplyKeys, ReplyToken, TokenKeys
 from replyhook_receiver.counters import Refusals
 from replyhook_receiver.errors import DetachedLimit
 from replyhook_receiver.jwks import KeySet
@@ -66,21 +66,18 @@ class Ingest:
         """
         kind = self._kinds[provider]
         try:
-            read = self._read_token(provider, token)
+            try:
+                read = self._tokens.read(token, provider=provider)
+            except VerificationError:
+                if self._reply_keys is None:
+                    raise
+                read = self._reply_keys.read(token, provider=provider)
             if kind is not (CallbackKind.ACCOUNT if read.job_id is None else CallbackKind.PER_JOB):
                 raise VerificationError("the provider does not call back with such a token")
             return read
         except VerificationError as error:
             self._refusals.add(provider, str(error))
             raise
-
-    def _read_token(self, provider: str, token: str) -> ReplyToken:
-        try:
-            return self._tokens.read(token, provider=provider)
-        except VerificationError:
-            if self._reply_keys is None:
-                raise
-        return self._reply_keys.read(token, provider=provider)
 
     async def take(self, token: ReplyToken, headers: tuple[tuple[str, str], ...], body: bytes) -> Accepted:
         """Verify a callback and keep it with all that follows from it; on disk when this returns.
@@ -136,7 +133,7 @@ class Ingest:
     def _report(self, token: ReplyToken, callback: Callback, trust: Trust) -> Report:
         provider = self._providers[callback.provider]
         detached = None
-        if token.user is not None:
+        if isinstance(token, DetachedToken):
             detached = DetachedJob(user=token.user, reference=token.reference, max_per_day=self._max_detached_jobs)
         event: JobEvent | None
         try:

@@ -13,7 +13,7 @@ from itsdangerous.encoding import base64_encode
 
 from replyhook.errors import ConfigurationError, VerificationError
 from replyhook.ids import new_id
-from replyhook.tokens import MAX_REPLY_URL_LENGTH, ReplyKeys, ReplyToken, TokenKeys, build_reply_url
+from replyhook.tokens import MAX_REPLY_URL_LENGTH, DetachedToken, ReplyKeys, ReplyToken, TokenKeys, build_reply_url
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 OLD, NEW, OTHER = "old-key-" + "a" * 24, "new-key-" + "b" * 24, "other-key-" + "c" * 24
@@ -246,7 +246,7 @@ DETACHED = REPLY_KEYS.mint(provider="fal", job_id=JOB_ID, reference="order-42", 
 def test_a_detached_token_brings_the_reference_and_its_keys_user(reference: str | None, seconds: int) -> None:
     at = datetime.fromtimestamp(seconds, UTC)
     token = REPLY_KEYS.mint(provider="useapi", job_id=JOB_ID, reference=reference, now=at)
-    expected = ReplyToken(provider="useapi", job_id=JOB_ID, issued_at=at, user="u_7", reference=reference)
+    expected = DetachedToken(provider="useapi", job_id=JOB_ID, issued_at=at, user="u_7", reference=reference)
     assert REPLY_KEYS.read(token, provider="useapi") == expected
     assert set(token) <= set(URL_SAFE + ".")
     assert "u_7" not in token
