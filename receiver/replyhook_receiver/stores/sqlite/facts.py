@@ -11,6 +11,7 @@ from replyhook.errors import VerificationError
 from replyhook.jobs import Asset, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook_receiver.deadlines import Deadlines
+from replyhook_receiver.errors import DetachedLimit
 from replyhook_receiver.lifecycle import (
     Decision,
     TaskKind,
@@ -81,7 +82,10 @@ def _job_of(unit: Unit, report: Report) -> JobRecord | None:
             return None
         return unit.job_called(report.provider, report.account, report.event.provider_job_id)
     job = unit.job(report.job_id)
+    detached = report.detached
     if job is None:
+        if detached is not None and unit.detached_jobs(detached.user, report.received_at) >= detached.max_per_day:
+            raise DetachedLimit(f"{detached.max_per_day} detached jobs of one user have appeared within a day")
         job = JobRecord(
             id=report.job_id,
             provider=report.provider,
@@ -89,10 +93,14 @@ def _job_of(unit: Unit, report: Report) -> JobRecord | None:
             registered=False,
             status=JobStatus.CREATED,
             created_at=whole_ms(report.received_at),
+            reference=detached.reference if detached else None,
+            user=detached.user if detached else None,
         )
         unit.add_job(job)
     elif job.provider != report.provider:
         raise VerificationError("the job belongs to another provider")
+    elif detached is not None and job.user != detached.user:
+        raise VerificationError("the job belongs to another user than the reply key")
     return job
 
 
