@@ -8,33 +8,39 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Required, TypedDict
 
+from replyhook.detached import Detached
 from replyhook.environment import provider_settings_from_env, with_files
-from replyhook.errors import ConfigurationError, InvalidRequest
-from replyhook.jobs import ExtendRequest, VideoSource, checked_reference
+from replyhook.errors import CancelNotPossible, ConfigurationError, InvalidRequest
+from replyhook.flows import Submission, Submitted
+from replyhook.jobs import MAX_USER_LENGTH, ExtendRequest, VideoSource, checked_reference
+from replyhook.messages import HTTPRequest
 from replyhook.providers import NEUTRAL_FIELDS, Provider, make_provider
 from replyhook.receiver_api import ReceiverAPI
-from replyhook.routing import PREFERENCES, Preference
+from replyhook.results import JobResult
+from replyhook.routing import PREFERENCES, Preference, Tried
 
 Video = str | os.PathLike[str] | bytes | VideoSource
 
-MAX_USER_LENGTH = 256
 DEFAULT_PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """Where the receiver is, and the providers as they are set up."""
+    """Where the receiver is (or what a detached client has instead), and the providers as they are set up."""
 
-    receiver: ReceiverAPI
+    receiver: ReceiverAPI | None
     providers: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    detached: Detached | None = None
 
     @classmethod
     def build(
         cls,
-        receiver_url: str,
-        api_key: str,
+        receiver_url: str | None,
+        api_key: str | None,
         provider_keys: Mapping[str, str] | None,
         providers: Mapping[str, Mapping[str, Any]] | None,
+        reply_keys: Sequence[str] | None = None,
+        public_url: str | None = None,
     ) -> "ClientSettings":
         """Check everything a client is made of. Raises ``ConfigurationError``."""
         merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (providers or {}).items()}
@@ -42,24 +48,91 @@ class ClientSettings:
             merged.setdefault(name, {})["api_key"] = key
         for name, values in merged.items():
             make_provider(name, values)
-        return cls(receiver=ReceiverAPI(url=receiver_url, api_key=api_key), providers=merged)
+        if reply_keys:
+            if receiver_url or api_key:
+                raise ConfigurationError(
+                    "give receiver_url and api_key or, detached, reply_keys and public_url; not both"
+                )
+            return cls(receiver=None, providers=merged, detached=Detached.build(reply_keys, public_url))
+        if public_url:
+            raise ConfigurationError("public_url goes with reply_keys; others get their reply URLs from the receiver")
+        return cls(receiver=ReceiverAPI(url=receiver_url or "", api_key=api_key or ""), providers=merged)
 
     @staticmethod
     def arguments_from_env(environ: Mapping[str, str]) -> dict[str, Any]:
         """A client's arguments from the environment. Raises ``ConfigurationError`` naming all that is missing."""
         environ = with_files(environ)
+        providers = provider_settings_from_env(environ)
+        if environ.get("REPLYHOOK_REPLY_KEYS") and not environ.get("REPLYHOOK_API_KEY"):
+            keys = [key.strip() for key in environ["REPLYHOOK_REPLY_KEYS"].split(",") if key.strip()]
+            return {"reply_keys": keys, "public_url": environ.get("REPLYHOOK_PUBLIC_URL"), "providers": providers}
         missing = [name for name in ("REPLYHOOK_RECEIVER_URL", "REPLYHOOK_API_KEY") if not environ.get(name)]
         if missing:
             raise ConfigurationError(f"set {' and '.join(missing)}")
         return {
             "receiver_url": environ["REPLYHOOK_RECEIVER_URL"],
             "api_key": environ["REPLYHOOK_API_KEY"],
-            "providers": provider_settings_from_env(environ),
+            "providers": providers,
         }
+
+    def need_receiver(self, what: str) -> ReceiverAPI:
+        """The receiver, for ``what``. Raises ``ConfigurationError`` where this client is detached."""
+        if self.receiver is None:
+            raise ConfigurationError(
+                f"{what} needs the receiver's word, and this client is detached: it has no API key. Make a client with "
+                "receiver_url= and api_key= and find the job with client.job(id)"
+            )
+        return self.receiver
+
+    def cancel(self, name: str, provider_job_id: str | None) -> tuple[Provider, HTTPRequest]:
+        """The request that asks a provider to cancel its job. Raises ``CancelNotPossible``."""
+        provider = make_provider(name, self.providers.get(name))
+        capabilities = provider.capabilities
+        if not capabilities.can_cancel:
+            raise CancelNotPossible(f"{name} has no way to cancel a job")
+        if not provider.api_key:
+            raise CancelNotPossible(f"only who holds {name}'s key can cancel there: set {capabilities.key_variable}")
+        request = provider.build_cancel(provider_job_id) if provider_job_id else None
+        if request is None:
+            raise CancelNotPossible(f"{name}'s own id of the job is not known")
+        return provider, request
 
     def provider(self, name: str) -> Provider:
         """The provider called ``name``, with or without its key. Raises ``ConfigurationError`` where there is none."""
         return make_provider(name, self.providers.get(name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a handle knows of its job."""
+
+    id: str
+    provider: str
+    reference: str | None
+    request: ExtendRequest | None = None
+    provider_job_id: str | None = field(default=None, repr=False)
+    reply_url: str | None = field(default=None, repr=False)
+    tried: Tried = ()
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def submitted(cls, submission: Submission, submitted: Submitted | None = None, *, tried: Tried = ()) -> "Known":
+        """A job that we have just submitted; None where the outcome is not known."""
+        return cls(
+            id=submission.job_id,
+            provider=submission.provider.capabilities.name,
+            reference=submission.reference,
+            request=submission.request,
+            provider_job_id=submitted.provider_job_id if submitted else None,
+            reply_url=submitted.reply_url if submitted else submission.reply_url,
+            tried=tried,
+            warnings=submitted.warnings if submitted else (),
+        )
+
+    @classmethod
+    def found(cls, job: JobResult) -> "Known":
+        """A job that the receiver has told us of."""
+        return cls(id=job.id, provider=job.provider, reference=job.reference, provider_job_id=job.provider_job_id)
 
 
 class JobArguments(TypedDict, total=False):

@@ -1,83 +1,47 @@
 """The plain client: submit a job, wait for the push, take the video."""
 
 import contextlib
-import math
 import os
 import random
 import time
-from collections.abc import Mapping
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Unpack
 
-from replyhook.arguments import ClientSettings, EstimateArguments, SubmitArguments, file_path
-from replyhook.errors import ReceiverUnavailable, ReplyhookError, SubmitOutcomeUnknown, WaitTimeout
-from replyhook.flows import Flow, Pause, Step, Submission, Submitted, with_purpose
-from replyhook.jobs import ExtendRequest
-from replyhook.messages import HTTPResponse
-from replyhook.notifications import Notification
+from replyhook.arguments import ClientSettings, EstimateArguments, Known, SubmitArguments
+from replyhook.errors import ReplyhookError, SubmitOutcomeUnknown
+from replyhook.flows import Flow, Pause, Purpose, Step, Submitted, with_purpose
+from replyhook.handle import JobHandle, OnEvent
+from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.patience import Patience
 from replyhook.planning import estimate, prepare
-from replyhook.routing import Estimate, Routing, Tried
+from replyhook.results import JobPage
+from replyhook.routing import Estimate, Routing
 from replyhook.transport import ConnectionTrouble, Transport
-from replyhook.watching import Until, Watch, check_wait
-
-
-class JobHandle:
-    """A submitted job. ``id`` is ours; ``request`` shows what was really asked for.
-
-    ``tried`` are the providers that had refused it before, each with its error.
-    """
-
-    def __init__(
-        self, client: "Client", submission: Submission, provider_job_id: str | None, *, tried: Tried = ()
-    ) -> None:
-        self._client = client
-        self.id = submission.job_id
-        self.provider = submission.provider.capabilities.name
-        self.reference = submission.reference
-        self.request: ExtendRequest = submission.request
-        self.provider_job_id = provider_job_id
-        self.tried = tried
-
-    def __repr__(self) -> str:
-        return f"<JobHandle {self.id} at {self.provider}>"
-
-    def wait(self, timeout: float | None = None, *, until: Until = "stored") -> Notification:
-        """Block until the video is stored (or the provider has ``succeeded``), told by the receiver's push.
-
-        ``timeout`` is in seconds; None waits for ever. Returns the notification that ended the wait.
-        Raises ``JobFailed``, ``WaitTimeout``, and the receiver's refusals.
-        """
-        return self._client._wait(self, timeout, until)
-
-    def download(self, path: str | os.PathLike[str]) -> Path:
-        """Save the stored video as the file ``path``, from the receiver: the provider's own link may be long dead.
-
-        Raises ``JobNotFound`` when there is no stored video (yet), ``UnreadableMessage`` when bytes are missing.
-        """
-        return self._client._download(self.id, Path(path))
+from replyhook.watching import Until, check_wait
 
 
 class Client:
     """Submits extend jobs. Close it when done, or use it as a context manager.
 
-    ``receiver_url`` and ``api_key`` are the receiver's; ``provider_keys`` maps provider names to their API keys, and
-    ``providers`` to further settings (``{"useapi": {"submit_path": "videos/extend-v4"}}``). ``timeout`` is in seconds
-    and for one call. Raises ``ConfigurationError`` for what cannot be right.
+    ``receiver_url`` and ``api_key`` are the receiver's; a detached client has ``reply_keys`` (``user:key``) and the
+    receiver's ``public_url`` instead, and makes its reply URLs itself. ``provider_keys`` maps provider names to their
+    API keys, and ``providers`` to further settings (``{"useapi": {"submit_path": "videos/extend-v4"}}``). ``timeout``
+    is in seconds and for one call. Raises ``ConfigurationError`` for what cannot be right.
     """
 
     def __init__(
         self,
         *,
-        receiver_url: str,
-        api_key: str,
+        receiver_url: str | None = None,
+        api_key: str | None = None,
         provider_keys: Mapping[str, str] | None = None,
         providers: Mapping[str, Mapping[str, Any]] | None = None,
+        reply_keys: Sequence[str] | None = None,
+        public_url: str | None = None,
         timeout: float = 60.0,
     ) -> None:
-        self._settings = ClientSettings.build(receiver_url, api_key, provider_keys, providers)
+        self._settings = ClientSettings.build(receiver_url, api_key, provider_keys, providers, reply_keys, public_url)
         self._transport = Transport(timeout_seconds=timeout)
 
     @classmethod
@@ -97,6 +61,11 @@ class Client:
         """Close every connection."""
         self._transport.close()
 
+    @property
+    def is_detached(self) -> bool:
+        """Whether this client has no receiver to ask, so that nothing can be waited for."""
+        return self._settings.receiver is None
+
     def submit(self, **arguments: Unpack[SubmitArguments]) -> JobHandle:
         """Submit one extend job and return its handle once it is accepted; the arguments are ``SubmitArguments``'.
 
@@ -112,9 +81,9 @@ class Client:
         try:
             submitted = self._play(routing.steps())
         except SubmitOutcomeUnknown as error:
-            error.job = JobHandle(self, routing.submission, None, tried=routing.tried)
+            error.job = self._handle(Known.submitted(routing.submission, tried=routing.tried))
             raise
-        return JobHandle(self, routing.submission, submitted.provider_job_id, tried=routing.tried)
+        return self._handle(Known.submitted(routing.submission, submitted, tried=routing.tried))
 
     def estimate(self, **arguments: Unpack[EstimateArguments]) -> tuple[Estimate, ...]:
         """What each provider would ask for this job, or why it would not get it; the arguments are ``submit``'s.
@@ -122,6 +91,60 @@ class Client:
         In the order in which they would be asked; without ``provider`` it is about all. Nothing is sent.
         """
         return estimate(self._settings, arguments)
+
+    def subscribe(
+        self,
+        *,
+        on_event: OnEvent | None = None,
+        wait_timeout: float | None = None,
+        until: Until = "stored",
+        **arguments: Unpack[SubmitArguments],
+    ) -> JobHandle:
+        """Submit one extend job and wait for it: ``submit()`` with its arguments, then ``wait()``.
+
+        Returns the handle of the job, which has ended. ``on_event`` is called with each notification about it, progress
+        among them. Raises what both raise, each error of the wait with the handle as ``job``.
+        """
+        check_wait(wait_timeout, until)
+        self._settings.need_receiver("subscribe()")
+        job = self.submit(**arguments)
+        job.wait(wait_timeout, until=until, on_event=on_event)
+        return job
+
+    def job(self, job_id: str) -> JobHandle:
+        """The handle of a job that was submitted before, perhaps by another process. Raises ``JobNotFound``."""
+        receiver = self._settings.need_receiver("job()")
+        answer = self._call(receiver.build_job(job_id))
+        return self._handle(Known.found(receiver.parse_job(answer)))
+
+    def jobs(
+        self,
+        *,
+        status: str | None = None,
+        provider: str | None = None,
+        reference: str | None = None,
+        user: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> JobPage:
+        """The receiver's jobs, newest first, of which all that is given is true.
+
+        At most 100 at a time; ``before`` is the last id of the page before.
+        """
+        receiver = self._settings.need_receiver("jobs()")
+        request = receiver.build_jobs(
+            status=status, provider=provider, reference=reference, user=user, before=before, limit=limit
+        )
+        return receiver.parse_jobs(self._call(request))
+
+    def _handle(self, known: Known) -> JobHandle:
+        return JobHandle(self._transport, self._settings, known)
+
+    def _call(self, request: HTTPRequest) -> HTTPResponse:
+        try:
+            return self._transport.send(request)
+        except ConnectionTrouble as error:
+            raise with_purpose(error, Purpose.RECEIVER, maybe_sent=error.maybe_sent) from error
 
     def _play(self, flow: Flow) -> Submitted:
         try:
@@ -150,36 +173,3 @@ class Client:
             return self._transport.send(step.request)
         except ConnectionTrouble as error:
             raise with_purpose(error, step.purpose, maybe_sent=error.maybe_sent) from error
-
-    def _wait(self, job: JobHandle, timeout: float | None, until: Until) -> Notification:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        check_wait(timeout, until)
-        watch = Watch(job, until)
-        while True:
-            left = math.inf if deadline is None else max(deadline - time.monotonic(), 0.001)
-            request = self._settings.receiver.build_stream(job.id, after=watch.cursor, seconds=left)
-            try:
-                with closing(self._transport.events(request, seconds=left)) as events:
-                    for event in events:
-                        if isinstance(event, HTTPResponse):
-                            self._settings.receiver.raise_for_problem(event)
-                        elif ended := watch.take(event.id, event.data):
-                            return ended
-                        self._check_deadline(job, deadline, watch)
-            except (ConnectionTrouble, ReceiverUnavailable) as error:
-                if deadline is None or time.monotonic() < deadline:
-                    watch.trouble = str(error)  # the stream is opened again where it was cut
-            self._check_deadline(job, deadline, watch)
-            time.sleep(min(watch.next_pause(), left))
-
-    def _check_deadline(self, job: JobHandle, deadline: float | None, watch: Watch) -> None:
-        if deadline is not None and time.monotonic() > deadline:
-            raise WaitTimeout(watch.timed_out(), job=job)
-
-    def _download(self, job_id: str, path: Path) -> Path:
-        try:
-            answer = self._transport.download(self._settings.receiver.build_video(job_id), file_path(path))
-        except ConnectionTrouble as error:
-            raise ReceiverUnavailable(f"the receiver could not be reached: {error}") from error
-        self._settings.receiver.raise_unless_video(answer)
-        return path

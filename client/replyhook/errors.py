@@ -21,7 +21,9 @@
     - ReceiverUnavailable      the receiver could not be reached or could not answer; ask again later
     - JobNotFound              the receiver knows no such job
     - JobConflict              the receiver knows the job with other contents
+  + CancelNotPossible          the job cannot be canceled, or not by this client
   + JobFailed                  the job ended without a video
+  + JobOverdue                 no callback came when it should have, and asking the provider did not help
   + WaitTimeout                the job did not end within the given time
 
 ``retryable`` on the class says whether the same call can succeed later without a change by the caller.
@@ -197,6 +199,10 @@ class JobConflict(ReceiverError):
     """The receiver knows this job with other contents."""
 
 
+class CancelNotPossible(ReplyhookError):
+    """The job cannot be canceled, or not by this client. It goes on as it was."""
+
+
 class JobFailed(ReplyhookError):
     """The job ended without a video. ``job`` is its handle, ``code`` the provider's or our own word for why."""
 
@@ -204,6 +210,20 @@ class JobFailed(ReplyhookError):
         super().__init__(message)
         self.job = job
         self.code = code
+
+
+class JobOverdue(ReplyhookError):
+    """The receiver has given up expecting a callback and asks the provider no more. The job has not ended.
+
+    ``reason`` says why, after a word of its own: ``no_callback: …`` (asked, and told of no end), ``no_provider_key: …``
+    (it could not ask), ``no_provider_job_id: …`` or ``submit_unknown: …`` (nobody knows what to ask for).
+    ``job`` is its handle: ``wait(past_overdue=True)`` goes on waiting, since a late callback still settles it.
+    """
+
+    def __init__(self, message: str, *, job: Any, reason: str) -> None:
+        super().__init__(message)
+        self.job = job
+        self.reason = reason
 
 
 class WaitTimeout(ReplyhookError, TimeoutError):

@@ -5,7 +5,7 @@ gets the answer or the failure back.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
@@ -37,6 +37,7 @@ class Purpose(StrEnum):
     RECEIVER = "receiver"
     UPLOAD = "upload"
     SUBMIT = "submit"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,22 @@ class Submission:
     reference: str | None
     user: str | None
     notify: Sequence[str | dict[str, Any]] = field(repr=False)
+    reply_url: str | None = field(default=None, repr=False)
+    """Where a detached client has minted it itself; else the receiver does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """How a submit went well; the ids are None where the receiver submits the job itself.
 
-    ``reported`` is False when the receiver could not be told; the callback will tell it.
+    ``reported`` is False when the receiver could not be told; the callback will tell it. ``warnings`` are the
+    receiver's, of what will not work for the job.
     """
 
     provider_job_id: str | None = field(repr=False)
     reply_url: str | None = field(repr=False)
     reported: bool
+    warnings: tuple[str, ...] = ()
 
 
 Step = Send | Pause
@@ -98,13 +103,17 @@ _CERTAINLY_NOT_STARTED = (
 )
 
 
-def submit(submission: Submission, receiver: ReceiverAPI, patience: Patience) -> Flow:
-    """Register with the receiver, upload if need be, submit once, report.
+def submit(submission: Submission, receiver: ReceiverAPI | None, patience: Patience) -> Flow:
+    """Register with the receiver (a detached client has none), upload if need be, submit once, report.
 
     The receiver knows the job before any money is spent, and a submit that may have arrived is never sent again. One
     that was refused because the provider takes no more at a time is, while ``patience`` lasts.
     Raises the typed refusals, ``SubmitOutcomeUnknown``, and the receiver's errors.
     """
+    if receiver is None:
+        if submission.reply_url is None:
+            raise AssertionError("a detached client mints the reply URL itself")
+        return (yield from _submit_to_provider(submission, None, submission.reply_url, patience))
     capabilities = submission.provider.capabilities
     is_relayed = capabilities.callback is CallbackKind.NONE
     registration = receiver.build_register(
@@ -120,7 +129,15 @@ def submit(submission: Submission, receiver: ReceiverAPI, patience: Patience) ->
     if is_relayed:  # the provider cannot call back: the receiver submits, and takes the answer for the callback
         receiver.raise_for_problem((yield from _send(registration, Purpose.RECEIVER)))
         return Submitted(provider_job_id=None, reply_url=None, reported=True)
-    reply_url = receiver.parse_register((yield from _send(registration, Purpose.RECEIVER)))
+    registered = receiver.parse_register((yield from _send(registration, Purpose.RECEIVER)))
+    submitted = yield from _submit_to_provider(submission, receiver, registered.reply_url, patience)
+    return replace(submitted, warnings=registered.warnings)
+
+
+def _submit_to_provider(
+    submission: Submission, receiver: ReceiverAPI | None, reply_url: str, patience: Patience
+) -> Flow:
+    capabilities = submission.provider.capabilities
     try:
         source = yield from _patiently(partial(_upload, submission, receiver), submission, receiver, patience)
         request = submission.provider.build_submit(
@@ -155,7 +172,7 @@ def _send(
     return answer
 
 
-def _upload(submission: Submission, receiver: ReceiverAPI) -> Generator[Step, HTTPResponse | None, VideoSource]:
+def _upload(submission: Submission, receiver: ReceiverAPI | None) -> Generator[Step, HTTPResponse | None, VideoSource]:
     provider, source, last_words = submission.provider, submission.source, _not_started(submission, receiver)
     request = provider.build_upload(source)
     if request is None:
@@ -169,17 +186,21 @@ def _upload(submission: Submission, receiver: ReceiverAPI) -> Generator[Step, HT
 
 
 def _post(
-    request: HTTPRequest, submission: Submission, receiver: ReceiverAPI
+    request: HTTPRequest, submission: Submission, receiver: ReceiverAPI | None
 ) -> Generator[Step, HTTPResponse | None, str]:
     """Send the one request that spends money. It may have arrived, however our program ends."""
-    last_words = receiver.build_submission(submission.job_id, outcome="unknown", error=_STOPPED)
+    last_words = (
+        receiver.build_submission(submission.job_id, outcome="unknown", error=_STOPPED)
+        if receiver is not None
+        else None
+    )
     return submission.provider.parse_submit((yield from _send(request, Purpose.SUBMIT, last_words)))
 
 
 def _patiently(
     attempt: Callable[[], Generator[Step, HTTPResponse | None, _T]],
     submission: Submission,
-    receiver: ReceiverAPI,
+    receiver: ReceiverAPI | None,
     patience: Patience,
 ) -> Generator[Step, HTTPResponse | None, _T]:
     """What ``attempt`` leads to, made again after each refusal that only means "not so many at a time"."""
@@ -196,7 +217,9 @@ def _patiently(
         waited += pause
 
 
-def _not_started(submission: Submission, receiver: ReceiverAPI) -> HTTPRequest:
+def _not_started(submission: Submission, receiver: ReceiverAPI | None) -> HTTPRequest | None:
+    if receiver is None:
+        return None
     return receiver.build_submission(submission.job_id, outcome="refused", error=f"not submitted: {_STOPPED}")
 
 
@@ -205,7 +228,11 @@ def _name(error: ReplyhookError, provider: str) -> None:
         error.provider = provider
 
 
-def _report(receiver: ReceiverAPI, job_id: str, **outcome: str | None) -> Generator[Step, HTTPResponse | None, bool]:
+def _report(
+    receiver: ReceiverAPI | None, job_id: str, **outcome: str | None
+) -> Generator[Step, HTTPResponse | None, bool]:
+    if receiver is None:
+        return False
     request = receiver.build_submission(job_id, **outcome)  # type: ignore[arg-type] # names are this module's own
     for pause in (*REPORT_PAUSES, None):
         try:

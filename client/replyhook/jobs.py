@@ -11,6 +11,7 @@ from replyhook.errors import InvalidRequest
 from replyhook.urls import http_parts, shown_url
 
 MAX_REFERENCE_LENGTH = 1024
+MAX_USER_LENGTH = 256
 DEFAULT_ACCOUNT = "default"
 
 

@@ -10,6 +10,9 @@ from replyhook.errors import ConfigurationError, UnreadableMessage, Verification
 from replyhook.messages import as_object, read_json
 from replyhook.signatures import verify_standard_webhooks
 
+SNAPSHOT = "job.snapshot"
+"""What the stream calls a job as it is now, which it tells between what was announced and what will be."""
+
 
 class NotificationType(StrEnum):
     """Every type of notification."""

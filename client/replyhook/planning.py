@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from replyhook.arguments import ClientSettings, EstimateArguments, Job, SubmitArguments
+from replyhook.arguments import ClientSettings, EstimateArguments, Job, JobArguments, SubmitArguments
 from replyhook.errors import ConfigurationError, InvalidRequest, ReplyhookError
 from replyhook.flows import Submission
 from replyhook.ids import new_id
@@ -25,7 +25,7 @@ def prepare(settings: ClientSettings, arguments: SubmitArguments) -> tuple[Plan,
     argument that is not there or missing.
     """
     _check_names("submit", arguments, SubmitArguments)
-    job = Job.of(arguments)
+    job = _job(settings, arguments)
     named = arguments["provider"]
     if isinstance(named, str) and named != AUTO:
         candidate = _candidate(settings, named, job)
@@ -42,10 +42,17 @@ def estimate(settings: ClientSettings, arguments: EstimateArguments) -> tuple[Es
     Raises as ``prepare`` does, but not for what only one provider objects to.
     """
     _check_names("estimate", arguments, EstimateArguments)
-    job = Job.of(arguments)
+    job = _job(settings, arguments)
     named = arguments.get("provider", AUTO)
     names = [named] if isinstance(named, str) and named != AUTO else _named(named, job.source)
     return ranked([_candidate(settings, name, job).estimate for name in names], job.prefer)
+
+
+def _job(settings: ClientSettings, arguments: JobArguments) -> Job:
+    job = Job.of(arguments)
+    if settings.detached is not None:
+        settings.detached.check(user=job.user, notify=job.notify)
+    return job
 
 
 def _check_names(call: str, arguments: Mapping[str, Any], kind: Any) -> None:
@@ -76,6 +83,8 @@ def _candidate(settings: ClientSettings, name: str, job: Job) -> Candidate:
     submission: Submission | None = None
     problem: ReplyhookError | None = None
     try:
+        if settings.detached is not None:
+            settings.detached.check_provider(provider)
         request = provider.capabilities.prepare(job.request)
         price = provider.capabilities.price(request)
         submission = Submission(
@@ -89,6 +98,8 @@ def _candidate(settings: ClientSettings, name: str, job: Job) -> Candidate:
         )
         check_price(price, job.max_price, provider=name)
         _check_ready(provider)
+        if settings.detached is not None:
+            submission = settings.detached.prepare(submission)
     except (InvalidRequest, ConfigurationError) as error:
         problem, submission = error, None
     return Candidate(estimate=Estimate(provider=name, price=price, problem=problem), submission=submission)

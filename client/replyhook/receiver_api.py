@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from replyhook.errors import (
     ConfigurationError,
@@ -16,10 +16,31 @@ from replyhook.errors import (
 )
 from replyhook.jobs import ExtendRequest
 from replyhook.messages import HTTPRequest, HTTPResponse, as_object, check_header_value, read_json
+from replyhook.results import JobPage, JobResult, read_job_page, read_job_result
 from replyhook.urls import http_parts
 
 LONGEST_STREAM_SECONDS = 24 * 3600.0
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def check_address(url: str, *, what: str) -> None:
+    """Raise ``ConfigurationError`` for a receiver's address that cannot be right or would give secrets away."""
+    parts = http_parts(url)
+    if parts is None:
+        raise ConfigurationError(f"{what} must begin with https:// (or http:// on loopback) and name a host")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        raise ConfigurationError(
+            f"{what} is http:// and {parts.hostname} is not this machine: "
+            "keys and tokens would travel in the clear; use https://"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """What the receiver answers to a registration: where to be called back, and what will not work for the job."""
+
+    reply_url: str = field(repr=False)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +51,7 @@ class ReceiverAPI:
     api_key: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        parts = http_parts(self.url)
-        if parts is None:
-            raise ConfigurationError("receiver_url must begin with https:// (or http:// on loopback) and name a host")
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
-            raise ConfigurationError(
-                f"receiver_url is http:// and {parts.hostname} is not this machine: "
-                "the API key would travel in the clear; use https://"
-            )
+        check_address(self.url, what="receiver_url")
         if not self.api_key:
             raise ConfigurationError("no api_key for the receiver: pass api_key= or set REPLYHOOK_API_KEY")
         check_header_value(self.api_key, what="the receiver's API key")
@@ -71,11 +85,13 @@ class ReceiverAPI:
             return self._request("POST", "/v1/jobs", json={**content, "id": job_id, "video": relay_video})
         return self._request("PUT", f"/v1/jobs/{quote(job_id)}", json=content)
 
-    def parse_register(self, response: HTTPResponse) -> str:
-        """The reply URL for the job."""
+    def parse_register(self, response: HTTPResponse) -> Registered:
+        """The reply URL for the job, and what the receiver warns of."""
         match self._answer(response):
-            case {"reply_url": str(reply_url)} if reply_url:
-                return reply_url
+            case {"reply_url": str(reply_url), **rest} if reply_url:
+                warnings = rest.get("warnings")
+                texts = warnings if isinstance(warnings, list) else []
+                return Registered(reply_url=reply_url, warnings=tuple(text for text in texts if isinstance(text, str)))
             case _:
                 raise UnreadableMessage("the receiver's answer holds no reply_url")
 
@@ -89,14 +105,34 @@ class ReceiverAPI:
     def build_stream(self, job_id: str, *, after: str, seconds: float) -> HTTPRequest:
         """Open the stream of a job's notifications after the given stream id ("0": from the first).
 
-        The receiver closes it after ``seconds``, or a day.
+        Between what was announced before and what comes, it tells the job as it is. The receiver closes it after
+        ``seconds``, or a day.
         """
         limit = f"&seconds={min(seconds, LONGEST_STREAM_SECONDS):.3f}"
         return self._request(
             "GET",
-            f"/v1/stream?job={quote(job_id)}{limit}",
+            f"/v1/stream?job={quote(job_id)}&snapshot=true{limit}",
             headers={"last-event-id": after, "accept": "text/event-stream"},
         )
+
+    def build_job(self, job_id: str) -> HTTPRequest:
+        """Ask for a job as the receiver knows it."""
+        return self._request("GET", f"/v1/jobs/{quote(job_id, safe='')}")
+
+    def parse_job(self, response: HTTPResponse) -> JobResult:
+        """The job as a plain value."""
+        self.raise_for_problem(response)
+        return read_job_result(response.body)
+
+    def build_jobs(self, **filters: str | int | None) -> HTTPRequest:
+        """Ask for a page of jobs, newest first; ``before`` is the last id of the page before."""
+        query = urlencode({name: value for name, value in filters.items() if value is not None})
+        return self._request("GET", f"/v1/jobs?{query}")
+
+    def parse_jobs(self, response: HTTPResponse) -> JobPage:
+        """The page."""
+        self.raise_for_problem(response)
+        return read_job_page(response.body)
 
     def build_video(self, job_id: str) -> HTTPRequest:
         """Ask for the stored video."""

@@ -120,7 +120,7 @@ def ranked(estimates: Sequence[Estimate], prefer: Preference) -> tuple[Estimate,
 class Routing:
     """One submit on its way through a plan. ``submission`` is the one under way, ``tried`` those that are over."""
 
-    def __init__(self, plan: Plan, receiver: ReceiverAPI, patience: Patience) -> None:
+    def __init__(self, plan: Plan, receiver: ReceiverAPI | None, patience: Patience) -> None:
         self._plan = plan
         self._receiver = receiver
         self._patience = patience
@@ -130,7 +130,8 @@ class Routing:
     def steps(self) -> Generator[Step, HTTPResponse | None, Submitted]:
         """Submit to one provider after another until one takes the job or may have taken it.
 
-        Each is its own job at the receiver. Raises what ``flows.submit`` raises, with ``tried``; ``NoProviderLeft``.
+        Each is a job of its own, with a reply URL of its own. Raises what ``flows.submit`` raises, with ``tried``, and
+        ``NoProviderLeft``.
         """
         for submission in self._plan.submissions:
             self.submission = submission

@@ -17,7 +17,8 @@ class PartFile:
         self._path = path
         self._part = path.with_name(path.name + ".part")
         self._hash = hashlib.sha256()
-        self._bytes = 0
+        self.size = 0
+        """The bytes written so far."""
 
     def __enter__(self) -> "PartFile":
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +29,7 @@ class PartFile:
         """Append bytes."""
         self._file.write(chunk)
         self._hash.update(chunk)
-        self._bytes += len(chunk)
+        self.size += len(chunk)
 
     def keep(self, headers: Mapping[str, str]) -> None:
         """Check length and digest (RFC 9530 ``Repr-Digest``) against the answer's headers, then take the name.
@@ -36,8 +37,8 @@ class PartFile:
         Raises ``UnreadableMessage`` when either differs: the file is not kept.
         """
         length = headers.get("content-length")
-        if length is not None and "content-encoding" not in headers and length != str(self._bytes):
-            raise UnreadableMessage(f"the video was cut off after {self._bytes} of {length} bytes")
+        if length is not None and "content-encoding" not in headers and length != str(self.size):
+            raise UnreadableMessage(f"the video was cut off after {self.size} of {length} bytes")
         digest = f"sha-256=:{base64.b64encode(self._hash.digest()).decode()}:"
         if headers.get("repr-digest", digest) != digest:
             raise UnreadableMessage("the video's bytes do not match the digest that came with them")

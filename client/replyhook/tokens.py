@@ -16,9 +16,9 @@ import msgspec
 from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 
-from replyhook.errors import ConfigurationError, VerificationError
+from replyhook.errors import ConfigurationError, InvalidRequest, VerificationError
 from replyhook.ids import is_id
-from replyhook.jobs import DEFAULT_ACCOUNT
+from replyhook.jobs import DEFAULT_ACCOUNT, MAX_USER_LENGTH, checked_reference
 
 MAX_REPLY_URL_LENGTH = 1024
 """The shortest limit among the providers: useapi.net's ``replyUrl`` (PROVIDERS §5.1; AIHubMax takes 2,048)."""
@@ -30,6 +30,7 @@ _MAX_TOKEN_LENGTH = 512
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _JOB_SALT = "replyhook.reply-url.job"
 _ACCOUNT_SALT = "replyhook.reply-url.account"
+_DETACHED_SALT = "replyhook.reply-url.detached"
 
 
 class _JobClaims(msgspec.Struct, kw_only=True, frozen=True):
@@ -45,8 +46,17 @@ class _AccountClaims(msgspec.Struct, kw_only=True, frozen=True):
     a: str
 
 
+class _DetachedClaims(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    v: int
+    p: str
+    j: str
+    i: int
+    r: str | None = None
+
+
 _JOB_DECODER = msgspec.json.Decoder(_JobClaims)
 _ACCOUNT_DECODER = msgspec.json.Decoder(_AccountClaims)
+_DETACHED_DECODER = msgspec.json.Decoder(_DetachedClaims)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,14 @@ class ReplyToken:
     job_id: str | None
     issued_at: datetime
     account: str = DEFAULT_ACCOUNT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachedToken(ReplyToken):
+    """A token that a detached client has made: it brings its key's user, and the job's reference."""
+
+    user: str = field(repr=False)
+    reference: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +117,51 @@ class TokenKeys:
         raise VerificationError(_NOT_OURS)
 
 
+@dataclass(frozen=True, slots=True)
+class ReplyKeys:
+    """The key ring of detached clients, used for nothing else: each key, ``user:key``, is bound to one user.
+
+    The first signs, all verify; which one does says whose job it is, so the token need not name the user. It does hold
+    the job's reference: signed, not encrypted.
+    """
+
+    keys: Sequence[str] = field(repr=False)
+    _users: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _signers: "tuple[_Signer, ...]" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise ConfigurationError("no reply key: set REPLYHOOK_REPLY_KEYS to one or more user:key, newest first")
+        pairs = [entry.rpartition(":") for entry in self.keys]
+        if any(not user or len(user) > MAX_USER_LENGTH or len(key) < MIN_KEY_LENGTH for user, _, key in pairs):
+            raise ConfigurationError(
+                f"a reply key is user:key, the user of 1 to {MAX_USER_LENGTH} characters, the key at least "
+                f"{MIN_KEY_LENGTH} of randomness without a colon"
+            )
+        object.__setattr__(self, "_users", tuple(user for user, _, _ in pairs))
+        object.__setattr__(self, "_signers", _signers([key for _, _, key in pairs], _DETACHED_SALT))
+
+    @property
+    def user(self) -> str:
+        """Whose jobs the first key makes."""
+        return self._users[0]
+
+    def mint(self, *, provider: str, job_id: str, reference: str | None, now: datetime) -> str:
+        """A token for one job of the first key's user."""
+        claims = _DetachedClaims(v=_VERSION, p=provider, j=job_id, i=int(now.timestamp()), r=reference)
+        return _sign(self._signers, claims)
+
+    def read(self, token: str, *, provider: str) -> DetachedToken:
+        """What a token says. Raises ``VerificationError`` unless one of these keys made it, for this provider."""
+        if len(token) > MAX_REPLY_URL_LENGTH or not token.isascii():
+            raise VerificationError(_NOT_OURS)
+        for user, signer in zip(self._users, self._signers, strict=True):
+            claims = _signed_claims((signer,), token)
+            if claims is not None:
+                return _read_detached(claims, provider, user)
+        raise VerificationError(_NOT_OURS)
+
+
 _NOT_OURS = "the reply URL's token is not one of ours"
 _NOT_FOR_IT = "the reply URL's token is for another provider"
 
@@ -119,7 +182,7 @@ def _signers(keys: Sequence[str], salt: str) -> tuple[_Signer, ...]:
     return tuple(_Signer(key, salt=salt, digest_method=hashlib.sha256, key_derivation="hmac") for key in keys)
 
 
-def _sign(signers: Sequence[_Signer], claims: _JobClaims | _AccountClaims) -> str:
+def _sign(signers: Sequence[_Signer], claims: _JobClaims | _AccountClaims | _DetachedClaims) -> str:
     return signers[0].sign(base64_encode(msgspec.json.encode(claims))).decode("ascii")
 
 
@@ -162,6 +225,20 @@ def _read_account(claims: bytes, provider: str) -> ReplyToken:
     if read.p != provider:
         raise VerificationError(_NOT_FOR_IT)
     return ReplyToken(provider=read.p, job_id=None, issued_at=_EPOCH, account=read.a)
+
+
+def _read_detached(claims: bytes, provider: str, user: str) -> DetachedToken:
+    try:
+        read = _DETACHED_DECODER.decode(claims)
+        reference = checked_reference(read.r)
+    except (msgspec.DecodeError, InvalidRequest) as error:
+        raise VerificationError(_NOT_OURS) from error
+    if read.v != _VERSION or not is_id("job", read.j) or not 0 <= read.i < _END_OF_TIME:
+        raise VerificationError(_NOT_OURS)
+    if read.p != provider:
+        raise VerificationError(_NOT_FOR_IT)
+    issued_at = datetime.fromtimestamp(read.i, UTC)
+    return DetachedToken(provider=read.p, job_id=read.j, issued_at=issued_at, user=user, reference=reference)
 
 
 def build_reply_url(public_url: str, *, provider: str, token: str) -> str:

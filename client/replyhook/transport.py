@@ -8,7 +8,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from email.utils import formatdate
 from pathlib import Path
@@ -25,6 +25,9 @@ from replyhook.urls import shown_url
 
 # httpx logs whole URLs at INFO, and ours hold tokens and signed links.
 logging.getLogger("httpx").setLevel(logging.WARNING)
+
+OnProgress = Callable[[int, int | None], None]
+"""Told of a download: the bytes so far, and how many it will be, where that is known."""
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
@@ -99,15 +102,18 @@ class Transport:
         except (httpx.HTTPError, SSEError) as error:
             raise ConnectionTrouble(error) from error
 
-    def download(self, request: HTTPRequest, path: Path) -> HTTPResponse:
+    def download(self, request: HTTPRequest, path: Path, on_progress: OnProgress | None = None) -> HTTPResponse:
         """Save an answer's body as ``path``: whole, or not at all. Raises ``ConnectionTrouble``, ``OSError``."""
         try:
             with self._http.stream(**_arguments(request), follow_redirects=True) as response:
                 if response.status_code != 200:
                     return _plain(response, response.read())
+                total = _length(response)
                 with PartFile(path) as part:
                     for chunk in response.iter_bytes(_CHUNK_BYTES):
                         part.write(chunk)
+                        if on_progress is not None:
+                            on_progress(part.size, total)
                     part.keep(response.headers)
                 return _plain(response, b"")
         except httpx.HTTPError as error:
@@ -167,15 +173,18 @@ class AsyncTransport:
         except (httpx.HTTPError, SSEError) as error:
             raise ConnectionTrouble(error) from error
 
-    async def download(self, request: HTTPRequest, path: Path) -> HTTPResponse:
+    async def download(self, request: HTTPRequest, path: Path, on_progress: OnProgress | None = None) -> HTTPResponse:
         """Save an answer's body as ``path``: whole, or not at all. Raises ``ConnectionTrouble``, ``OSError``."""
         try:
             async with self._http.stream(**_arguments(request), follow_redirects=True) as response:
                 if response.status_code != 200:
                     return _plain(response, await response.aread())
+                total = _length(response)
                 with PartFile(path) as part:
                     async for chunk in response.aiter_bytes(_CHUNK_BYTES):
                         part.write(chunk)
+                        if on_progress is not None:
+                            on_progress(part.size, total)
                     part.keep(response.headers)
                 return _plain(response, b"")
         except httpx.HTTPError as error:
@@ -218,6 +227,10 @@ def _grow(body: bytearray, chunk: bytes) -> None:
 def _source_length(source: VideoSource, response: httpx.Response) -> int | None:
     if response.status_code != 200:
         raise InvalidRequest("video", shown_url(source.text), f"it could not be fetched: HTTP {response.status_code}")
+    return _length(response)
+
+
+def _length(response: httpx.Response) -> int | None:
     length = response.headers.get("content-length", "")
     return int(length) if length.isdecimal() and "content-encoding" not in response.headers else None
 

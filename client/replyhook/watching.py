@@ -1,10 +1,10 @@
 """When a job that is watched over the receiver's stream has come to its end: pure, fed one event at a time."""
 
-import contextlib
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from replyhook.errors import InvalidRequest, JobFailed, UnreadableMessage
-from replyhook.notifications import Notification, NotificationType, read_notification
+from replyhook.errors import InvalidRequest, JobFailed, JobOverdue, ReplyhookError, UnreadableMessage
+from replyhook.notifications import SNAPSHOT, Notification, NotificationType, read_notification
 
 Until = Literal["stored", "succeeded"]
 
@@ -12,7 +12,7 @@ _FAILURES = frozenset({NotificationType.JOB_FAILED, NotificationType.JOB_CANCELE
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-def check_wait(timeout: float | None, until: str) -> None:
+def check_wait(timeout: float | None, until: str = "stored") -> None:
     """Raise ``InvalidRequest`` for a wait that cannot be meant."""
     if until not in get_args(Until):
         raise InvalidRequest("until", until, f"one of {', '.join(get_args(Until))}")
@@ -21,49 +21,108 @@ def check_wait(timeout: float | None, until: str) -> None:
 
 
 class Watch:
-    """One wait for one job: remembers how far the stream was read, so that a reconnect misses nothing."""
+    """One wait for one job: remembers how far the stream was read, so that a reconnect misses nothing.
 
-    def __init__(self, job: Any, until: Until) -> None:
+    What comes before the stream's snapshot is the past and ends nothing: a failure may have been overruled since. The
+    snapshot is judged, and everything after it.
+    """
+
+    def __init__(self, job: Any, until: Until = "stored", *, past_overdue: bool = False) -> None:
         self._job = job
         self._until = until
+        self._past_overdue = past_overdue
+        self._is_past = True
         self._failures = 0
+        self._ended: Notification | ReplyhookError | None = None
+        self._overdue: str | None = None
         self.cursor = "0"
         self.trouble: str | None = None
         """Why the receiver cannot be heard at the moment, if it cannot."""
-        self.overdue: str | None = None
-        """Why the receiver has given up expecting a callback, if it has."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self._ended is not None
+
+    def outcome(self) -> Notification:
+        """The notification that ended the wait. Raises ``JobFailed`` or ``JobOverdue`` where that was its end."""
+        if isinstance(self._ended, Notification):
+            return self._ended
+        raise self._ended or AssertionError("the wait has not ended")
 
     def timed_out(self) -> str:
         """What to say when the time for the wait is over."""
-        why = f": it is overdue ({self.overdue})" if self.overdue else ""
+        why = f": it is overdue ({self._overdue})" if self._overdue else ""
         heard = f" (the receiver could not be heard: {self.trouble})" if self.trouble else ""
         return f"job {self._job.id} has not ended yet{why}{heard}; it can be waited for again"
 
-    def take(self, cursor: str, text: str) -> Notification | None:
-        """Read one stream event; the notification that ends the wait, or None. Raises ``JobFailed``."""
+    def connect(self) -> None:
+        """The stream is opened anew: what comes first is the past again."""
+        self._is_past = True
+
+    def take(self, name: str, cursor: str, text: str) -> Notification | None:
+        """Read one stream event: the notification it is, or None. Afterwards the wait may have ended."""
         self._failures, self.trouble = 0, None
         if cursor.isascii() and cursor.isdecimal():
             self.cursor = cursor
-        with contextlib.suppress(UnreadableMessage):
-            return self._judge(read_notification(cursor, text.encode()))
-        return None
+        try:
+            notification = read_notification(cursor, text.encode())
+        except UnreadableMessage:
+            return None
+        if name == SNAPSHOT:
+            self._is_past = False
+            self._judge_present(notification)
+            return None
+        if not self._is_past:
+            self._judge(notification)
+        return notification
 
-    def _judge(self, notification: Notification) -> Notification | None:
-        if notification.type == NotificationType.JOB_OVERDUE:
-            self.overdue = str(notification.data.get("overdue_reason") or "no callback came")
-        if notification.type in _FAILURES:
+    def _judge_present(self, snapshot: Notification) -> None:
+        self._overdue = None
+        kind = _last_word(snapshot.data, self._until)
+        if kind is not None:
+            self._judge(replace(snapshot, id=self.cursor, type=kind))
+
+    def _judge(self, notification: Notification) -> None:
+        kind = notification.type
+        if kind == NotificationType.JOB_OVERDUE:
+            self._overdue = str(notification.data.get("overdue_reason") or "no callback came")
+            if not self._past_overdue:
+                words = f"job {self._job.id} is overdue: {self._overdue}; a late callback may still settle it"
+                self._ended = JobOverdue(words, job=self._job, reason=self._overdue)
+        elif kind in _FAILURES:
             code, words = _why(notification)
-            raise JobFailed(f"job {self._job.id}: {words}", job=self._job, code=code)
-        ends = {NotificationType.VIDEO_STORED}
-        if self._until == "succeeded":
-            ends.add(NotificationType.JOB_SUCCEEDED)
-        return notification if notification.type in ends else None
+            self._ended = JobFailed(f"job {self._job.id}: {words}", job=self._job, code=code)
+        elif kind == NotificationType.VIDEO_STORED or (
+            kind == NotificationType.JOB_SUCCEEDED and self._until == "succeeded"
+        ):
+            self._ended = notification
 
     def next_pause(self) -> float:
         """Seconds to wait before connecting again."""
         pause = _RECONNECT_SECONDS[min(self._failures, len(_RECONNECT_SECONDS) - 1)]
         self._failures += 1
         return pause
+
+
+def _last_word(job: dict[str, Any], until: Until) -> NotificationType | None:
+    """The notification that says how a job stands, where one does."""
+    video = job.get("video")
+    match (job.get("status"), video.get("status") if isinstance(video, dict) else None):
+        case ("succeeded", _) if until == "succeeded":
+            return NotificationType.JOB_SUCCEEDED
+        case (_, "stored"):
+            return NotificationType.VIDEO_STORED
+        case ("failed", _):
+            return NotificationType.JOB_FAILED
+        case ("canceled", _):
+            return NotificationType.JOB_CANCELED
+        case ("succeeded", "failed" | "expired"):
+            return NotificationType.VIDEO_FAILED
+        case ("succeeded", _):
+            return NotificationType.JOB_SUCCEEDED
+        case _:
+            return NotificationType.JOB_OVERDUE if job.get("overdue_at") else None
 
 
 def _why(notification: Notification) -> tuple[str | None, str]:

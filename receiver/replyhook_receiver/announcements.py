@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from replyhook.notifications import NotificationType
+from replyhook.notifications import SNAPSHOT, NotificationType
 from replyhook_receiver.records import JobRecord
 
 _MASK = "(personal)"
@@ -23,6 +23,10 @@ class Announcer:
     def body(self, job: JobRecord, kind: NotificationType, now: datetime) -> bytes:
         """The JSON body ``{type, timestamp, data}`` of a notification about ``job``."""
         return msgspec.json.encode({"type": kind, "timestamp": now, "data": self.describe(job)})
+
+    def snapshot(self, job: JobRecord, now: datetime) -> bytes:
+        """The body of what is no notification but tells how ``job`` is now."""
+        return msgspec.json.encode({"type": SNAPSHOT, "timestamp": now, "data": self.describe(job)})
 
     def describe(self, job: JobRecord) -> dict[str, Any]:
         """A job as people and programs are told of it."""

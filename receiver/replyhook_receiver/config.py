@@ -24,7 +24,7 @@ from replyhook.environment import provider_settings_from_env, with_files
 from replyhook.errors import ConfigurationError
 from replyhook.providers import PROVIDERS, Provider, make_provider
 from replyhook.signatures import standard_webhooks_key
-from replyhook.tokens import MIN_KEY_LENGTH
+from replyhook.tokens import MIN_KEY_LENGTH, ReplyKeys
 
 PREFIX = "REPLYHOOK_"
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "API_KEY", "RECEIVER_URL", "REQUIRE_ALL")}
@@ -48,6 +48,11 @@ class Settings(BaseSettings):
     storage_url: str = Field(default="", description="file:///path; by default videos/ in data_dir")
     signing_keys: SecretList = Field(default=(), description="keys of reply URLs, newest first")
     api_keys: SecretList = Field(default=(), description="keys that programs call /v1 with")
+    reply_keys: SecretList = Field(default=(), description="user:key of each detached client, newest first")
+    allow_detached: bool = Field(default=False, description="whether jobs of detached clients are taken")
+    max_detached_jobs: int = Field(
+        default=1000, ge=1, description="detached jobs of one user that may appear in a day; then 503"
+    )
     notification_secrets: SecretList = Field(default=(), description="whsec_… that sign notifications, newest first")
     allowed_networks: TextList = Field(default=(), description="private networks that may be talked to, as CIDR")
     trusted_proxies: TextList = Field(
@@ -84,7 +89,13 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     @field_validator(
-        "signing_keys", "api_keys", "notification_secrets", "allowed_networks", "trusted_proxies", mode="before"
+        "signing_keys",
+        "api_keys",
+        "reply_keys",
+        "notification_secrets",
+        "allowed_networks",
+        "trusted_proxies",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -95,6 +106,16 @@ class Settings(BaseSettings):
     def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in value):
             raise ValueError(f"each needs at least {MIN_KEY_LENGTH} characters")
+        return value
+
+    @field_validator("reply_keys")
+    @classmethod
+    def _bound_to_a_user(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if value:
+            try:
+                ReplyKeys([key.get_secret_value() for key in value])
+            except ConfigurationError as error:
+                raise ValueError(str(error)) from None
         return value
 
     @field_validator("notification_secrets")
@@ -136,6 +157,18 @@ class Settings(BaseSettings):
         if problems:
             raise ValueError("; ".join(problems))
         return value
+
+    def make_reply_keys(self) -> ReplyKeys | None:
+        """The keys of detached clients, where their jobs are taken. Raises ``ConfigurationError``."""
+        if not self.allow_detached:
+            return None
+        keys = [key.get_secret_value() for key in self.reply_keys]
+        others = {key.get_secret_value() for key in (*self.signing_keys, *self.api_keys)}
+        if others & {key.rpartition(":")[2] for key in keys}:
+            raise ConfigurationError(
+                "a reply key is also a signing key or an API key: it is to be used for nothing else"
+            )
+        return ReplyKeys(keys)
 
     @property
     def database_path(self) -> Path:

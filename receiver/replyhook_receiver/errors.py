@@ -3,6 +3,7 @@
 * ReceiverTrouble
   + StoreUnavailable        the store could not commit: the caller may send the same again
     - Overloaded            more is waiting to be committed than we take on
+    - DetachedLimit         a user's detached jobs are more than may appear in a day
   + UnknownJob              no such job
   + RegistrationConflict    the job is registered with other contents
   + SubmissionConflict      the job's submission was reported differently before
@@ -42,6 +43,10 @@ class StoreUnavailable(ReceiverTrouble):
 
 class Overloaded(StoreUnavailable):
     """More is waiting to be committed than we take on."""
+
+
+class DetachedLimit(StoreUnavailable):
+    """A user's detached jobs are more than may appear in a day. Not possible now: the same may be told of later."""
 
 
 class UnknownJob(ReceiverTrouble):

@@ -4,6 +4,7 @@ The order is the promise: the token first because it is cheap, the sender and th
 signature on the raw bytes before anything is parsed, and the answer only after the commit.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,13 +14,16 @@ from replyhook.ids import new_id
 from replyhook.jobs import JobEvent, Trust
 from replyhook.messages import Callback
 from replyhook.providers import CallbackKind, Provider, VerificationKeys
-from replyhook.tokens import ReplyToken, TokenKeys
+from replyhook.tokens import DetachedToken, ReplyKeys, ReplyToken, TokenKeys
 from replyhook_receiver.counters import Refusals
+from replyhook_receiver.errors import DetachedLimit
 from replyhook_receiver.jwks import KeySet
-from replyhook_receiver.records import Accepted, Report
+from replyhook_receiver.records import Accepted, DetachedJob, Report
 from replyhook_receiver.stores.base import Store
 
 MAX_LINK_LENGTH = 8_192
+_log = logging.getLogger(__name__)
+
 CREATES_JOB_WITHIN = timedelta(days=30)
 
 
@@ -31,6 +35,8 @@ class Ingest:
         *,
         providers: Mapping[str, Provider],
         tokens: TokenKeys,
+        reply_keys: ReplyKeys | None = None,
+        max_detached_jobs: int = 0,
         key_sets: Mapping[str, KeySet],
         store: Store,
         refusals: Refusals,
@@ -38,6 +44,8 @@ class Ingest:
     ) -> None:
         self._providers = providers
         self._tokens = tokens
+        self._reply_keys = reply_keys
+        self._max_detached_jobs = max_detached_jobs
         self._key_sets = key_sets
         self._store = store
         self._refusals = refusals
@@ -60,7 +68,12 @@ class Ingest:
         """
         kind = self._kinds[provider]
         try:
-            read = self._tokens.read(token, provider=provider)
+            try:
+                read = self._tokens.read(token, provider=provider)
+            except VerificationError:
+                if self._reply_keys is None:
+                    raise
+                read = self._reply_keys.read(token, provider=provider)
             if kind is not (CallbackKind.ACCOUNT if read.job_id is None else CallbackKind.PER_JOB):
                 raise VerificationError("the provider does not call back with such a token")
             return read
@@ -84,6 +97,10 @@ class Ingest:
             raise
         except KeysUnavailable:
             self._refusals.add(token.provider, "the provider's public keys could not be fetched")
+            raise
+        except DetachedLimit as error:
+            self._refusals.add(token.provider, str(error))
+            _log.warning("%s: set REPLYHOOK_MAX_DETACHED_JOBS higher, or take the reply key off", error)
             raise
         if accepted.learned_sender:
             self._senders = await self._store.senders()
@@ -117,6 +134,9 @@ class Ingest:
 
     def _report(self, token: ReplyToken, callback: Callback, trust: Trust) -> Report:
         provider = self._providers[callback.provider]
+        detached = None
+        if isinstance(token, DetachedToken):
+            detached = DetachedJob(user=token.user, reference=token.reference, max_per_day=self._max_detached_jobs)
         event: JobEvent | None
         try:
             event = provider.parse_callback(callback)
@@ -136,4 +156,5 @@ class Ingest:
             trust=trust,
             event=event,
             sender=provider.sender(callback),
+            detached=detached,
         )

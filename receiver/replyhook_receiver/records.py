@@ -132,6 +132,33 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs are wanted: those of which all that is not None is true."""
+
+    status: JobStatus | None = None
+    provider: str | None = None
+    reference: str | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPresent:
+    """A job as it is after its notification at the place ``through`` in the stream, before the next; 0: none yet."""
+
+    job: JobRecord
+    through: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachedJob:
+    """What a detached client's token says of its job, and how many such jobs of one user may appear in a day."""
+
+    user: str = field(repr=False)
+    reference: str | None = field(repr=False)
+    max_per_day: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One verified request or answer from a provider, as it came, with what was read in it.
 
@@ -151,6 +178,7 @@ class Report:
     sender: str | None = field(default=None, repr=False)
     account: str = DEFAULT_ACCOUNT
     nonce: str | None = None
+    detached: DetachedJob | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,17 @@ class Stream:
         self._closed = True
         self.nudge()
 
+    async def history(self, *, after: int, through: int, job_id: str) -> AsyncIterator[NotificationRecord]:
+        """A job's notifications after one place in the stream, up to another; ``through`` is that of its last."""
+        while after < through:
+            page = await self._store.notifications(after=after, job_id=job_id, limit=_PAGE)
+            for notification in page:
+                after = notification.sequence
+                if after <= through:
+                    yield notification
+            if not page:
+                return
+
     async def follow(
         self, *, after: int, job_id: str | None = None, seconds: float | None = None
     ) -> AsyncIterator[NotificationRecord]:

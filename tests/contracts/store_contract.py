@@ -21,12 +21,21 @@ from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus, Tr
 from replyhook.notifications import NotificationType
 from replyhook.providers import PROVIDERS, make_provider
 from replyhook_receiver.deadlines import PRIOR
-from replyhook_receiver.errors import RegistrationConflict, StoreUnavailable, SubmissionConflict, UnknownJob
+from replyhook_receiver.errors import (
+    DetachedLimit,
+    RegistrationConflict,
+    StoreUnavailable,
+    SubmissionConflict,
+    UnknownJob,
+)
 from replyhook_receiver.lifecycle import TaskKind, Verdict
 from replyhook_receiver.records import (
     Accepted,
     Dead,
+    DetachedJob,
     Done,
+    JobFilter,
+    JobPresent,
     JobRecord,
     NotifyTarget,
     Registration,
@@ -67,7 +76,11 @@ def describe(job: JobRecord, kind: NotificationType, now: datetime) -> bytes:
     if job.reference == POISON:
         raise RuntimeError("this job cannot be described")
     return msgspec.json.encode(
-        {"type": kind, "timestamp": now, "data": {"id": job.id, "status": job.status, "reference": job.reference}}
+        {
+            "type": kind,
+            "timestamp": now,
+            "data": {"id": job.id, "status": job.status, "reference": job.reference, "progress": job.progress},
+        }
     )
 
 
@@ -616,6 +629,34 @@ class StoreContract:
         heard = await store.claim([TaskKind.NOTIFY], limit=1000, lease=LEASE, now=NOW)
         assert len(heard) == len(jobs)
 
+    async def test_detached_jobs_of_one_user_are_counted_by_the_day_also_when_all_come_at_once(
+        self, store: Store
+    ) -> None:
+        def of(user: str, **more: Any) -> Report:
+            detached = DetachedJob(user=user, reference="order-42", max_per_day=5)
+            return report(a_job(), queued(None), detached=detached, **more)
+
+        told = [of("u_7") for _ in range(8)] + [of("u_8") for _ in range(2)] + [report(a_job(), queued(None))]
+        answers = await asyncio.gather(*(store.accept(each) for each in told), return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, BaseException)]
+        assert [type(error) for error in refused] == [DetachedLimit] * 3
+        kept = [await store.job(each.job_id) for each in told if each.job_id]
+        assert Counter(job.user for job in kept if job) == {"u_7": 5, "u_8": 2, None: 1}
+        assert {job.reference for job in kept if job and job.user} == {"order-42"}
+        with pytest.raises(DetachedLimit):
+            await store.accept(of("u_7", received_at=NOW + timedelta(hours=23)))
+        await store.accept(of("u_7", received_at=NOW + timedelta(hours=25)))
+
+    async def test_a_detached_report_is_believed_only_of_its_own_users_jobs(self, store: Store) -> None:
+        job_id = a_job()
+        await store.register(registration(job_id, user="u_8"), now=NOW)
+        detached = DetachedJob(user="u_7", reference=None, max_per_day=5)
+        with pytest.raises(VerificationError):
+            await store.accept(report(job_id, running(50), detached=detached))
+        assert (await the_job(store, job_id)).progress is None
+        await store.accept(report(job_id, running(50), detached=replace(detached, user="u_8")))
+        assert (await the_job(store, job_id)).progress == 50
+
     async def test_registering_the_same_again_changes_nothing(self, store: Store) -> None:
         job = a_job()
         nested = {"prompt": "on", "options": {"a": 1, "b": [2]}}
@@ -732,6 +773,65 @@ class StoreContract:
             ("https://end.example", "job.succeeded"): 1,
         }
 
+    async def test_jobs_come_newest_first_in_pages_and_as_they_are_wanted(self, store: Store) -> None:
+        made = [a_job(number) for number in range(7)]
+        for number, job_id in enumerate(made):
+            provider = "fal" if number % 2 else "useapi"
+            user = None if number == 6 else "u_7"
+            await store.register(
+                registration(job_id, provider=provider, reference=f"r{number % 3}", user=user), now=NOW
+            )
+        await submitted(store, made[1], reference="r1")
+
+        async def ids(before: str | None = None, limit: int = 100, **wanted: Any) -> list[int]:
+            found = await store.jobs(JobFilter(**wanted), before=before, limit=limit)
+            return [made.index(job.id) for job in found]
+
+        assert await ids() == [6, 5, 4, 3, 2, 1, 0]
+        assert await ids(limit=3) == [6, 5, 4]
+        assert await ids(before=made[4], limit=3) == [3, 2, 1]
+        assert await ids(before=made[0]) == []
+        assert await ids(provider="fal") == [5, 3, 1]
+        assert await ids(provider="fal", before=made[5], limit=1) == [3]
+        assert await ids(reference="r0") == [6, 3, 0]
+        assert await ids(reference="r0", user="u_7", provider="useapi") == [0]
+        assert await ids(status=JobStatus.SUBMITTED) == [1]
+        assert await ids(status=JobStatus.CREATED, user="u_7", limit=2) == [5, 4]
+        assert await ids(reference="r' OR '1'='1") == []
+        assert (await store.jobs(JobFilter(), limit=1))[0] == await the_job(store, made[6])
+
+    async def test_a_job_at_present_comes_with_the_place_of_its_own_last_notification(self, store: Store) -> None:
+        """Read while it changes: what is announced up to that place is in the job, and nothing after it."""
+        job_id, other = a_job(), a_job(1)
+        assert await store.present(job_id) is None
+        await submitted(store, job_id)
+        unheard = await store.present(job_id)
+        assert unheard is not None
+        assert (unheard.job, unheard.through) == (await the_job(store, job_id), 0)
+        await submitted(store, other, provider_job_id="r-2")
+
+        async def tell() -> None:
+            for percent in range(1, 40):
+                await store.accept(report(job_id, running(percent)))
+                await store.accept(report(other, running(percent, "r-2")))
+
+        telling = asyncio.create_task(tell())
+        seen: list[JobPresent] = []
+        while not telling.done():
+            present = await store.present(job_id)
+            assert present is not None
+            seen.append(present)
+        await telling
+        announced = await store.notifications(after=0, job_id=job_id, limit=100)
+        progress = {each.sequence: msgspec.json.decode(each.body)["data"]["progress"] for each in announced}
+        assert len(progress) == 39
+        assert [present.job.progress for present in seen] == [progress.get(present.through) for present in seen]
+        await store.accept(report(job_id, succeeded()))
+        with_video = await store.present(job_id)
+        assert with_video is not None
+        assert with_video.job == await the_job(store, job_id)
+        assert with_video.job.asset.status is AssetStatus.PENDING
+
     async def test_notifications_are_read_from_a_place_on_in_pages(self, store: Store) -> None:
         assert await store.last_notification() == 0
         one, other = a_job(1), a_job(2)
@@ -793,6 +893,28 @@ class StoreContract:
         again = await one_task(store, TaskKind.DOWNLOAD, now=NOW + 5 * SECOND)
         await store.finish(again, Dead(problem="no"), now=NOW + 5 * SECOND)
         assert await store.next_due(now=NOW) is None
+
+    async def test_what_was_noted_while_the_clock_was_ahead_is_due_when_it_is_right_again(self, store: Store) -> None:
+        ahead = NOW + timedelta(days=365)
+        waiting, held = a_job(1), a_job(2)
+        await store.accept(report(waiting, succeeded(provider_job_id=None), received_at=ahead))
+        await store.accept(report(held, succeeded(provider_job_id=None), received_at=NOW))
+        await one_task(store, TaskKind.DOWNLOAD)
+        longest = timedelta(days=2)
+        assert await store.settle_times(latest_due=NOW + longest, latest_lease=NOW + LEASE, now=NOW) == 1
+        assert (await one_task(store, TaskKind.DOWNLOAD)).subject == waiting
+        assert await store.settle_times(latest_due=NOW + longest, latest_lease=NOW, now=NOW) == 2
+        assert len(await store.claim(EVERY_KIND, limit=9, lease=LEASE, now=NOW)) == 2
+
+    async def test_an_id_that_a_callback_guessed_gives_way_to_the_submit_that_returned_it(self, store: Store) -> None:
+        stranger, own = a_job(), a_job()
+        await store.accept(report(stranger, running(10, "r-1")))
+        await store.register(registration(own), now=NOW)
+        job = await store.record_submission(own, accepted_as("r-1"), now=NOW)
+        assert job.provider_job_id == "r-1"
+        assert (await the_job(store, stranger)).provider_job_id is None
+        await store.accept(report(own, succeeded()))
+        assert (await the_job(store, own)).status is JobStatus.SUCCEEDED
 
     async def test_brought_forward_what_waits_is_due_earlier_and_what_is_held_stays_held(self, store: Store) -> None:
         waiting, held = a_job(1), a_job(2)

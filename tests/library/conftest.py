@@ -24,9 +24,20 @@ class Driver:
     def __call__(self, made: Any) -> Any:
         return self._runner.run(made) if self._runner else made
 
+    def all(self, made: Any) -> list[Any]:
+        """All that an iterator gives, plain or async."""
+
+        async def listed() -> list[Any]:
+            return [each async for each in made]
+
+        return self._runner.run(listed()) if self._runner else list(made)
+
     def client(self, **settings: Any) -> Any:
         """A client that is closed when the test ends."""
-        client = self.kind(**settings)
+        return self.opened(self.kind(**settings))
+
+    def opened(self, client: Any) -> Any:
+        """The client, closed when the test ends."""
         self._clients.append(client)
         return client
 

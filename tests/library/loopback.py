@@ -7,7 +7,7 @@ import hashlib
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -169,10 +169,21 @@ def event(cursor: int, kind: str, **values: Any) -> str:
 PING = ": ping\n\n"
 
 
-def script(*chunks: str, then: str = "end", seconds: float = 3.0) -> Callable[[], AsyncIterator[str]]:
-    """A stream of ``chunks`` that afterwards ends, is cut off, or pings for a while."""
+def script(
+    *chunks: str,
+    past: Sequence[str] = (),
+    present: Mapping[str, Any] | None = None,
+    then: str = "end",
+    seconds: float = 3.0,
+) -> Callable[[], AsyncIterator[str]]:
+    """A stream of the ``past``, the job as it is at present, and ``chunks``; afterwards it ends, is cut off, or pings
+    for a while."""
+    told = {"type": "job.snapshot", "timestamp": "2026-11-21T12:00:00Z", "data": present or {"status": "running"}}
 
     async def play() -> AsyncIterator[str]:
+        for chunk in past:
+            yield chunk
+        yield f"event: job.snapshot\ndata: {json.dumps(told)}\n\n"
         for chunk in chunks:
             yield chunk
         if then == "cut":

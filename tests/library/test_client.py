@@ -111,6 +111,13 @@ def test_a_provider_without_its_key_is_refused_by_name(drive: Driver, world: Wor
     assert not world.seen
 
 
+def test_what_the_receiver_warns_of_is_on_the_handle(drive: Driver, client: Any, world: World) -> None:
+    assert drive(client.submit(**FAL)).warnings == ()
+    answer = {"reply_url": f"{world.url}/callbacks/fal/to.ken", "warnings": ["no_provider_key: set FAL_KEY", 7]}
+    world.will_answer("PUT /v1/jobs/", says(200, answer))
+    assert drive(client.submit(**FAL)).warnings == ("no_provider_key: set FAL_KEY",)
+
+
 def test_a_refusal_is_raised_and_told(drive: Driver, client: Any, world: World) -> None:
     world.will_answer("POST /useapi/videos/", says(412, {"error": "All Credits have been used up."}))
     with pytest.raises(InsufficientCredits, match="All Credits have been used up"):

@@ -1,5 +1,6 @@
 """Too many at a time: waited out as the provider asks, no longer than the caller allows, and never after a maybe."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -181,6 +182,14 @@ def test_stopped_while_it_waits_the_job_is_told_as_not_submitted_and_stopped_in_
         outcomes[step.purpose.value if isinstance(step, Send) else "pause"] = told
     assert outcomes == {"receiver": None, "submit": "unknown", "pause": "refused"}
     assert isinstance(step, Pause)
+
+
+def test_a_detached_client_waits_as_well_and_tells_nobody_when_it_is_stopped() -> None:
+    detached = dataclasses.replace(submission(UseAPI(api_key="k"), EARLIER), reply_url="https://hooks.example/x")
+    flow = submit(detached, None, Patience(60, clock=Clock(), jitter=float))
+    steps = [flow.send(given_answer) for given_answer in (None, BUSY, None)]
+    assert [step.purpose if isinstance(step, Send) else step.seconds for step in steps] == ["submit", 10.0, "submit"]
+    assert [step.last_words for step in steps] == [None] * 3
 
 
 @given(

@@ -246,6 +246,15 @@ def test_a_lost_answer_at_the_second_is_told_with_its_job_and_the_first_and_nobo
     assert drive(job.wait(5)).type == "video.stored"
 
 
+def test_who_submits_and_waits_in_one_call_can_choose_as_well(drive: Driver, client: Any, world: World) -> None:
+    world.will_answer("POST /fal/", BUSY)
+    heard: list[str] = []
+    job = drive(client.subscribe(**BOTH, prefer="price", patience=0, on_event=lambda told: heard.append(told.type)))
+    assert (job.provider, [name for name, _ in job.tried]) == ("useapi", ["fal"])
+    assert len(world.to("POST /fal/")) == 1
+    assert heard[-1] == "video.stored"
+
+
 def test_when_all_have_refused_the_error_names_each(drive: Driver, client: Any, world: World) -> None:
     world.will_answer("POST /fal/", says(402, {"detail": "Payment required"}))
     world.will_answer("POST /useapi/videos/", says(412, {"error": "All Credits have been used up."}))

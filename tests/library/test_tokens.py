@@ -13,7 +13,7 @@ from itsdangerous.encoding import base64_encode
 
 from replyhook.errors import ConfigurationError, VerificationError
 from replyhook.ids import new_id
-from replyhook.tokens import MAX_REPLY_URL_LENGTH, ReplyToken, TokenKeys, build_reply_url
+from replyhook.tokens import MAX_REPLY_URL_LENGTH, DetachedToken, ReplyKeys, ReplyToken, TokenKeys, build_reply_url
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 OLD, NEW, OTHER = "old-key-" + "a" * 24, "new-key-" + "b" * 24, "other-key-" + "c" * 24
@@ -234,3 +234,77 @@ def test_an_account_of_the_longest_name_has_a_token_that_can_be_read_and_fits_a_
     token = KEYS.mint_account(provider="pixverse", account="a" * 64)
     assert KEYS.read(token, provider="pixverse").account == "a" * 64
     build_reply_url("https://hooks.example", provider="pixverse", token=token)
+
+
+# Detached clients' tokens
+
+REPLY_KEYS = ReplyKeys([f"u_7:{NEW}", f"org:8:{OLD}"])
+DETACHED = REPLY_KEYS.mint(provider="fal", job_id=JOB_ID, reference="order-42", now=NOW)
+
+
+@given(reference=st.none() | st.text("aé€/ ", min_size=1, max_size=50), seconds=SECONDS)
+def test_a_detached_token_brings_the_reference_and_its_keys_user(reference: str | None, seconds: int) -> None:
+    at = datetime.fromtimestamp(seconds, UTC)
+    token = REPLY_KEYS.mint(provider="useapi", job_id=JOB_ID, reference=reference, now=at)
+    expected = DetachedToken(provider="useapi", job_id=JOB_ID, issued_at=at, user="u_7", reference=reference)
+    assert REPLY_KEYS.read(token, provider="useapi") == expected
+    assert set(token) <= set(URL_SAFE + ".")
+    assert "u_7" not in token
+    assert "order-42" not in repr(expected)
+    assert NEW not in repr(REPLY_KEYS)
+
+
+def test_which_key_made_a_detached_token_says_whose_it_is() -> None:
+    other = ReplyKeys([f"org:8:{OLD}"])
+    token = other.mint(provider="fal", job_id=JOB_ID, reference=None, now=NOW)
+    assert REPLY_KEYS.read(token, provider="fal").user == "org:8"
+    assert (REPLY_KEYS.user, other.user) == ("u_7", "org:8")
+    with pytest.raises(VerificationError):
+        other.read(DETACHED, provider="fal")
+
+
+def test_neither_key_ring_takes_the_others_tokens_even_with_the_same_key() -> None:
+    with pytest.raises(VerificationError):
+        KEYS.read(DETACHED, provider="fal")
+    with pytest.raises(VerificationError):
+        REPLY_KEYS.read(TOKEN, provider="fal")
+    with pytest.raises(VerificationError):
+        REPLY_KEYS.read(KEYS.mint_account(provider="fal", account="a"), provider="fal")
+
+
+@given(place=st.integers(0, len(DETACHED) - 1), letter=st.sampled_from(URL_SAFE + ".!=\n é"))
+def test_any_changed_character_of_a_detached_token_is_refused(place: int, letter: str) -> None:
+    changed = DETACHED[:place] + letter + DETACHED[place + 1 :]
+    if changed != DETACHED:
+        with pytest.raises(VerificationError):
+            REPLY_KEYS.read(changed, provider="fal")
+    with pytest.raises(VerificationError):
+        REPLY_KEYS.read(DETACHED, provider="useapi")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"v": 2, "p": "fal", "j": JOB_ID, "i": 1},
+        {"v": 1, "p": "fal", "j": "cb_x", "i": 1},
+        {"v": 1, "p": "fal", "j": JOB_ID, "i": 10**30},
+        {"v": 1, "p": "fal", "j": JOB_ID, "i": -1},
+        {"v": 1, "p": "fal", "j": JOB_ID, "i": 1, "r": 7},
+        {"v": 1, "p": "fal", "j": JOB_ID, "i": 1, "r": ""},
+        {"v": 1, "p": "fal", "j": JOB_ID, "i": 1, "r": "a\nb"},
+        [],
+    ],
+)
+def test_a_detached_token_of_another_form_is_refused(claims: object) -> None:
+    payload = base64_encode(json.dumps(claims))
+    with pytest.raises(VerificationError):
+        REPLY_KEYS.read(signer(b"replyhook.reply-url.detached").sign(payload).decode(), provider="fal")
+    with pytest.raises(VerificationError):
+        REPLY_KEYS.read("a" * (MAX_REPLY_URL_LENGTH + 1), provider="fal")
+
+
+@pytest.mark.parametrize("keys", [[], [NEW], [f":{NEW}"], ["u_7:short"], [f"{'u' * 257}:{NEW}"], [f"u:{NEW}", OLD]])
+def test_a_reply_key_is_a_user_and_a_key(keys: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ReplyKeys(keys)
+    assert NEW not in str(caught.value)

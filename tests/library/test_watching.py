@@ -1,15 +1,16 @@
 """Waiting for a job over real HTTP: told by the push, on time, and holding nothing afterwards."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from replyhook import JobFailed, WaitTimeout
+from replyhook import AsyncClient, InvalidRequest, JobFailed, JobOverdue, WaitTimeout
 from replyhook.errors import JobNotFound, ReceiverError
-from tests.library.conftest import Driver
-from tests.library.loopback import PING, World, event, hangs_up, late, says, script
+from tests.library.conftest import FAL, Driver
+from tests.library.loopback import ACCEPTED_ID, PING, World, event, hangs_up, late, says, script
 
 STORED = event(9, "video.stored", id="job")
 
@@ -107,6 +108,130 @@ def test_a_wait_longer_than_a_receiver_keeps_a_stream_asks_for_no_more_than_a_da
     """The receiver refuses to hold a stream longer than that; the client opens it again."""
     drive(job.wait(timeout))
     assert float(world.to("GET /v1/stream")[0].query.get("seconds", "0")) <= 24 * 3600
+
+
+PAST = [event(1, "job.failed", error={"code": "422", "message": "too rude"}), event(2, "job.succeeded"), STORED]
+
+
+def test_a_failure_that_a_later_success_overruled_ends_no_wait(drive: Driver, job: Any, world: World) -> None:
+    world.streams(script(past=PAST, present={"id": "job", "status": "succeeded", "video": {"status": "stored"}}))
+    assert drive(job.wait(5)).type == "video.stored"
+    world.streams(script(STORED, past=PAST[:2], present={"status": "succeeded", "video": {"status": "pending"}}))
+    assert drive(job.wait(5)).data == {"id": "job"}
+
+
+def test_a_failure_that_was_overruled_while_the_stream_was_cut_ends_no_wait(
+    drive: Driver, job: Any, world: World
+) -> None:
+    present = {"status": "succeeded", "video": {"status": "pending"}}
+    world.streams(script(event(1, "job.running"), then="cut"), script(STORED, past=PAST[:2], present=present))
+    assert drive(job.wait(5)).type == "video.stored"
+
+
+@pytest.mark.parametrize(
+    ("status", "video", "until", "end"),
+    [
+        ("succeeded", "stored", "stored", "video.stored"),
+        ("succeeded", "stored", "succeeded", "job.succeeded"),
+        ("succeeded", "pending", "succeeded", "job.succeeded"),
+        ("succeeded", "failed", "succeeded", "job.succeeded"),
+        ("succeeded", "failed", "stored", JobFailed),
+        ("succeeded", "expired", "stored", JobFailed),
+        ("failed", "none", "stored", JobFailed),
+        ("canceled", "none", "succeeded", JobFailed),
+    ],
+)
+def test_a_job_that_has_ended_is_not_waited_for(
+    drive: Driver, job: Any, world: World, status: str, video: str, until: str, end: Any
+) -> None:
+    present = {"status": status, "video": {"status": video, "problem": "p"}, "overdue_at": "2026-11-21T12:00:00Z"}
+    world.streams(script(present=present, then="ping"))
+
+    def wait() -> None:
+        if isinstance(end, str):
+            assert drive(job.wait(5, until=until)).type == end
+        else:
+            with pytest.raises(end):
+                drive(job.wait(5, until=until))
+
+    within(1.0, wait)
+
+
+@pytest.mark.parametrize("is_news", [True, False])
+def test_an_overdue_job_ends_the_wait_unless_the_caller_goes_on(
+    drive: Driver, job: Any, world: World, is_news: bool
+) -> None:
+    overdue = {"status": "submitted", "overdue_at": "2026-11-21T12:00:00Z", "overdue_reason": "no_provider_key"}
+    news = event(3, "job.overdue", **overdue)
+    told = script(news, then="ping") if is_news else script(past=[news], present=overdue, then="ping")
+    world.streams(told)
+    with pytest.raises(JobOverdue, match="no_provider_key") as caught:
+        drive(job.wait(5))
+    assert (caught.value.job, caught.value.reason) == (job, "no_provider_key")
+    world.streams(told, script(STORED))
+    with pytest.raises(WaitTimeout, match="overdue"):
+        drive(job.wait(0.3, past_overdue=True))
+    assert drive(job.wait(5, past_overdue=True)).type == "video.stored"
+
+
+def test_events_are_all_that_was_announced_and_then_what_comes_until_the_end(
+    drive: Driver, job: Any, world: World
+) -> None:
+    past = [event(1, "job.queued"), event(2, "job.failed")]
+    world.streams(
+        script(event(3, "job.running"), past=past, then="cut"),
+        script(event(4, "job.succeeded"), event(9, "job.overdue")),
+        script(PING, event(10, "video.stored"), event(11, "job.running"), then="ping"),
+    )
+    kinds = ["job.queued", "job.failed", "job.running", "job.succeeded", "job.overdue", "video.stored"]
+    assert [told.type for told in drive.all(job.events(5))] == kinds
+    assert [seen.headers["last-event-id"] for seen in world.to("GET /v1/stream")] == ["0", "3", "9"]
+
+
+def test_events_of_a_job_that_has_ended_are_the_whole_story(drive: Driver, job: Any, world: World) -> None:
+    world.streams(script(past=PAST, present={"status": "succeeded", "video": {"status": "stored"}}, then="ping"))
+    told: list[Any] = []
+    within(1.0, lambda: told.extend(drive.all(job.events())))
+    assert [each.type for each in told] == ["job.failed", "job.succeeded", "video.stored"]
+
+
+def test_events_end_on_time(drive: Driver, job: Any, world: World) -> None:
+    world.streams(script(event(1, "job.running"), then="ping"))
+    with pytest.raises(WaitTimeout):
+        drive.all(job.events(0.3))
+
+
+def test_a_subscriber_hears_of_every_step_and_gets_the_handle(drive: Driver, client: Any, world: World) -> None:
+    world.streams(script(event(2, "job.running", progress=40), STORED, past=[event(1, "job.queued")], then="ping"))
+    heard: list[str] = []
+    job = drive(client.subscribe(**FAL, on_event=lambda told: heard.append(told.type), wait_timeout=5))
+    assert heard == ["job.queued", "job.running", "video.stored"]
+    assert job.provider_job_id == ACCEPTED_ID
+    world.streams(script(event(1, "job.failed", error="too rude")))
+    with pytest.raises(JobFailed, match="too rude") as caught:
+        drive(client.subscribe(**FAL))
+    assert caught.value.job.provider_job_id == ACCEPTED_ID
+
+
+async def test_an_async_subscriber_may_await(world: World) -> None:
+    world.streams(script(event(1, "job.running"), STORED))
+    heard: list[str] = []
+
+    async def hear(told: Any) -> None:
+        await asyncio.sleep(0)
+        heard.append(told.type)
+
+    providers = {"fal": {"api_key": "k", "base_url": f"{world.url}/fal"}}
+    async with AsyncClient(receiver_url=world.url, api_key="rk", providers=providers) as client:
+        await client.subscribe(**FAL, on_event=hear)
+    assert heard == ["job.running", "video.stored"]
+
+
+def test_a_wait_that_cannot_be_meant_is_refused_before_the_submit(drive: Driver, client: Any, world: World) -> None:
+    for wrong in ({"wait_timeout": -1}, {"until": "paid"}):
+        with pytest.raises(InvalidRequest):
+            drive(client.subscribe(**FAL, **wrong))
+    assert not world.seen
 
 
 def quiet(world: World, how: str) -> None:

@@ -27,10 +27,36 @@ def plain() -> None:
         assert_type(job.provider, str)
         assert_type(job.reference, str | None)
         assert_type(job.provider_job_id, str | None)
+        assert job.request is not None
         assert_type(job.request.duration, int | None)
         assert_type(job.wait(), replyhook.Notification)
         assert_type(job.wait(timeout=600, until="succeeded"), replyhook.Notification)
+        assert_type(job.wait(past_overdue=True), replyhook.Notification)
+        for told in job.events(timeout=600):
+            assert_type(told, replyhook.Notification)
+        result = job.result()
+        assert_type(result, replyhook.JobResult)
+        assert_type(result.video, replyhook.VideoResult)
+        assert_type(result.video.sha256, str | None)
         assert_type(job.download(Path("out.mp4")), Path)
+        job.download("out.mp4", on_progress=lambda done, total: print(done, total))
+        assert_type(client.job(job.id), replyhook.JobHandle)
+        assert_type(client.jobs(reference="order-42", limit=5), replyhook.JobPage)
+        assert_type(client.jobs().data[0].status.is_terminal, bool)
+        job.cancel()
+        heard: list[str] = []
+        subscribed = client.subscribe(
+            provider=["fal", "useapi"],
+            video=b"mp4",
+            prompt="x",
+            prefer="price",
+            max_price=0.5,
+            patience=20,
+            on_event=lambda told: heard.append(told.type),
+            wait_timeout=60,
+        )
+        assert_type(subscribed, replyhook.JobHandle)
+        assert_type(subscribed.warnings, tuple[str, ...])
         for video in ("in.mp4", Path("in.mp4"), b"mp4", replyhook.VideoSource.provider_job("v-1")):
             client.submit(provider="useapi", video=video, prompt="a boat turns")
     assert_type(replyhook.Client.from_env(), replyhook.Client)
@@ -43,7 +69,13 @@ async def in_async() -> None:
         assert_type(job, replyhook.AsyncJobHandle)
         assert_type(job.reference, str | None)
         assert_type(await job.wait(timeout=600), replyhook.Notification)
+        async for told in job.events():
+            assert_type(told, replyhook.Notification)
+        assert_type(await job.result(), replyhook.JobResult)
         assert_type(await job.download("out.mp4"), Path)
+        assert_type(await client.job(job.id), replyhook.AsyncJobHandle)
+        assert_type(await client.subscribe(provider="fal", video=b"mp4", prompt="x"), replyhook.AsyncJobHandle)
+        await job.cancel()
     assert_type(replyhook.AsyncClient.from_env({}), replyhook.AsyncClient)
 
 
@@ -67,6 +99,8 @@ def errors(client: replyhook.Client) -> None:
     except replyhook.SubmissionRefused as error:
         assert_type(error.status, int | None)
         assert_type(error.code, str | None)
+    except replyhook.JobOverdue as error:
+        assert_type(error.reason, str)
     except replyhook.JobFailed as error:
         assert_type(error.code, str | None)
     except replyhook.ReplyhookError as error:

@@ -117,6 +117,10 @@ class AIHubMax(ProviderDefaults):
     def capabilities(self) -> Capabilities:
         return replace(CAPABILITIES, media_hosts=self.media_hosts)
 
+    @property
+    def sends_reply_url(self) -> bool:
+        return self.send_callback_url
+
     def build_upload(self, source: VideoSource) -> HTTPRequest | None:
         if source.kind in CAPABILITIES.takes:
             return None

@@ -8,6 +8,7 @@ from typing import NoReturn, Protocol
 from replyhook.errors import (
     AccountBlocked,
     BadRequest,
+    CancelNotPossible,
     InsufficientCredits,
     Moderated,
     ProviderUnavailable,
@@ -65,6 +66,11 @@ class Provider(Protocol):
         """What it can do."""
         ...
 
+    @property
+    def sends_reply_url(self) -> bool:
+        """Whether a submit tells the job's reply URL, where the provider can call one back."""
+        ...
+
     def callback_secrets(self, account: str) -> Sequence[str]:
         """The shared secrets that this account's callbacks are signed with, newest first; none where there are none.
 
@@ -120,6 +126,10 @@ class Provider(Protocol):
         """The request that cancels a job, or None where the provider cannot."""
         ...
 
+    def parse_cancel(self, response: HTTPResponse) -> None:
+        """Nothing, where the provider took the wish. Raises ``CancelNotPossible`` and the typed refusals."""
+        ...
+
     def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
         """How far the callback is to be believed; the reply URL's token has been checked already.
 
@@ -153,6 +163,10 @@ class ProviderDefaults:
     def account(self) -> str:
         return DEFAULT_ACCOUNT
 
+    @property
+    def sends_reply_url(self) -> bool:
+        return True
+
     def callback_secrets(self, account: str) -> Sequence[str]:
         return ()
 
@@ -173,6 +187,9 @@ class ProviderDefaults:
 
     def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
         return None
+
+    def parse_cancel(self, response: HTTPResponse) -> None:
+        raise CancelNotPossible("the provider has no way to cancel a job")
 
     def sender(self, callback: Callback) -> str | None:
         return None

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 from replyhook.errors import (
     BadRequest,
+    CancelNotPossible,
     InsufficientCredits,
     ProviderUnavailable,
     UnreadableMessage,
@@ -204,6 +205,14 @@ class Fal(ProviderDefaults):
     def build_cancel(self, provider_job_id: str) -> HTTPRequest | None:
         return HTTPRequest(method="PUT", url=f"{self._request_url(provider_job_id)}/cancel", headers=self._headers())
 
+    def parse_cancel(self, response: HTTPResponse) -> None:
+        if response.status == 404:
+            raise CancelNotPossible("fal knows no such job")
+        if response.status == 400:  # ALREADY_COMPLETED
+            raise CancelNotPossible("fal has completed the job already: its callback is on its way")
+        if response.status >= 300:
+            raise_for_refusal(response, _detail(response))
+
     def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
         request_id = callback.header("x-fal-webhook-request-id")
         user_id = self.sender(callback)
@@ -234,15 +243,15 @@ class Fal(ProviderDefaults):
     def parse_callback(self, callback: Callback) -> JobEvent:
         body = as_object(callback.json())
         word = text_or_none(body.get("status"))
-        status = STATUSES.get(word or "")
         payload = body.get("payload")
+        status = JobStatus.CANCELED if _is_canceled(word, payload) else STATUSES.get(word or "")
         gateway = text_or_none(body.get("gateway_request_id"))
         return JobEvent(
             provider_job_id=text_or_none(body.get("request_id")),
             status=status,
             # "payload": null with payload_error is still a success; the result waits in the queue (PROVIDERS §3.2).
             result=_video(payload) if status is JobStatus.SUCCEEDED and isinstance(payload, dict) else None,
-            error=_callback_error(body) if status is JobStatus.FAILED else None,
+            error=_callback_error(body) if status in (JobStatus.FAILED, JobStatus.CANCELED) else None,
             word=word,
             aliases=(gateway,) if gateway else (),
         )
@@ -301,6 +310,11 @@ def _detail_text(detail: Any) -> str | None:
         ]
         return "; ".join(parts) or None
     return text_or_none(detail)
+
+
+def _is_canceled(word: str | None, payload: Any) -> bool:
+    # The type is fal's (PROVIDERS §3.5); that a canceled request calls back, and so, is inferred.
+    return word == "ERROR" and isinstance(payload, dict) and payload.get("error_type") == "client_cancelled"
 
 
 def _callback_error(body: dict[str, Any]) -> JobError:

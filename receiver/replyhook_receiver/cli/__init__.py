@@ -5,19 +5,16 @@ import sys
 
 import click
 
-from replyhook.errors import ConfigurationError, JobNotFound, ReplyhookError
+from replyhook.errors import ReplyhookError
 from replyhook_receiver.cli.bench import bench
 from replyhook_receiver.cli.demo import demo
+from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
 from replyhook_receiver.cli.jobs import jobs
 from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
 from replyhook_receiver.cli.serve import serve
+from replyhook_receiver.cli.submit import submit
 from replyhook_receiver.cli.version import version
-
-FAILURE = 1
-NOT_CONFIGURED = 4
-NOT_FOUND = 5
-INTERRUPTED = 130
 
 
 @click.version_option(package_name="replyhook", message="replyhook %(version)s")
@@ -29,7 +26,7 @@ def replyhook() -> None:
     """
 
 
-for command in (demo, serve, sandbox, jobs, providers, bench, version):
+for command in (demo, serve, sandbox, submit, jobs, providers, bench, version):
     replyhook.add_command(command)
 
 
@@ -47,15 +44,9 @@ def run() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
+    except ReplyhookError as error:  # before OSError: WaitTimeout is one too
+        click.echo(f"replyhook: {error}", err=True)
+        sys.exit(exit_code_of(error))
     except OSError as error:
-        click.echo(f"replyhook: {error}", err=True)
-        sys.exit(FAILURE)
-    except ConfigurationError as error:
-        click.echo(f"replyhook: {error}", err=True)
-        sys.exit(NOT_CONFIGURED)
-    except JobNotFound as error:
-        click.echo(f"replyhook: {error}", err=True)
-        sys.exit(NOT_FOUND)
-    except ReplyhookError as error:
         click.echo(f"replyhook: {error}", err=True)
         sys.exit(FAILURE)

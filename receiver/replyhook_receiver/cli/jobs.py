@@ -1,53 +1,127 @@
-"""`replyhook jobs`: what a receiver's jobs can be told by hand."""
+"""`replyhook jobs`: look at jobs, wait for them, take their videos, cancel them, settle them by hand."""
 
-import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from replyhook.environment import with_files
-from replyhook.errors import ReceiverUnavailable
-from replyhook.messages import HTTPRequest, HTTPResponse, as_object
-from replyhook.receiver_api import ReceiverAPI
-from replyhook.transport import ConnectionTrouble, Transport
+from replyhook.jobs import JobStatus
+from replyhook.providers import PROVIDERS
+from replyhook_receiver.cli.asking import receiver_from_environ, send
+from replyhook_receiver.cli.shown import output_option, print_job, print_page
+from replyhook_receiver.cli.waiting import download_to, wait_and_print
 
-_SECONDS = 30.0
+if TYPE_CHECKING:
+    from replyhook import Client
+    from replyhook.watching import Until
+
+job_argument = click.argument("job")
+timeout_option = click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait.  [default: no end]")
+download_option = click.option(
+    "--download", type=click.Path(dir_okay=False, path_type=Path), help="Save the video as this file when it is stored."
+)
+
+
+def open_client() -> "Client":
+    """A client as the environment says: REPLYHOOK_RECEIVER_URL, REPLYHOOK_API_KEY, the providers' keys."""
+    from replyhook import Client
+
+    return Client.from_env()
 
 
 @click.group()
 def jobs() -> None:
-    """The jobs of the receiver at REPLYHOOK_RECEIVER_URL, with the key in REPLYHOOK_API_KEY."""
+    """Look at jobs, wait for them, take their videos, cancel them, settle them by hand.
+
+    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY.
+    """
+
+
+@jobs.command("list")
+@click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only these.")
+@click.option("--provider", type=click.Choice(sorted(PROVIDERS)), help="Only this provider's.")
+@click.option("--ref", "reference", help="Only those with this reference of yours.")
+@click.option("--user", help="Only this user's.")
+@click.option("--before", help="Only those older than this job.")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="At most so many.")
+@output_option
+def list_jobs(
+    status: str | None,
+    provider: str | None,
+    reference: str | None,
+    user: str | None,
+    before: str | None,
+    limit: int,
+    output: str,
+) -> None:
+    """List jobs, newest first."""
+    with open_client() as client:
+        page = client.jobs(status=status, provider=provider, reference=reference, user=user, before=before, limit=limit)
+    print_page(page, output)
 
 
 @jobs.command()
-@click.argument("job")
+@job_argument
+@output_option
+def get(job: str, output: str) -> None:
+    """Show one job as it is."""
+    with open_client() as client:
+        print_job(client.job(job).result(), output)
+
+
+@jobs.command()
+@job_argument
+@timeout_option
+@click.option(
+    "--until",
+    type=click.Choice(["stored", "succeeded"]),
+    default="stored",
+    show_default=True,
+    help="The video is stored, or the provider says so.",
+)
+@click.option("--past-overdue", is_flag=True, help="Go on waiting for a job that is overdue.")
+@download_option
+@output_option
+def wait(
+    job: str, timeout: float | None, until: "Until", past_overdue: bool, download: Path | None, output: str
+) -> None:
+    """Wait for a job's end, told by pushes. Exit code 3: it failed; 6: time is over, or it is overdue."""
+    with open_client() as client:
+        handle = client.job(job)
+        wait_and_print(handle, output, timeout=timeout, until=until, past_overdue=past_overdue, download=download)
+
+
+@jobs.command()
+@job_argument
+def cancel(job: str) -> None:
+    """Ask the provider to cancel a job (fal, with FAL_KEY). What it then calls back decides."""
+    with open_client() as client:
+        handle = client.job(job)
+        handle.cancel()
+    click.echo(f"asked {handle.provider} to cancel {handle.id}; `replyhook jobs wait` tells what came of it", err=True)
+
+
+@jobs.command()
+@job_argument
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+def download(job: str, path: Path) -> None:
+    """Save a job's stored video as the file PATH."""
+    with open_client() as client:
+        download_to(client.job(job), path)
+
+
+@jobs.command()
+@job_argument
 @click.argument("provider_job_id")
-def bind(job: str, provider_job_id: str) -> None:
+@output_option
+def bind(job: str, provider_job_id: str, output: str) -> None:
     """Say what the provider calls JOB, whose submit had no known outcome.
 
     Look PROVIDER_JOB_ID up in the provider's console. What the provider has told of it is then the job's; if the
     receiver has the provider's key, it asks how the job stands.
     """
     receiver = receiver_from_environ()
-    answer = as_object(
-        send(receiver, receiver.build_submission(job, outcome="accepted", provider_job_id=provider_job_id)).json()
-    )
-    click.echo(f"{answer.get('id', job)} is bound; its status is {answer.get('status')}")
-
-
-def receiver_from_environ() -> ReceiverAPI:
-    """The receiver that the environment names. Raises ``ConfigurationError``."""
-    environ = with_files(os.environ)
-    return ReceiverAPI(url=environ.get("REPLYHOOK_RECEIVER_URL", ""), api_key=environ.get("REPLYHOOK_API_KEY", ""))
-
-
-def send(receiver: ReceiverAPI, request: HTTPRequest) -> HTTPResponse:
-    """The receiver's answer. Raises the typed error of one other than success, ``ReceiverUnavailable`` for none."""
-    transport = Transport(timeout_seconds=_SECONDS)
-    try:
-        answer = transport.send(request)
-    except ConnectionTrouble as error:
-        raise ReceiverUnavailable(f"the receiver could not be reached: {error}") from error
-    finally:
-        transport.close()
-    receiver.raise_for_problem(answer)
-    return answer
+    told = receiver.build_submission(job, outcome="accepted", provider_job_id=provider_job_id)
+    bound = receiver.parse_job(send(receiver, told))
+    click.echo(f"{bound.id} is bound; its status is {bound.status}", err=True)
+    print_job(bound, output)

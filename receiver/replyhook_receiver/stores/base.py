@@ -10,6 +10,8 @@ from replyhook_receiver.records import (
     Accepted,
     CallbackRecord,
     DeliveryRecord,
+    JobFilter,
+    JobPresent,
     JobRecord,
     NotificationRecord,
     Outcome,
@@ -64,6 +66,14 @@ class Store(Protocol):
 
     async def job(self, job_id: str) -> JobRecord | None:
         """A job, or None."""
+        ...
+
+    async def jobs(self, wanted: JobFilter, *, before: str | None = None, limit: int = 100) -> list[JobRecord]:
+        """Jobs, newest first by their ids; those before the id ``before``, where it is given."""
+        ...
+
+    async def present(self, job_id: str) -> JobPresent | None:
+        """A job with the place of its last notification, both of the same moment; or None."""
         ...
 
     async def callbacks(

@@ -22,7 +22,7 @@ from replyhook_receiver.records import CallbackRecord, JobRecord, Registration
 from replyhook_receiver.storage import Storage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.web.auth import ApiKeys
-from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_model
+from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_jobs_query, read_model
 from replyhook_receiver.web.problems import problem
 from replyhook_receiver.work.asking import no_key
 
@@ -60,6 +60,7 @@ class JobApi:
     def routes(self, keys: ApiKeys) -> list[Route]:
         """The routes, each for those with a key."""
         table: list[tuple[str, str, Any]] = [
+            ("GET", "/v1/jobs", self.jobs),
             ("POST", "/v1/jobs", self.relay),
             ("PUT", "/v1/jobs/{id}", self.register),
             ("GET", "/v1/jobs/{id}", self.show),
@@ -90,6 +91,13 @@ class JobApi:
         reply_url = build_reply_url(self._public_url, provider=job.provider, token=token)
         warnings = [] if self._providers[job.provider].api_key else [_cannot_ask(job.provider)]
         return _json({**self._announcer.describe(job), "reply_url": reply_url, "warnings": warnings})
+
+    async def jobs(self, request: Request) -> Response:
+        """The jobs, newest first, of which the query is true."""
+        wanted, before, limit = read_jobs_query(request.query_params)
+        found = await self._store.jobs(wanted, before=before, limit=limit + 1)
+        shown = [self._announcer.describe(job) for job in found[:limit]]
+        return _json({"data": shown, "has_more": len(found) > limit})
 
     async def relay(self, request: Request) -> Response:
         """Take a whole job; the receiver submits it itself, once. Answered when it is noted, before it is submitted."""

@@ -80,7 +80,16 @@ def create_app(
     questions = Questions()
     asker = Asker(door=door, providers=providers, questions=questions)
     key_sets = _key_sets(providers, door, now, monotonic)
-    ingest = Ingest(providers=providers, tokens=tokens, key_sets=key_sets, store=store, refusals=refusals, now=now)
+    ingest = Ingest(
+        providers=providers,
+        tokens=tokens,
+        reply_keys=settings.make_reply_keys(),
+        max_detached_jobs=settings.max_detached_jobs,
+        key_sets=key_sets,
+        store=store,
+        refusals=refusals,
+        now=now,
+    )
     stream = Stream(store)
     worker = Worker(
         store=store,
@@ -147,7 +156,7 @@ def create_app(
     keys = ApiKeys(secrets.api_keys)
     routes: list[Route] = [
         *api.routes(keys),
-        *stream_routes(stream, store, keys),
+        *stream_routes(stream, store, announcer, keys, now),
         *health_routes(store, worker if with_worker else None),
     ]
     app = Starlette(

@@ -12,17 +12,18 @@ from starlette.requests import ClientDisconnect, Request
 
 from replyhook.errors import ConfigurationError, InvalidRequest
 from replyhook.ids import is_id, new_id
-from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, SourceKind, checked_reference
+from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, JobStatus, SourceKind, checked_reference
 from replyhook.notifications import NotificationType
 from replyhook.providers import NEUTRAL_FIELDS, PROVIDERS, Provider
 from replyhook.receiver_api import request_as_json
 from replyhook.signatures import standard_webhooks_key
 from replyhook.urls import http_parts, shown_url
-from replyhook_receiver.records import NotifyTarget, Registration, Submission, SubmissionOutcome
+from replyhook_receiver.records import JobFilter, NotifyTarget, Registration, Submission, SubmissionOutcome
 
 BODY_SECONDS = 10.0
 MAX_TARGETS = 20
 MAX_URL_LENGTH = 2048
+USUAL_PAGE, LARGEST_PAGE = 50, 100
 
 
 class NotifyModel(msgspec.Struct, forbid_unknown_fields=True):
@@ -113,6 +114,32 @@ class SubmissionModel(msgspec.Struct, forbid_unknown_fields=True):
             provider_job_id=self.provider_job_id,
             error=None if self.error is None else self.error[:2000],
         )
+
+
+def read_jobs_query(query: Mapping[str, str]) -> tuple[JobFilter, str | None, int]:
+    """Which jobs are wanted, before which id, and how many. Raises ``InvalidRequest``."""
+    known = ("status", "provider", "reference", "user", "before", "limit")
+    unknown = sorted(set(query) - set(known))
+    if unknown:
+        raise InvalidRequest(unknown[0], query[unknown[0]], f"the filters are {', '.join(known)}")
+    status, provider, before = query.get("status"), query.get("provider"), query.get("before")
+    if status is not None and status not in set(JobStatus):
+        raise InvalidRequest("status", status, f"one of {', '.join(JobStatus)}")
+    if provider is not None and provider not in PROVIDERS:
+        raise InvalidRequest("provider", provider, f"one of {', '.join(sorted(PROVIDERS))}")
+    if before is not None and not is_id("job", before):
+        raise InvalidRequest("before", before, "the id of a job: job_ and 26 characters")
+    text = query.get("limit", str(USUAL_PAGE))
+    limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0
+    if not 0 < limit <= LARGEST_PAGE:
+        raise InvalidRequest("limit", text, f"a whole number from 1 to {LARGEST_PAGE}")
+    wanted = JobFilter(
+        status=None if status is None else JobStatus(status),
+        provider=provider,
+        reference=query.get("reference"),
+        user=query.get("user"),
+    )
+    return wanted, before, limit
 
 
 def _target(entry: NotifyModel) -> NotifyTarget:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from replyhook.errors import VerificationError
 from replyhook_receiver.deadlines import Deadlines
-from replyhook_receiver.records import Report
+from replyhook_receiver.errors import DetachedLimit
+from replyhook_receiver.records import DetachedJob, Report
 from replyhook_receiver.stores.sqlite import SQLiteStore, facts, registering
 from replyhook_receiver.stores.sqlite.connection import migrate
 from tests.contracts.store_contract import (
@@ -98,6 +99,24 @@ def test_together_or_one_by_one_it_is_the_same(reports: list[Report]) -> None:
     together, one_by_one = ending([reports]), ending([[each] for each in reports])
     for table in TABLES:
         assert sorted(map(repr, together[table])) == sorted(map(repr, one_by_one[table])), table
+
+
+@pytest.mark.parametrize("in_between", ["token", "nonce"])
+def test_detached_jobs_are_counted_within_a_batch_each_once(in_between: str) -> None:
+    """A nonce is written at once, and with it all that was gathered before."""
+
+    def of(user: str, job_id: str) -> Report:
+        return report(job_id, running(5, job_id), detached=DetachedJob(user=user, reference=None, max_per_day=2))
+
+    nonce = "n-1" if in_between == "nonce" else None
+    between = report(None, running(5, "r-9"), provider="pixverse", nonce=nonce)
+    first, second, third = (a_job() for _ in range(3))
+    full = [of("u_7", first), of("u_8", a_job()), between, of("u_7", first), of("u_7", second), of("u_8", a_job())]
+    assert len(ending([full])["jobs"]) == 2 + 4
+    with pytest.raises(DetachedLimit):
+        ending([[*full, of("u_7", third)]])
+    with pytest.raises(DetachedLimit):
+        ending([full, [of("u_7", third)]])
 
 
 async def test_a_report_that_fails_takes_none_of_its_batch_with_it(store: SQLiteStore) -> None:

@@ -42,6 +42,7 @@ ENDPOINTS = [
     ("GET", f"/v1/jobs/{JOB}"),
     ("POST", f"/v1/jobs/{JOB}/submission"),
     ("GET", f"/v1/jobs/{JOB}/video"),
+    ("GET", "/v1/jobs"),
     ("GET", "/v1/callbacks"),
     ("GET", "/v1/refusals"),
     ("GET", "/v1/stream"),
@@ -344,3 +345,30 @@ async def test_a_stored_video_is_served_whole_and_in_parts(receiver: Receiver, h
         f"/v1/jobs/{job}/video", headers=AUTH | {"range": "bytes=0-1", "if-range": '"other"'}
     )
     assert (changed.status_code, len(changed.content)) == (200, len(clip))
+
+
+# The list
+
+
+async def test_jobs_are_listed_newest_first_page_by_page(receiver: Receiver) -> None:
+    made = [(await receiver.register(reference=f"r{number % 2}"))[0] for number in range(5)]
+    first = (await receiver.client.get("/v1/jobs?limit=2", headers=AUTH)).json()
+    assert [job["id"] for job in first["data"]] == sorted(made)[:2:-1]
+    assert first["has_more"] is True
+    assert first["data"][0] == await receiver.job(max(made))
+    query = f"/v1/jobs?limit=3&before={first['data'][-1]['id']}"
+    rest = (await receiver.client.get(query, headers=AUTH)).json()
+    assert [job["id"] for job in rest["data"]] == sorted(made)[2::-1]
+    assert rest["has_more"] is False
+    one = (await receiver.client.get("/v1/jobs?reference=r1&status=created&provider=useapi", headers=AUTH)).json()
+    assert len(one["data"]) == 2
+    assert (await receiver.client.get("/v1/jobs?user=nobody", headers=AUTH)).json() == {"data": [], "has_more": False}
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=101", "limit=x", "limit=-1", "limit=\xb2", "status=done", "provider=sora", "before=1", "page=2"],
+)
+async def test_a_list_that_cannot_be_had_is_a_422_that_names_the_filter(receiver: Receiver, query: str) -> None:
+    response = await receiver.client.get(f"/v1/jobs?{query}", headers=AUTH)
+    assert is_problem(response, 422, field=query.partition("=")[0])

@@ -16,6 +16,8 @@ from starlette.types import Message
 
 from replyhook.ids import new_id
 from replyhook_receiver.serving import free_socket, served
+from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.stream import Stream
 from replyhook_receiver.web.app import create_app
 from tests.receiver.support import AUTH, NOW, SECRETS, Clock, callback_path, settings_for, useapi_body
 
@@ -111,6 +113,53 @@ async def test_a_page_is_no_limit(server: Server) -> None:
     assert len(places) == 135
     assert places == sorted(set(places))
     assert percents(await server.heard(job=job, seconds=0.3)) == list(range(1, 31))
+
+
+async def test_a_snapshot_stands_between_what_was_announced_and_what_comes(server: Server) -> None:
+    job = new_id("job")
+    await server.progress(job, 10, 20)
+    await server.progress(new_id("job"), 99)
+    async with server.listening(job=job, snapshot="true") as events:
+        assert percents([await anext(events), await anext(events)]) == [10, 20]
+        snapshot = json.loads((await anext(events)).data)
+        assert snapshot["type"] == "job.snapshot"
+        assert snapshot["data"] == (await server.client.get(f"/v1/jobs/{job}", headers=AUTH)).json()
+        await server.progress(job, 30)
+        assert percents([await anext(events)]) == [30]
+    for place in ("9999", "0"):  # whatever was heard before, the present is told
+        heard = await server.heard({"last-event-id": place}, job=job, snapshot="true", seconds=0.2)
+        assert heard[0 if place == "9999" else 3].event == "job.snapshot"
+
+
+async def test_a_snapshot_after_more_than_a_page_repeats_and_misses_nothing(server: Server) -> None:
+    job = new_id("job")
+    await server.progress(job, *range(101))
+    events = await server.heard(job=job, snapshot="true", seconds=0.3)
+    assert percents(events[:-1]) == list(range(101))
+    assert events[-1].event == "job.snapshot"
+
+
+async def test_history_ends_at_its_place_though_there_is_more(tmp_path: Path) -> None:
+    job = new_id("job")
+    async with serving(tmp_path) as server:
+        await server.progress(job, 10, 20, 30)
+    store = SQLiteStore(settings_for(tmp_path).database_path, describe=lambda *_: b"")
+    await store.open()
+    places = [each.sequence for each in await store.notifications(after=0, job_id=job)]
+    stream = Stream(store)
+    for last, count in ((places[1], 2), (places[2], 3), (0, 0)):
+        told = [each.sequence async for each in stream.history(after=0, through=last, job_id=job)]
+        assert told == places[:count]
+    await store.close()
+
+
+@pytest.mark.parametrize("query", [{"snapshot": "true"}, {"snapshot": "yes", "job": "JOB"}])
+async def test_a_snapshot_of_nothing_is_a_422(server: Server, query: dict[str, str]) -> None:
+    job = new_id("job")
+    await server.progress(job, 1)
+    params = {name: value.replace("JOB", job) for name, value in query.items()}
+    response = await server.client.get("/v1/stream", params=params, headers=AUTH)
+    assert (response.status_code, response.json()["field"]) == (422, "snapshot")
 
 
 async def test_a_stream_ends_after_the_seconds_asked_for(server: Server) -> None:

@@ -10,6 +10,7 @@ from replyhook.errors import VerificationError
 from replyhook.jobs import Asset, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook_receiver.deadlines import Deadlines
+from replyhook_receiver.errors import DetachedLimit
 from replyhook_receiver.lifecycle import (
     Decision,
     TaskKind,
@@ -79,7 +80,10 @@ def _job_of(unit: Unit, report: Report) -> JobRecord | None:
             return None
         return unit.job_called(report.provider, report.account, report.event.provider_job_id)
     job = unit.job(report.job_id)
+    detached = report.detached
     if job is None:
+        if detached is not None and unit.detached_jobs(detached.user, report.received_at) >= detached.max_per_day:
+            raise DetachedLimit(f"{detached.max_per_day} detached jobs of one user have appeared within a day")
         job = JobRecord(
             id=report.job_id,
             provider=report.provider,
@@ -87,10 +91,14 @@ def _job_of(unit: Unit, report: Report) -> JobRecord | None:
             registered=False,
             status=JobStatus.CREATED,
             created_at=whole_ms(report.received_at),
+            reference=detached.reference if detached else None,
+            user=detached.user if detached else None,
         )
         unit.add_job(job)
     elif job.provider != report.provider:
         raise VerificationError("the job belongs to another provider")
+    elif detached is not None and job.user != detached.user:
+        raise VerificationError("the job belongs to another user than the reply key")
     return job
 
 
@@ -199,9 +207,8 @@ def _change_job(unit: Unit, job: JobRecord, decision: Decision, trust: Trust, at
 
 
 def _adopts_id(job: JobRecord) -> bool:
-    """Whether a callback may tell us the provider's id of a job: not while its own submit is still to be reported, and
-    not where the provider has refused it."""
-    return not job.registered or job.submission not in (None, SubmissionOutcome.REFUSED)
+    """Whether a callback may tell us the provider's id of a job: not while its own submit is still to be reported."""
+    return not job.registered or job.submission is not None
 
 
 def expect_video(raw: sqlite3.Connection, job_id: str, result: Asset, describe: Describe) -> None:

@@ -13,6 +13,8 @@ from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import (
     AssetRecord,
     CallbackRecord,
+    JobFilter,
+    JobPresent,
     JobRecord,
     NotificationRecord,
     NotifyTarget,
@@ -63,7 +65,33 @@ def read_job(raw: sqlite3.Connection, where: str, *values: Any) -> JobRecord | N
     return job_from(row) if row else None
 
 
-def job_from(row: sqlite3.Row) -> JobRecord:
+def read_jobs(raw: sqlite3.Connection, wanted: JobFilter, *, before: str | None, limit: int) -> list[JobRecord]:
+    """Jobs that ``wanted`` is true of, newest first."""
+    values = {name: getattr(wanted, name) for name in ("status", "provider", "reference", "user")}
+    where = [f"j.{name} = :{name}" for name, value in values.items() if value is not None]
+    where += ["j.id < :before"] if before is not None else []
+    statement = f"""
+        SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id
+        WHERE {" AND ".join(where) or "TRUE"} ORDER BY j.id DESC LIMIT :limit
+    """  # noqa: S608 - our own names; the values are bound
+    rows = raw.execute(statement, {**values, "before": before, "limit": limit}).fetchall()
+    return [job_from(row) for row in rows]
+
+
+def read_present(raw: sqlite3.Connection, job_id: str) -> JobPresent | None:
+    """A job with the place of its last notification: one statement, so both are of the same moment."""
+    statement = f"""
+        SELECT {JOB_COLUMNS}, (SELECT max(sequence) FROM notifications n WHERE n.job_id = j.id)
+        FROM jobs j LEFT JOIN assets a ON a.job_id = j.id WHERE j.id = ?
+    """  # noqa: S608 - ours
+    row = raw.execute(statement, (job_id,)).fetchone()
+    if row is None:
+        return None
+    *job, through = row
+    return JobPresent(job=job_from(job), through=through or 0)
+
+
+def job_from(row: Sequence[Any]) -> JobRecord:
     """A job from a row of ``JOB_COLUMNS``."""
     # By place, since this is read for every callback, and SQLite's rows look for a name among all of theirs.
     (

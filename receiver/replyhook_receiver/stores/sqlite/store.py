@@ -15,6 +15,8 @@ from replyhook_receiver.records import (
     CallbackRecord,
     DeliveryRecord,
     Done,
+    JobFilter,
+    JobPresent,
     JobRecord,
     NotificationRecord,
     Outcome,
@@ -29,7 +31,14 @@ from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registeri
 from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
 from replyhook_receiver.stores.sqlite.files import Files
 from replyhook_receiver.stores.sqlite.probe import Probe
-from replyhook_receiver.stores.sqlite.rows import callback_from, notification_from, read_job, target_from
+from replyhook_receiver.stores.sqlite.rows import (
+    callback_from,
+    notification_from,
+    read_job,
+    read_jobs,
+    read_present,
+    target_from,
+)
 from replyhook_receiver.stores.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -120,6 +129,12 @@ class SQLiteStore:
 
     async def job(self, job_id: str) -> JobRecord | None:
         return await self._read(lambda raw: read_job(raw, "j.id = ?", job_id))
+
+    async def jobs(self, wanted: JobFilter, *, before: str | None = None, limit: int = 100) -> list[JobRecord]:
+        return await self._read(lambda raw: read_jobs(raw, wanted, before=before, limit=limit))
+
+    async def present(self, job_id: str) -> JobPresent | None:
+        return await self._read(lambda raw: read_present(raw, job_id))
 
     async def callbacks(
         self, *, job_id: str | None = None, orphans: bool = False, limit: int = 100

@@ -8,7 +8,7 @@ works with what it changed.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import json, structs
 
@@ -25,7 +25,10 @@ _JOBS = f"""
     SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id
     WHERE j.id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - ours
-_ADD_JOB = "INSERT INTO jobs (id, provider, account, status, request, created_ms) VALUES (?, ?, ?, ?, '{}', ?)"
+_ADD_JOB = """
+    INSERT INTO jobs (id, provider, account, reference, user, status, request, created_ms)
+    VALUES (?, ?, ?, ?, ?, ?, '{}', ?)
+"""
 _CHANGE_JOB = """
     UPDATE jobs SET status = ?, progress = ?, provider_job_id = ?, error_code = ?, error_message = ?, trust = ?,
         called_back_ms = ?, finished_ms = ?
@@ -52,6 +55,9 @@ _ADD_DELIVERY = (
 )
 
 
+_DAY = timedelta(days=1)
+
+
 class Unit:
     """The rows of one transaction. ``describe`` builds the bodies of notifications."""
 
@@ -68,6 +74,7 @@ class Unit:
         self._known: dict[str, bool] = {}
         self._endpoints: dict[str, list[tuple[str, NotifyTarget]]] = {}
         self._senders: dict[tuple[str, str], bool] = {}
+        self._detached: dict[str, int] = {}
         self._last_sequence: int | None = None
         self._new_jobs: dict[str, None] = {}
         self._changed_jobs: dict[str, None] = {}
@@ -133,6 +140,13 @@ class Unit:
             self._senders[provider, account] = row is not None
         return self._senders[provider, account]
 
+    def detached_jobs(self, user: str, now: datetime) -> int:
+        """How many of a user's jobs only their tokens told us of within the day before ``now``."""
+        if user not in self._detached:
+            statement = "SELECT count(*) AS jobs FROM jobs WHERE user = ? AND registration IS NULL AND created_ms > ?"
+            self._detached[user] = self._raw.execute(statement, (user, to_ms(now - _DAY))).fetchone()["jobs"]
+        return self._detached[user]
+
     # Writing
 
     def add_job(self, job: JobRecord) -> None:
@@ -140,6 +154,8 @@ class Unit:
         self._jobs[job.id] = job
         self._new_jobs[job.id] = None
         self._endpoints[job.id] = []
+        if job.user in self._detached:
+            self._detached[job.user] += 1
 
     def change_job(self, job: JobRecord) -> None:
         """What a report changes of a job: its status, progress, error, trust, times, and the provider's id."""
@@ -230,7 +246,7 @@ class Unit:
 
 
 def _added(job: JobRecord) -> tuple[object, ...]:
-    return job.id, job.provider, job.account, job.status.value, to_ms(job.created_at)
+    return job.id, job.provider, job.account, job.reference, job.user, job.status.value, to_ms(job.created_at)
 
 
 def _changed(job: JobRecord) -> tuple[object, ...]:

@@ -28,6 +28,9 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_by_provider_job ON jobs (provider, account, provider_job_id)
     WHERE provider_job_id IS NOT NULL;
 
+CREATE INDEX jobs_by_user ON jobs (user, created_ms) WHERE user IS NOT NULL;
+CREATE INDEX jobs_by_reference ON jobs (reference, id) WHERE reference IS NOT NULL;
+
 CREATE TABLE assets (
     job_id TEXT PRIMARY KEY REFERENCES jobs (id),
     status TEXT NOT NULL,
