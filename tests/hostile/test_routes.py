@@ -11,7 +11,7 @@ JOB = "job_06gzvyj6038xt427xgy6esgkjx"
 ALLOWED: dict[str, tuple[str, ...]] = {
     "/callbacks/useapi/x": ("POST",),
     "/callbacks/useapi": ("POST",),
-    "/v1/jobs": ("POST",),
+    "/v1/jobs": ("GET", "HEAD", "POST"),
     f"/v1/jobs/{JOB}": ("PUT", "GET", "HEAD"),
     f"/v1/jobs/{JOB}/submission": ("POST",),
     f"/v1/jobs/{JOB}/video": ("GET", "HEAD"),
