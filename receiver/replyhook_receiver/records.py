@@ -247,7 +247,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreCounts:
-    """What a store has done since it was opened (writes, commits, fsyncs), and the callbacks it holds."""
+    """What a store has done since it was opened, and the callbacks it holds.
+
+    ``fsyncs`` are those that commits waited for; a checkpoint now and then has two more, which are not counted.
+    """
 
     stored: int
     writes: int

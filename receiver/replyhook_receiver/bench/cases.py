@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +93,3 @@ class Case:
     async def end(self) -> None:
         """Note what it has counted in all."""
         self.after = await self.server.counts()
-
-
-Prepare = Callable[[Path, int], Awaitable[MakeRequests]]

@@ -9,7 +9,10 @@ from replyhook_receiver.bench.cases import Case
 
 
 class CaseResult(msgspec.Struct, kw_only=True, frozen=True):
-    """One case. ``ratio`` is its requests per second over the bare route's, the median of the rounds' own ratios."""
+    """One case. ``ratio`` is its requests per second over the bare route's, the median of the rounds' own ratios.
+
+    ``fsyncs_per_callback`` counts those of commits, not of checkpoints.
+    """
 
     name: str
     requests_per_s: float

@@ -15,13 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from replyhook.errors import KeysUnavailable, VerificationError
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.ingest import Ingest
+from replyhook_receiver.serving import MAX_HEADER_BYTES
 from replyhook_receiver.web.client_address import Network, client_address
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.problems import RETRY_AFTER_SECONDS
 
 BODY_SECONDS = 10.0
 MAX_HEADERS = 100
-MAX_HEADER_BYTES = 64 * 1024  # the server's own limit lets through what comes in one piece
 _BODIES_A_JOB = 2  # the largest ones that one job's token may have us hold: who has one token locks nobody else out
 PREFIX = "/callbacks/"
 TEMPLATE = "/callbacks/{provider}/{token}"
@@ -169,7 +169,7 @@ class Callbacks:
                 raise _TooLarge
             if name not in _HIDDEN:
                 found.append((name.decode("latin-1"), value.decode("latin-1")))
-        if size > MAX_HEADER_BYTES:
+        if size > MAX_HEADER_BYTES:  # the server's own check of it lets through what comes in one piece
             raise _TooManyHeaders
         return tuple(found)
 
