@@ -19,7 +19,7 @@ from replyhook_receiver.counters import Questions, Refusals
 from replyhook_receiver.errors import NetworkRefused, UnknownJob
 from replyhook_receiver.net import Door
 from replyhook_receiver.records import CallbackRecord, JobRecord, Registration
-from replyhook_receiver.storage import Storage
+from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_jobs_query, read_model

@@ -25,7 +25,7 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets, secrets_for
 from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RELAYS, RESULTS
-from replyhook_receiver.storage import LocalStorage
+from replyhook_receiver.storage.local import LocalStorage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stream import Stream

@@ -21,8 +21,8 @@ from replyhook_receiver.errors import (
 from replyhook_receiver.media import VideoDetails, inspect
 from replyhook_receiver.net import Door, HostRule, Incoming
 from replyhook_receiver.records import Done, JobRecord, StoredVideo, Task
-from replyhook_receiver.storage import Incoming as Part
-from replyhook_receiver.storage import Storage, video_name
+from replyhook_receiver.storage.base import Incoming as Part
+from replyhook_receiver.storage.base import Storage, video_name
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.work.asking import Asker
 from replyhook_receiver.work.receiving import receive

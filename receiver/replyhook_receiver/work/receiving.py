@@ -4,7 +4,7 @@ import time
 
 from replyhook_receiver.errors import AnswerTooLarge, NetworkTrouble, NotAVideo
 from replyhook_receiver.net import Incoming
-from replyhook_receiver.storage import Incoming as Part
+from replyhook_receiver.storage.base import Incoming as Part
 
 _SLOW_AFTER_SECONDS = 30.0
 _SLOWEST_BYTES_PER_SECOND = 8192

@@ -26,7 +26,7 @@ from replyhook_receiver.records import (
     SubmissionOutcome,
     Task,
 )
-from replyhook_receiver.storage import Storage, video_name
+from replyhook_receiver.storage.base import Storage, video_name
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.work.receiving import receive
 

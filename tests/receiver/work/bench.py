@@ -18,7 +18,7 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.net import Door
 from replyhook_receiver.records import JobRecord, NotifyTarget, Registration
 from replyhook_receiver.retries import RetryPolicy
-from replyhook_receiver.storage import LocalStorage
+from replyhook_receiver.storage.local import LocalStorage
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.work.asking import Asker
 from replyhook_receiver.work.download import Download

@@ -62,7 +62,7 @@ class CountingStore(SQLiteStore):
     async def state(self, job: str) -> tuple[str, int, str | None]:
         """State, attempts and problem of a job's download."""
         statement = "SELECT state, attempts, problem FROM tasks WHERE subject = ?"
-        return tuple(await self._read(lambda raw: raw.execute(statement, (job,)).fetchone()))
+        return tuple(await self.database.read(lambda raw: raw.execute(statement, (job,)).fetchone()))
 
 
 @pytest.fixture

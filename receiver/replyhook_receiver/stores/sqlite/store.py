@@ -1,14 +1,12 @@
-"""SQLiteStore: the Store protocol over one writer and a few readers."""
+"""SQLiteStore: the Store protocol over one SQLite file."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from replyhook.providers import PROVIDERS, make_provider
 from replyhook_receiver.deadlines import Deadlines
-from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
@@ -28,9 +26,7 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registering, tasks
-from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
-from replyhook_receiver.stores.sqlite.files import Files
-from replyhook_receiver.stores.sqlite.probe import Probe
+from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.rows import (
     callback_from,
     notification_from,
@@ -39,11 +35,6 @@ from replyhook_receiver.stores.sqlite.rows import (
     read_present,
     target_from,
 )
-from replyhook_receiver.stores.sqlite.writer import Writer
-
-T = TypeVar("T")
-
-_READERS = 2
 
 
 def _ignore() -> None:
@@ -57,84 +48,59 @@ class SQLiteStore:
     """
 
     def __init__(self, path: Path, *, describe: Describe, deadlines: Deadlines | None = None) -> None:
-        self._path = path
         self._describe = describe
         self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
-        self._connections: list[Connection] = []
-        self._writer: Writer | None = None
-        self._probe: Probe | None = None
-        self._reads = 0
+        self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
     async def open(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            writing = await connect(self._path)
-            self._connections.append(writing)
-            await writing.work(migrate)
-            for _ in range(_READERS):
-                self._connections.append(await connect(self._path, read_only=True))
-            files = await writing.work(lambda _: Files(self._path))
-        except BaseException:
-            await self.close()
-            raise
-        self._writer = Writer(writing, accept_all=self._accept_all, after_commit=self._tell, check_files=files.check)
-        self._probe = Probe(self._writer)
+        await self.database.open()
 
     async def close(self) -> None:
-        if self._writer is not None:
-            await self._writer.close()
-        if self._probe is not None:
-            await self._probe.close()
-        for connection in reversed(self._connections):
-            await connection.close()
-        self._connections.clear()
+        await self.database.close()
 
     async def check(self) -> bool:
-        return self._probe is not None and await self._probe.check()
+        return await self.database.check()
 
     def on_change(self, *, tasks: Callable[[], None], notifications: Callable[[], None]) -> None:
         self._on_tasks, self._on_notifications = tasks, notifications
 
     async def counts(self) -> StoreCounts:
         """What the writer has done since the store was opened, and how many callbacks there are in all."""
-        stored = await self._read(lambda raw: raw.execute("SELECT count(*) AS stored FROM callbacks").fetchone())
-        writer = self._writer
-        return StoreCounts(
-            stored=stored["stored"],
-            writes=writer.writes if writer else 0,
-            commits=writer.commits if writer else 0,
-            fsyncs=writer.fsyncs if writer else 0,
+        stored = await self.database.read(
+            lambda raw: raw.execute("SELECT count(*) AS stored FROM callbacks").fetchone()
         )
+        writer = self.database.writer
+        return StoreCounts(stored=stored["stored"], writes=writer.writes, commits=writer.commits, fsyncs=writer.fsyncs)
 
     async def register(self, registration: Registration, *, now: datetime) -> JobRecord:
-        return await self._run(lambda raw: registering.register(raw, registration, now=now, describe=self._describe))
+        return await self.database.write(
+            lambda raw: registering.register(raw, registration, now=now, describe=self._describe)
+        )
 
     async def record_submission(self, job_id: str, submission: Submission, *, now: datetime) -> JobRecord:
         await self._learn(now)
-        return await self._run(
+        return await self.database.write(
             lambda raw: registering.report_submission(
                 raw, job_id, submission, now=now, describe=self._describe, deadlines=self._deadlines
             )
         )
 
     async def begin_submit(self, job_id: str, *, now: datetime) -> bool:
-        return await self._run(lambda raw: registering.begin_submit(raw, job_id, now=now))
+        return await self.database.write(lambda raw: registering.begin_submit(raw, job_id, now=now))
 
     async def accept(self, report: Report) -> Accepted:
-        if self._writer is None:
-            raise StoreUnavailable("the store is not open")
-        return await self._writer.accept(report)
+        return await self.database.accept(report)
 
     async def job(self, job_id: str) -> JobRecord | None:
-        return await self._read(lambda raw: read_job(raw, "j.id = ?", job_id))
+        return await self.database.read(lambda raw: read_job(raw, "j.id = ?", job_id))
 
     async def jobs(self, wanted: JobFilter, *, before: str | None = None, limit: int = 100) -> list[JobRecord]:
-        return await self._read(lambda raw: read_jobs(raw, wanted, before=before, limit=limit))
+        return await self.database.read(lambda raw: read_jobs(raw, wanted, before=before, limit=limit))
 
     async def present(self, job_id: str) -> JobPresent | None:
-        return await self._read(lambda raw: read_present(raw, job_id))
+        return await self.database.read(lambda raw: read_present(raw, job_id))
 
     async def callbacks(
         self, *, job_id: str | None = None, orphans: bool = False, limit: int = 100
@@ -146,7 +112,7 @@ class SQLiteStore:
             FROM callbacks WHERE {where} ORDER BY rowid DESC LIMIT :limit
         """  # noqa: S608 - one of three constants
         values = {"job_id": job_id, "limit": limit}
-        rows = await self._read(lambda raw: raw.execute(statement, values).fetchall())
+        rows = await self.database.read(lambda raw: raw.execute(statement, values).fetchall())
         return [callback_from(row) for row in rows]
 
     async def notifications(
@@ -158,11 +124,13 @@ class SQLiteStore:
         else:
             statement = "SELECT * FROM notifications WHERE job_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"
             values = (job_id, after, limit)
-        rows = await self._read(lambda raw: raw.execute(statement, values).fetchall())
+        rows = await self.database.read(lambda raw: raw.execute(statement, values).fetchall())
         return [notification_from(row) for row in rows]
 
     async def last_notification(self) -> int:
-        row = await self._read(lambda raw: raw.execute("SELECT max(sequence) AS last FROM notifications").fetchone())
+        row = await self.database.read(
+            lambda raw: raw.execute("SELECT max(sequence) AS last FROM notifications").fetchone()
+        )
         return row["last"] or 0
 
     async def delivery(self, delivery_id: str) -> DeliveryRecord | None:
@@ -173,7 +141,7 @@ class SQLiteStore:
             JOIN endpoints e ON e.id = d.endpoint_id
             WHERE d.id = ?
         """
-        row = await self._read(lambda raw: raw.execute(statement, (delivery_id,)).fetchone())
+        row = await self.database.read(lambda raw: raw.execute(statement, (delivery_id,)).fetchone())
         if row is None:
             return None
         return DeliveryRecord(
@@ -185,7 +153,9 @@ class SQLiteStore:
         )
 
     async def senders(self) -> dict[tuple[str, str], tuple[str, ...]]:
-        rows = await self._read(lambda raw: raw.execute("SELECT provider, account, sender FROM senders").fetchall())
+        rows = await self.database.read(
+            lambda raw: raw.execute("SELECT provider, account, sender FROM senders").fetchall()
+        )
         found: dict[tuple[str, str], tuple[str, ...]] = {}
         for row in rows:
             key = (row["provider"], row["account"])
@@ -198,28 +168,28 @@ class SQLiteStore:
                 overdue.sweep(raw, now)
             return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now)
 
-        return await self._run(work)
+        return await self.database.write(work)
 
     async def renew(self, held: Sequence[Task], *, lease: timedelta, now: datetime) -> set[str]:
-        return await self._run(lambda raw: tasks.renew(raw, held, lease=lease, now=now))
+        return await self.database.write(lambda raw: tasks.renew(raw, held, lease=lease, now=now))
 
     async def settle_times(self, *, latest_due: datetime, latest_lease: datetime, now: datetime) -> int:
-        return await self._run(
+        return await self.database.write(
             lambda raw: tasks.settle_times(raw, latest_due=latest_due, latest_lease=latest_lease, now=now)
         )
 
     async def bring_forward(self, by: timedelta) -> None:
-        await self._run(lambda raw: tasks.bring_forward(raw, by))
+        await self.database.write(lambda raw: tasks.bring_forward(raw, by))
 
     async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:
         if isinstance(outcome, Done) and outcome.submission is not None:
             await self._learn(now)
-        return await self._run(
+        return await self.database.write(
             lambda raw: outcomes.finish(raw, task, outcome, now=now, describe=self._describe, deadlines=self._deadlines)
         )
 
     async def next_due(self, *, now: datetime, kinds: Sequence[TaskKind] = tuple(TaskKind)) -> datetime | None:
-        due = await self._read(lambda raw: tasks.next_due(raw, kinds))
+        due = await self.database.read(lambda raw: tasks.next_due(raw, kinds))
         return None if due is None else max(due, now)
 
     def _accept_all(self, raw: sqlite3.Connection, reports: Sequence[Report]) -> list[Accepted]:
@@ -227,23 +197,8 @@ class SQLiteStore:
 
     async def _learn(self, now: datetime) -> None:
         if self._deadlines.is_due_to_learn(now):
-            self._deadlines.learn(await self._read(overdue.callback_times))
+            self._deadlines.learn(await self.database.read(overdue.callback_times))
 
     def _tell(self) -> None:
         self._on_tasks()
         self._on_notifications()
-
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._writer is None:
-            raise StoreUnavailable("the store is not open")
-        return await self._writer.run(work)
-
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if len(self._connections) < 2:
-            raise StoreUnavailable("the store is not open")
-        self._reads += 1
-        readers = self._connections[1:]
-        try:
-            return await readers[self._reads % len(readers)].work(work)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"the store cannot be read ({type(error).__name__})") from error

@@ -1,0 +1,1 @@
+"""Where videos go: one kind of place a file."""

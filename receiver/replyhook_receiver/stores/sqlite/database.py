@@ -1,0 +1,91 @@
+"""One SQLite file, open: the writer that all writes go through, and a few connections that only read."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from replyhook_receiver.errors import StoreUnavailable
+from replyhook_receiver.records import Accepted, Report
+from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
+from replyhook_receiver.stores.sqlite.files import Files
+from replyhook_receiver.stores.sqlite.probe import Probe
+from replyhook_receiver.stores.sqlite.writer import AcceptAll, Writer
+
+T = TypeVar("T")
+
+_READERS = 2
+
+
+class Database:
+    """What every part of the store stands on. ``write`` returns only after its commit is on disk, or raises.
+
+    All raise ``StoreUnavailable`` when the database cannot; the same call may then be made again.
+    """
+
+    def __init__(self, path: Path, *, accept_all: AcceptAll, after_commit: Callable[[], None]) -> None:
+        self._path = path
+        self._accept_all = accept_all
+        self._after_commit = after_commit
+        self._connections: list[Connection] = []
+        self._writer: Writer | None = None
+        self._probe: Probe | None = None
+        self._reads = 0
+
+    async def open(self) -> None:
+        """Connect, bring the schema up to date, check that what we rely on is in force."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            writing = await connect(self._path)
+            self._connections.append(writing)
+            await writing.work(migrate)
+            for _ in range(_READERS):
+                self._connections.append(await connect(self._path, read_only=True))
+            files = await writing.work(lambda _: Files(self._path))
+        except BaseException:
+            await self.close()
+            raise
+        self._writer = Writer(
+            writing, accept_all=self._accept_all, after_commit=self._after_commit, check_files=files.check
+        )
+        self._probe = Probe(self._writer)
+
+    async def close(self) -> None:
+        """Finish what was taken on, then disconnect."""
+        if self._writer is not None:
+            await self._writer.close()
+        if self._probe is not None:
+            await self._probe.close()
+        for connection in reversed(self._connections):
+            await connection.close()
+        self._connections.clear()
+
+    async def check(self) -> bool:
+        """Whether writes are taken and reach the disk, told soon; costs no write unless one has failed."""
+        return self._probe is not None and await self._probe.check()
+
+    @property
+    def writer(self) -> Writer:
+        """Raises ``StoreUnavailable`` while it is not open."""
+        if self._writer is None:
+            raise StoreUnavailable("the store is not open")
+        return self._writer
+
+    async def accept(self, report: Report) -> Accepted:
+        """Keep a report, together with all others that wait."""
+        return await self.writer.accept(report)
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in the next commit, under a savepoint of its own. Raises what it raises."""
+        return await self.writer.run(work)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` on a connection that cannot write."""
+        if len(self._connections) < 2:
+            raise StoreUnavailable("the store is not open")
+        self._reads += 1
+        readers: Sequence[Connection] = self._connections[1:]
+        try:
+            return await readers[self._reads % len(readers)].work(work)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store cannot be read ({type(error).__name__})") from error
