@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from replyhook.errors import InvalidRequest
 from replyhook.urls import http_parts, shown_url
 
@@ -148,18 +150,19 @@ class JobError:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asset:
+class Asset(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The resulting video as the provider offers it. ``expires_at`` only where the provider says so."""
 
-    url: str = field(repr=False)
+    url: str
     expires_at: datetime | None = None
     content_type: str | None = None
     bytes: int | None = None
 
+    def __repr__(self) -> str:
+        return f"<Asset {self.content_type}>"  # its link may be signed
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobEvent:
+
+class JobEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One normalised fact about a job, from a callback or a status answer: the two become the same value.
 
     ``status`` is None where the provider used a word we do not know (``word`` keeps it). A success whose result the
@@ -167,16 +170,19 @@ class JobEvent:
     ``progress`` is 0 to 100, or None.
     """
 
-    provider_job_id: str | None = field(repr=False)
+    provider_job_id: str | None
     status: JobStatus | None
     progress: int | None = None
     result: Asset | None = None
     error: JobError | None = None
     word: str | None = None
-    aliases: tuple[str, ...] = field(default=(), repr=False)
+    aliases: tuple[str, ...] = ()
     """Further ids by which the provider may mean the same job (fal's ``gateway_request_id``)."""
     job_id: str | None = None
     """Our own job id, where the provider echoes it (useapi's ``replyRef``)."""
+
+    def __repr__(self) -> str:
+        return f"<JobEvent {self.status or self.word!r}>"  # the provider's id may be personal
 
 
 def checked_reference(reference: object, *, field: str = "reply_ref") -> str | None:

@@ -67,17 +67,19 @@ class HTTPResponse:
         return max(until - now, timedelta()) if until and now else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Callback:
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP request from a provider, exactly as it came.
 
     ``headers`` keeps order, repeats and every byte (as Latin-1); names are lower case.
     """
 
     provider: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
     received_at: datetime
+
+    def __repr__(self) -> str:
+        return f"<Callback {self.provider} {self.received_at}>"
 
     def header(self, name: str) -> str | None:
         """The value of a header without spaces around it (RFC 9110 §5.5), or None.

@@ -6,8 +6,9 @@ signature on the raw bytes before anything is parsed, and the answer only after 
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from replyhook.errors import KeysUnavailable, NoMatchingKey, UnreadableMessage, VerificationError
 from replyhook.ids import new_id

@@ -158,8 +158,7 @@ class DetachedJob:
     max_per_day: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One verified request or answer from a provider, as it came, with what was read in it.
 
     ``event`` is None for a body that could not be read. ``job_id`` is the reply URL's token's. ``sender`` is who signed
@@ -170,19 +169,21 @@ class Report:
     provider: str
     job_id: str | None
     received_at: datetime
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
     trust: Trust
     event: JobEvent | None
     source: ReportSource = ReportSource.CALLBACK
-    sender: str | None = field(default=None, repr=False)
+    sender: str | None = None
     account: str = DEFAULT_ACCOUNT
     nonce: str | None = None
     detached: DetachedJob | None = None
 
+    def __repr__(self) -> str:
+        return f"<Report {self.callback_id} {self.provider} {self.event}>"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of a report. ``learned_sender`` says that its sender is now the account's pinned one.
 
     ``verdict`` is None for an orphan: it is judged when its job is known.

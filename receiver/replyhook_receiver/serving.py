@@ -94,6 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _overhead_bytes = 0
     _lingers: asyncio.TimerHandle | None = None
+    _headers_due: float | None = None
     _deadline: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
@@ -151,7 +152,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._headers_came()
+        self._forget_time()
         self._stop_lingering()
         self._are_read()
         super().connection_lost(exc)
@@ -175,18 +176,28 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _expect_headers(self) -> None:
+        # A timer for every request would cost as much as reading it: one is set, and looks again when it goes off.
+        self._headers_due = self.loop.time() + HEADER_SECONDS
         if self._deadline is None:
-            self._deadline = self.loop.call_later(HEADER_SECONDS, self._time_is_up)
+            self._deadline = self.loop.call_later(HEADER_SECONDS, self._look_at_time)
 
-    def _time_is_up(self) -> None:
+    def _look_at_time(self) -> None:
         self._deadline = None
+        if self._headers_due is None:
+            return
+        left = self._headers_due - self.loop.time()
         cycle = getattr(self, "cycle", None)  # None before the first request, whatever uvicorn's types say
-        if cycle is not None and not cycle.response_complete:
-            self._deadline = self.loop.call_later(HEADER_SECONDS, self._time_is_up)  # an answer is still on its way
+        if left > 0:
+            self._deadline = self.loop.call_later(left, self._look_at_time)
+        elif cycle is not None and not cycle.response_complete:  # an answer is still on its way
+            self._expect_headers()
         else:
             self.transport.abort()
 
     def _headers_came(self) -> None:
+        self._headers_due = None
+
+    def _forget_time(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -1,6 +1,7 @@
 """The slow and the silent: given up in time, and in nobody's way."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,12 +11,14 @@ from tests.hostile.stranger import Good, Stranger
 from tests.hostile.wire import connected, heard, replies, request
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The product's own limits, shortened."""
-    monkeypatch.setattr(serving, "HEADER_SECONDS", 0.3)
-    monkeypatch.setattr(serving, "LINGER_SECONDS", 0.2)
-    monkeypatch.setattr(callbacks, "BODY_SECONDS", 0.4)
+@pytest.fixture(autouse=True, scope="module")
+def impatient() -> Iterator[None]:
+    """The product's own limits, shortened before the server begins."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "HEADER_SECONDS", 0.3)
+        patch.setattr(serving, "LINGER_SECONDS", 0.2)
+        patch.setattr(callbacks, "BODY_SECONDS", 0.4)
+        yield
 
 
 def head_of(good: Good, framing: bytes | None = None) -> bytes:

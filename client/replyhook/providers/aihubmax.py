@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 from urllib.parse import quote
 
+from msgspec import structs
+
 from replyhook.errors import BadRequest, UnreadableMessage
 from replyhook.jobs import (
     Asset,
@@ -173,7 +175,7 @@ class AIHubMax(ProviderDefaults):
             return None
         if response.status >= 300:
             _refuse(response)
-        return replace(_event(as_object(response.json())), provider_job_id=provider_job_id)
+        return structs.replace(_event(as_object(response.json())), provider_job_id=provider_job_id)
 
     def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
         return self.parse_status(response, provider_job_id)

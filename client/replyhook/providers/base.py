@@ -1,9 +1,11 @@
 """The Provider protocol: one video vendor as pure pairs of build and parse, plus verify."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NoReturn, Protocol
+
+import msgspec
 
 from replyhook.errors import (
     AccountBlocked,
@@ -22,13 +24,15 @@ from replyhook.messages import Callback, HTTPRequest, HTTPResponse
 from replyhook.providers.capabilities import Capabilities
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerificationKeys:
+class VerificationKeys(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a receiver verifies a callback with: public keys, shared secrets, and the senders it has pinned."""
 
     public_keys: Sequence[bytes] = ()
-    secrets: Sequence[str] = field(default=(), repr=False)
-    senders: Sequence[str] = field(default=(), repr=False)
+    secrets: Sequence[str] = ()
+    senders: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        return "<VerificationKeys>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+from msgspec import structs
+
 from replyhook.errors import (
     BadRequest,
     ConfigurationError,
@@ -240,7 +242,7 @@ class PixVerse(ProviderDefaults):
             if refusal.code == "500008":
                 return None
             raise
-        return replace(_event(content), provider_job_id=provider_job_id)
+        return structs.replace(_event(content), provider_job_id=provider_job_id)
 
     def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
         return self.parse_status(response, provider_job_id)

@@ -13,6 +13,8 @@ from decimal import Decimal
 from typing import Any, NoReturn
 from urllib.parse import quote
 
+from msgspec import structs
+
 from replyhook.errors import BadRequest, ConfigurationError, InsufficientCredits, UnreadableMessage
 from replyhook.jobs import (
     Asset,
@@ -168,7 +170,7 @@ class Segmind(ProviderDefaults):
 
     def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
         body = _record(response)
-        return None if body is None else replace(_event(body), provider_job_id=provider_job_id)
+        return None if body is None else structs.replace(_event(body), provider_job_id=provider_job_id)
 
     def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
         return Trust.RELAYED

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from msgspec import structs
+
 from replyhook.errors import BadRequest, InvalidRequest, UnreadableMessage
 from replyhook.jobs import (
     Asset,
@@ -165,7 +167,7 @@ class UseAPI(ProviderDefaults):
             return None
         if response.status >= 300:
             raise_for_refusal(response, _error(response))
-        return replace(_event(as_object(response.json())), provider_job_id=provider_job_id)
+        return structs.replace(_event(as_object(response.json())), provider_job_id=provider_job_id)
 
     def parse_result(self, response: HTTPResponse, provider_job_id: str) -> JobEvent | None:
         return self.parse_status(response, provider_job_id)

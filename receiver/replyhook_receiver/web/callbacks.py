@@ -4,7 +4,6 @@ This is the hot path, so it is plain ASGI in front of the router and the other m
 match and a log line cost as much again as taking the callback itself (README, "Measured").
 """
 
-import asyncio
 import logging
 import math
 import time
@@ -18,6 +17,7 @@ from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.serving import MAX_HEADER_BYTES
 from replyhook_receiver.web.client_address import Network, client_address
 from replyhook_receiver.web.limits import FailureLimiter
+from replyhook_receiver.web.patience import Patience
 from replyhook_receiver.web.problems import RETRY_AFTER_SECONDS
 
 BODY_SECONDS = 10.0
@@ -106,6 +106,7 @@ class Callbacks:
         self._max_held_bytes = max_held_bytes
         self._held_bytes = 0
         self._held_by_job: dict[str, int] = {}
+        self._patience = Patience(BODY_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
@@ -178,7 +179,7 @@ class Callbacks:
         chunks: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            with self._patience:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
