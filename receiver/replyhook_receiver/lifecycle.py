@@ -96,6 +96,8 @@ def decide(job: JobState, event: JobEvent) -> Decision:
     """What ``event`` does to ``job``. Late, repeated and unknown reports move nothing."""
     if is_of_another_job(job, event):
         return Decision(verdict=Verdict.CONFLICT, status=job.status, progress=job.progress, error=job.error)
+    if event.status in ALLOWED[job.status] and not (event.status is S.SUCCEEDED and event.result is None):
+        return _rise(job, event, event.status)
     # The highest that was ever told, so that the order of telling does not matter.
     nothing = Decision(
         verdict=Verdict.STALE,
@@ -108,23 +110,26 @@ def decide(job: JobState, event: JobEvent) -> Decision:
         return replace(nothing, verdict=Verdict.UNRECOGNISED)
     if event.status is S.SUCCEEDED and event.result is None:
         return _without_result(job, nothing)
-    if event.status in ALLOWED[job.status]:
-        has_result = event.status is S.SUCCEEDED
-        return replace(
-            nothing,
-            verdict=Verdict.CONFLICT if job.status.is_terminal else Verdict.APPLIED,
-            status=event.status,
-            progress=100 if has_result else nothing.progress,
-            error=_error_of(event),
-            result=event.result if has_result else None,
-            announce=ANNOUNCES.get(event.status),
-            task=TaskKind.DOWNLOAD if has_result else None,
-        )
     if job.status.is_terminal:
         return _after_the_end(job, event, nothing)
     if event.status is job.status and nothing.progress != job.progress:
         return replace(nothing, verdict=Verdict.APPLIED, announce=ANNOUNCES.get(job.status))
     return nothing
+
+
+def _rise(job: JobState, event: JobEvent, status: JobStatus) -> Decision:
+    """The job moves up to ``status``; where that is a success, the event brings its result."""
+    has_result = status is S.SUCCEEDED
+    return Decision(
+        verdict=Verdict.CONFLICT if job.status.is_terminal else Verdict.APPLIED,
+        status=status,
+        progress=100 if has_result else the_higher(job.progress, event.progress),
+        error=_error_of(event),
+        provider_job_id=event.provider_job_id,
+        result=event.result if has_result else None,
+        announce=ANNOUNCES.get(status),
+        task=TaskKind.DOWNLOAD if has_result else None,
+    )
 
 
 def is_of_another_job(job: JobState, event: JobEvent) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus
 from replyhook_receiver.lifecycle import TaskKind, Verdict, fact_key
@@ -56,9 +57,9 @@ USUAL = st.sampled_from(
         succeeded(f"{LINK}?signature=fresh"),
         succeeded(OTHER_LINK),
         failed(),
-        replace(failed(), error=JobError(code="422", message="broken")),
+        structs.replace(failed(), error=JobError(code="422", message="broken")),
         failed(code="500"),
-        replace(failed(), error=JobError(code=None, message="who knows")),
+        structs.replace(failed(), error=JobError(code=None, message="who knows")),
         canceled(),
     ]
 )
@@ -94,10 +95,10 @@ def stories(submissions: list[list[Submission]]) -> st.SearchStrategy[Story]:
 
 FAILURES = [
     failed(),
-    replace(failed(), error=JobError(code="422", message="broken")),
-    replace(failed(), error=JobError(code="422", message="burnt"), progress=40),
-    replace(failed(), error=JobError(code="422", message="burnt"), progress=60),
-    replace(failed(), error=JobError(code=None, message="a word")),
+    structs.replace(failed(), error=JobError(code="422", message="broken")),
+    structs.replace(failed(), error=JobError(code="422", message="burnt"), progress=40),
+    structs.replace(failed(), error=JobError(code="422", message="burnt"), progress=60),
+    structs.replace(failed(), error=JobError(code=None, message="a word")),
     canceled(),
     running(50),
     succeeded(None),
@@ -156,7 +157,7 @@ async def _tell(
 ) -> End:
     """Tell the story of a new job in some order, check that all of it is kept, and say what it ended in."""
     job, name = a_job(number), f"r-{number}"
-    told = [replace(event, provider_job_id=name) for event in story.told]
+    told = [structs.replace(event, provider_job_id=name) for event in story.told]
     by = None if by_account else job
     callbacks = [
         partial(store.accept, report(by, event, provider=provider, body=str(mark).encode()))

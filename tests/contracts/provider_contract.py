@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from replyhook.errors import (
     InvalidRequest,
@@ -156,7 +157,9 @@ class ProviderContract:
 
     def test_the_same_callback_is_the_same_event(self) -> None:
         first = self.provider.parse_callback(self.success.callback(NOW))
-        again = replace(self.callback(self.success.body, [("x-retry", "2")]), received_at=NOW + timedelta(days=1))
+        again = structs.replace(
+            self.callback(self.success.body, [("x-retry", "2")]), received_at=NOW + timedelta(days=1)
+        )
         assert self.provider.parse_callback(again) == first
         other = {**self.success.content, self.status_word: "SOMETHING ELSE"}
         assert self.provider.parse_callback(self.callback(json.dumps(other).encode())) != first
@@ -413,8 +416,8 @@ class SignedContract(ProviderContract):
         for place in range(0, len(callback.body), 7):
             changed = bytearray(callback.body)
             changed[place] ^= 1
-            self.refusal_of(replace(callback, body=bytes(changed)))
-        self.refusal_of(replace(callback, body=callback.body + b" "))
+            self.refusal_of(structs.replace(callback, body=bytes(changed)))
+        self.refusal_of(structs.replace(callback, body=callback.body + b" "))
 
     def test_refuses_every_other_key(self) -> None:
         for keys in (self.other_keys, self.junk_keys, VerificationKeys()):
@@ -432,12 +435,14 @@ class SignedContract(ProviderContract):
     def test_every_header_of_the_signature_is_needed(self) -> None:
         callback = self.signed()
         for name, _ in callback.headers:
-            self.refusal_of(replace(callback, headers=tuple(pair for pair in callback.headers if pair[0] != name)))
+            self.refusal_of(
+                structs.replace(callback, headers=tuple(pair for pair in callback.headers if pair[0] != name))
+            )
 
     def test_refuses_a_header_sent_twice(self) -> None:
         callback = self.signed()
         for pair in callback.headers:
-            self.refusal_of(replace(callback, headers=(*callback.headers, pair)))
+            self.refusal_of(structs.replace(callback, headers=(*callback.headers, pair)))
 
     @pytest.mark.parametrize("value", GARBAGE_HEADERS, ids=lambda value: repr(value[:12]))
     def test_refuses_garbage_without_another_error(self, value: str) -> None:
@@ -468,7 +473,7 @@ class SignedContract(ProviderContract):
 
     def test_a_refusal_tells_a_stranger_nothing(self) -> None:
         right = set(self.sign(self.success.body, NOW).values()) | {API_KEY, *self.keys.secrets}
-        changed = replace(self.signed(), body=self.success.body + b" ")
+        changed = structs.replace(self.signed(), body=self.success.body + b" ")
         right |= set(self.sign(changed.body, NOW).values())
         told = [self.refusal_of(changed), self.refusal_of(self.signed(), self.other_keys)]
         told += [self.refusal_of(self.signed(at=NOW - timedelta(days=1)))]

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from replyhook.errors import VerificationError
 from replyhook.ids import new_id
@@ -472,7 +473,7 @@ class StoreContract:
         self, store: Store, name: str, status: JobStatus, task: TaskKind | None
     ) -> None:
         job, provider = a_job(), name.partition("/")[0]
-        event = replace(make_provider(provider).parse_callback(recorded(name).callback(NOW)), job_id=None)
+        event = structs.replace(make_provider(provider).parse_callback(recorded(name).callback(NOW)), job_id=None)
         await store.register(registration(job, provider=provider), now=NOW)
         accepted = await store.accept(report(job, event, provider=provider, trust=Trust.TOKEN_ONLY))
         kept = await the_job(store, job)
@@ -481,7 +482,7 @@ class StoreContract:
         due = await store.claim([TaskKind.DOWNLOAD, TaskKind.FETCH_RESULT], limit=9, lease=LEASE, now=NOW)
         assert [entry.kind for entry in due] == ([task] if task else [])
         result = Asset(url=LINK)
-        end = replace(event, status=JobStatus.SUCCEEDED, result=result)
+        end = structs.replace(event, status=JobStatus.SUCCEEDED, result=result)
         assert (await store.accept(report(job, end, provider=provider))).verdict is Verdict.APPLIED
         assert (await the_job(store, job)).status is JobStatus.SUCCEEDED
 
@@ -495,7 +496,9 @@ class StoreContract:
         ends = set()
         for number in range(8):
             job = a_job(number)
-            order = [replace(event, provider_job_id=f"r-{number}") for event in chance.sample(facts, len(facts))]
+            order = [
+                structs.replace(event, provider_job_id=f"r-{number}") for event in chance.sample(facts, len(facts))
+            ]
             await store.register(registration(job), now=NOW)
             if number % 2:
                 await all_of(store.accept(report(job, event)) for event in order)
@@ -1317,7 +1320,7 @@ class StoreContract:
         jobs = [a_job(number) for number in range(len(ends))]
         for job, end in zip(jobs, ends, strict=True):
             await submitted(store, job, provider_job_id=job)
-            await store.accept(report(job, replace(end, provider_job_id=job)))
+            await store.accept(report(job, structs.replace(end, provider_job_id=job)))
         late = NOW + PRIOR
         assert await store.claim([TaskKind.RECONCILE], limit=9, lease=LEASE, now=late) == []
         assert await store.next_due(now=late, kinds=[TaskKind.RECONCILE]) is None  # and nobody looks again

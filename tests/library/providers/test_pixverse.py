@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from replyhook.errors import (
     BadRequest,
@@ -155,20 +156,20 @@ class TestPixVerse(SignedContract):
         for place in range(len(callback.body)):
             flipped = bytearray(callback.body)
             flipped[place] ^= 1
-            self.refusal_of(replace(callback, body=bytes(flipped)))
+            self.refusal_of(structs.replace(callback, body=bytes(flipped)))
         for altered in (callback.body + b"x", callback.body + callback.body, callback.body.replace(b"}", b',"a":1}')):
-            self.refusal_of(replace(callback, body=altered))
+            self.refusal_of(structs.replace(callback, body=altered))
 
     def test_the_fields_are_signed_and_not_the_bytes(self) -> None:
         callback = self.signed()
         spaced = json.dumps(json.loads(callback.body), indent=2).encode() + b"\n"
         turned = json.dumps(dict(reversed(json.loads(callback.body).items()))).encode()  # signed in sorted order
         for body in (spaced, turned):
-            assert self.provider.verify(replace(callback, body=body), keys=self.keys, now=NOW) is Trust.SIGNED
+            assert self.provider.verify(structs.replace(callback, body=body), keys=self.keys, now=NOW) is Trust.SIGNED
 
     def test_a_refusal_tells_a_stranger_nothing(self) -> None:
         right = {*self.sign(self.success.body, NOW).values(), API_KEY, SECRET}
-        altered = replace(self.signed(), body=self.success.body.replace(b"1", b"2"))
+        altered = structs.replace(self.signed(), body=self.success.body.replace(b"1", b"2"))
         right |= {*self.sign(altered.body, NOW).values()}
         told = [self.refusal_of(altered), self.refusal_of(self.signed(), self.other_keys)]
         told += [self.refusal_of(self.signed(at=NOW - timedelta(days=1)))]
@@ -628,7 +629,7 @@ def test_any_headers_at_all_are_refused(pairs: list[tuple[str, str]]) -> None:
 def test_the_nonce_is_what_makes_a_signature_good_once() -> None:
     signed = TestPixVerse().signed()
     assert PIXVERSE.nonce(signed) == f"{NONCE} {signed.header('webhook-signature')}"
-    assert PIXVERSE.nonce(replace(signed, body=signed.body + b" ")) == PIXVERSE.nonce(signed)
+    assert PIXVERSE.nonce(structs.replace(signed, body=signed.body + b" ")) == PIXVERSE.nonce(signed)
     assert PIXVERSE.nonce(callback("{}", {})) is None
     assert PIXVERSE.sender(TestPixVerse().signed()) is None
 

@@ -13,6 +13,7 @@ from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.errors import DetachedLimit
 from replyhook_receiver.lifecycle import (
     Decision,
+    JobState,
     TaskKind,
     Verdict,
     decide,
@@ -33,7 +34,7 @@ def accept_all(
     """Keep all of ``reports`` with everything they lead to; when this raises, nothing of it may be kept."""
     unit = Unit(raw, describe)
     keys = {report.callback_id: _key(report) for report in reports if report.job_id and report.event}
-    unit.read_ahead([report.job_id for report in reports if report.job_id], keys.values())
+    unit.read_ahead((report.job_id, keys.get(report.callback_id)) for report in reports if report.job_id)
     accepted = [_accept(unit, report, keys.get(report.callback_id)) for report in reports]
     for job, at in unit.found_under_way:
         unit.expect_callback(job.id, at + deadlines.wait(job.provider, job.request))
@@ -105,7 +106,8 @@ def _job_of(unit: Unit, report: Report) -> JobRecord | None:
 def _apply(
     unit: Unit, report: Report, event: JobEvent, job: JobRecord | None, key: str | None
 ) -> tuple[Verdict | None, str]:
-    if job is not None and _names_another(unit, job, event):
+    state = job.state if job is not None else None
+    if job is not None and state is not None and _names_another(unit, job, state, event):
         # Kept as what was told to this job, so that it never stands in the way of the other job's own fact.
         misdirected = f"{job.id} told of {event.provider_job_id or event.job_id}"
         key = fact_key(provider=report.provider, account=report.account, job_id=misdirected, event=event)
@@ -122,10 +124,10 @@ def _apply(
         else:
             _tell_orphan_again(unit.raw, key, event)
         return Verdict.DUPLICATE, key
-    if job is None:  # an orphan: kept, and judged when its job is known
+    if job is None or state is None:  # an orphan: kept, and judged when its job is known
         _keep_event(unit, report, event, None, None, key)
         return None, key
-    decision = decide(job.state, event)
+    decision = decide(state, event)
     _keep_event(unit, report, event, job, decision.verdict, key)
     _carry_out(unit, job, decision, report.trust, report.received_at)
     return decision.verdict, key
@@ -177,9 +179,9 @@ def _carry_out(unit: Unit, job: JobRecord, decision: Decision, trust: Trust, at:
         unit.add_task(decision.task, job.id, at, revive=decision.result is not None)
 
 
-def _names_another(unit: Unit, job: JobRecord, event: JobEvent) -> bool:
+def _names_another(unit: Unit, job: JobRecord, state: JobState, event: JobEvent) -> bool:
     """Whether a report to one job's reply URL speaks of another job, by our ids or by the provider's."""
-    if is_of_another_job(job.state, event):
+    if is_of_another_job(state, event):
         return True
     if event.provider_job_id is None or job.provider_job_id is not None:
         return False
@@ -189,6 +191,7 @@ def _names_another(unit: Unit, job: JobRecord, event: JobEvent) -> bool:
 def _change_job(unit: Unit, job: JobRecord, decision: Decision, trust: Trust, at: datetime) -> None:
     changes_status = decision.status is not job.status
     ends = changes_status and decision.status.is_terminal
+    now = whole_ms(at) if ends else None
     changed = replace(
         job,
         status=decision.status,
@@ -196,8 +199,8 @@ def _change_job(unit: Unit, job: JobRecord, decision: Decision, trust: Trust, at
         provider_job_id=job.provider_job_id or (decision.provider_job_id if _adopts_id(job) else None),
         error=decision.error,
         trust=trust if changes_status or job.trust is None else job.trust,
-        called_back_at=whole_ms(at) if ends else job.called_back_at,
-        finished_at=whole_ms(at) if ends else job.finished_at,
+        called_back_at=now or job.called_back_at,
+        finished_at=now or job.finished_at,
     )
     unit.change_job(changed)
     if job.status is JobStatus.CREATED and changes_status and not ends:  # nobody has told us of its submit

@@ -30,10 +30,12 @@ _ADD_JOB = """
     VALUES (?, ?, ?, ?, ?, ?, '{}', ?)
 """
 _CHANGE_JOB = """
-    UPDATE jobs SET status = ?, progress = ?, provider_job_id = ?, error_code = ?, error_message = ?, trust = ?,
-        called_back_ms = ?, finished_ms = ?
+    UPDATE jobs SET status = ?, progress = ?, error_code = ?, error_message = ?, trust = ?, called_back_ms = ?,
+        finished_ms = ?
     WHERE id = ?
 """
+# Apart, since it has an index, which is written anew by every statement that names the column.
+_CALL_JOB = "UPDATE jobs SET provider_job_id = ? WHERE id = ?"
 _EXPECT_VIDEO = """
     INSERT INTO assets (job_id, status, url, expires_ms) VALUES (?, ?, ?, ?)
     ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, url = excluded.url, expires_ms = excluded.expires_ms,
@@ -95,19 +97,28 @@ class Unit:
 
     # Reading
 
-    def read_ahead(self, job_ids: Iterable[str], keys: Iterable[str]) -> None:
-        """Read what is known of these jobs, with their endpoints, and which of these facts are known."""
-        wanted = json.encode(list(job_ids)).decode()
+    def read_ahead(self, told: Iterable[tuple[str, str | None]]) -> None:
+        """Read what is known of jobs, with their endpoints, and which of the facts that are told of them are known.
+
+        ``told`` are the jobs' ids, each with the key of what is told of it.
+        """
+        told = list(told)
+        wanted = json.encode([job_id for job_id, _ in told]).decode()
+        jobs = self._jobs
         for row in self._raw.execute(_JOBS, (wanted,)):
-            self._jobs[row["id"]] = job_from(row)
+            job = job_from(row)
+            jobs[job.id] = job
         self._endpoints = {job_id: [] for job_id in self._jobs}
         endpoints = "SELECT * FROM endpoints WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY id"
         for row in self._raw.execute(endpoints, (wanted,)):
             self._endpoints[row["job_id"]].append((row["id"], target_from(row)))
-        self._known = dict.fromkeys(keys, False)
-        known = "SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))"
-        for row in self._raw.execute(known, (json.encode(list(self._known)).decode(),)):
-            self._known[row["key"]] = True
+        self._known = {key: False for _, key in told if key is not None}
+        # The first fact that is kept of a job sets its trust: without one there is none to be known.
+        asked = [key for job_id, key in told if key is not None and job_id in jobs and jobs[job_id].trust is not None]
+        if asked:
+            known = "SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))"
+            for row in self._raw.execute(known, (json.encode(asked).decode(),)):
+                self._known[row["key"]] = True
 
     def job(self, job_id: str) -> JobRecord | None:
         """A job as it is after all that was gathered so far."""
@@ -159,9 +170,10 @@ class Unit:
 
     def change_job(self, job: JobRecord) -> None:
         """What a report changes of a job: its status, progress, error, trust, times, and the provider's id."""
+        before = self._jobs.get(job.id)
         self._jobs[job.id] = job
         self._changed_jobs[job.id] = None
-        if job.provider_job_id is not None:
+        if job.provider_job_id is not None and (before is None or before.provider_job_id != job.provider_job_id):
             self._called[job.provider, job.account, job.provider_job_id] = job.id
 
     def expect_video(self, job: JobRecord, result: Asset) -> JobRecord:
@@ -217,6 +229,7 @@ class Unit:
         """Write everything down."""
         jobs = self._jobs
         self._write(_ADD_JOB, [_added(jobs[job_id]) for job_id in self._new_jobs])
+        self._write(_CALL_JOB, [(called, job_id) for (_, _, called), job_id in self._called.items()])
         self._write(_CHANGE_JOB, [_changed(jobs[job_id]) for job_id in self._changed_jobs])
         self._write(_EXPECT_VIDEO, [_expected(job_id, jobs[job_id].asset) for job_id in self._expected_videos])
         self._write(_ADD_EVENT, self._events)
@@ -253,7 +266,6 @@ def _changed(job: JobRecord) -> tuple[object, ...]:
     return (
         job.status.value,
         job.progress,
-        job.provider_job_id,
         job.error.code if job.error else None,
         job.error.message if job.error else None,
         job.trust.value if job.trust else None,
