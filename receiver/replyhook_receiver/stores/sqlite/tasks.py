@@ -8,19 +8,27 @@ from datetime import datetime, timedelta
 
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import Task
+from replyhook_receiver.stores.sqlite.inserts import Insert
 from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
 
-_ADD = """
-    INSERT INTO tasks (kind, subject, state, attempts, due_ms, created_ms) VALUES (?1, ?2, 'ready', 0, ?3, ?3)
-    ON CONFLICT (kind, subject) DO UPDATE SET
-        state = CASE WHEN tasks.state = 'done' OR (tasks.state = 'dead' AND ?4) THEN 'ready' ELSE tasks.state END,
+_TASK = "tasks (kind, subject, state, attempts, due_ms, created_ms)"
+_ADD = Insert(
+    _TASK,
+    6,
+    """ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', attempts = 0, due_ms = excluded.due_ms, problem = NULL
+    WHERE tasks.state = 'done'""",
+)
+_REVIVE = Insert(
+    _TASK,
+    6,
+    """ON CONFLICT (kind, subject) DO UPDATE SET
+        state = CASE WHEN tasks.state IN ('done', 'dead') THEN 'ready' ELSE tasks.state END,
         attempts = CASE WHEN tasks.state = 'leased' THEN tasks.attempts ELSE 0 END,
-        due_ms = CASE WHEN tasks.state = 'ready' THEN min(tasks.due_ms, ?3)
-            WHEN tasks.state = 'leased' THEN tasks.due_ms ELSE ?3 END,
+        due_ms = CASE WHEN tasks.state = 'ready' THEN min(tasks.due_ms, excluded.due_ms)
+            WHEN tasks.state = 'leased' THEN tasks.due_ms ELSE excluded.due_ms END,
         problem = CASE WHEN tasks.state IN ('ready', 'leased') THEN tasks.problem END,
-        again = CASE WHEN tasks.state = 'leased' THEN 1 ELSE tasks.again END
-    WHERE tasks.state = 'done' OR ?4
-"""
+        again = CASE WHEN tasks.state = 'leased' THEN 1 ELSE tasks.again END""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,14 @@ class NewTask:
 
 def add_tasks(raw: sqlite3.Connection, tasks: Iterable[NewTask]) -> None:
     """Make sure that there are these tasks. One that waits stays as it is."""
-    raw.executemany(_ADD, [(task.kind.value, task.subject, to_ms(task.due_at), int(task.revive)) for task in tasks])
+    plain: list[tuple[object, ...]] = []
+    reviving: list[tuple[object, ...]] = []
+    for task in tasks:
+        due_ms = to_ms(task.due_at)
+        rows = reviving if task.revive else plain
+        rows.append((task.kind.value, task.subject, "ready", 0, due_ms, due_ms))
+    _ADD.write(raw, plain)
+    _REVIVE.write(raw, reviving)
 
 
 def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: datetime, revive: bool = False) -> None:

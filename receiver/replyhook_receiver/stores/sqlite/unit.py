@@ -18,6 +18,7 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import AssetRecord, JobRecord, NotifyTarget
 from replyhook_receiver.stores.base import Describe
+from replyhook_receiver.stores.sqlite.inserts import Insert
 from replyhook_receiver.stores.sqlite.rows import JOB_COLUMNS, job_from, read_job, target_from, to_ms
 from replyhook_receiver.stores.sqlite.tasks import NewTask, add_tasks
 
@@ -36,25 +37,23 @@ _CHANGE_JOB = """
 """
 # Apart, since it has an index, which is written anew by every statement that names the column.
 _CALL_JOB = "UPDATE jobs SET provider_job_id = ? WHERE id = ?"
-_EXPECT_VIDEO = """
-    INSERT INTO assets (job_id, status, url, expires_ms) VALUES (?, ?, ?, ?)
-    ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, url = excluded.url, expires_ms = excluded.expires_ms,
-        problem = NULL
-"""
-_ADD_EVENT = """
-    INSERT INTO events (key, id, job_id, provider, account, provider_job_id, callback_id, source, status, word,
-        progress, result_url, error_code, error_message, verdict, created_ms)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_ADD_CALLBACK = """
-    INSERT INTO callbacks (id, provider, account, job_id, source, received_ms, trust, verdict, event_key, headers, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_ADD_NOTIFICATION = "INSERT INTO notifications (sequence, id, job_id, type, body, created_ms) VALUES (?, ?, ?, ?, ?, ?)"
-_EXPECT_CALLBACK = "INSERT INTO deadlines (job_id, due_ms) VALUES (?, ?) ON CONFLICT DO NOTHING"
-_ADD_DELIVERY = (
-    "INSERT INTO deliveries (id, notification, endpoint_id, status, created_ms) VALUES (?, ?, ?, 'pending', ?)"
+_EXPECT_VIDEO = Insert(
+    "assets (job_id, status, url, expires_ms)",
+    4,
+    """ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, url = excluded.url,
+        expires_ms = excluded.expires_ms, problem = NULL""",
 )
+_ADD_EVENT = Insert(
+    """events (key, id, job_id, provider, account, provider_job_id, callback_id, source, status, word, progress,
+        result_url, error_code, error_message, verdict, created_ms)""",
+    16,
+)
+_ADD_CALLBACK = Insert(
+    "callbacks (id, provider, account, job_id, source, received_ms, trust, verdict, event_key, headers, body)", 11
+)
+_ADD_NOTIFICATION = Insert("notifications (sequence, id, job_id, type, body, created_ms)", 6)
+_EXPECT_CALLBACK = Insert("deadlines (job_id, due_ms)", 2, "ON CONFLICT DO NOTHING")
+_ADD_DELIVERY = Insert("deliveries (id, notification, endpoint_id, status, created_ms)", 5)
 
 
 _DAY = timedelta(days=1)
@@ -214,7 +213,7 @@ class Unit:
         """The duty to bring a notification to an endpoint, where the endpoint wants it."""
         if target.wants(kind):
             delivery_id = new_id("dlv", at=at.timestamp())
-            self._deliveries.append((delivery_id, sequence, endpoint_id, to_ms(at)))
+            self._deliveries.append((delivery_id, sequence, endpoint_id, "pending", to_ms(at)))
             self.add_task(TaskKind.NOTIFY, delivery_id, at)
 
     def add_task(self, kind: TaskKind, subject: str, at: datetime, *, revive: bool = False) -> None:
@@ -227,21 +226,20 @@ class Unit:
 
     def flush(self) -> None:
         """Write everything down."""
-        jobs = self._jobs
-        self._write(_ADD_JOB, [_added(jobs[job_id]) for job_id in self._new_jobs])
-        self._write(_CALL_JOB, [(called, job_id) for (_, _, called), job_id in self._called.items()])
-        self._write(_CHANGE_JOB, [_changed(jobs[job_id]) for job_id in self._changed_jobs])
-        self._write(_EXPECT_VIDEO, [_expected(job_id, jobs[job_id].asset) for job_id in self._expected_videos])
-        self._write(_ADD_EVENT, self._events)
-        self._write(_ADD_CALLBACK, self._callbacks)
-        self._write(_ADD_NOTIFICATION, self._notifications)
-        self._write(_ADD_DELIVERY, self._deliveries)
-        self._write(_EXPECT_CALLBACK, self._deadlines)
-        add_tasks(self._raw, self._tasks)
-
-    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        if rows:
-            self._raw.executemany(statement, rows)
+        raw, jobs = self._raw, self._jobs
+        if self._new_jobs:
+            raw.executemany(_ADD_JOB, [_added(jobs[job_id]) for job_id in self._new_jobs])
+        if self._called:
+            raw.executemany(_CALL_JOB, [(called, job_id) for (_, _, called), job_id in self._called.items()])
+        if self._changed_jobs:
+            raw.executemany(_CHANGE_JOB, [_changed(jobs[job_id]) for job_id in self._changed_jobs])
+        _EXPECT_VIDEO.write(raw, [_expected(job_id, jobs[job_id].asset) for job_id in self._expected_videos])
+        _ADD_EVENT.write(raw, self._events)
+        _ADD_CALLBACK.write(raw, self._callbacks)
+        _ADD_NOTIFICATION.write(raw, self._notifications)
+        _ADD_DELIVERY.write(raw, self._deliveries)
+        _EXPECT_CALLBACK.write(raw, self._deadlines)
+        add_tasks(raw, self._tasks)
 
     def _endpoints_of(self, job_id: str) -> Sequence[tuple[str, NotifyTarget]]:
         if job_id not in self._endpoints:
