@@ -299,4 +299,15 @@ class Dead:
     problem: str
 
 
-Outcome = Done | Retry | Dead
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotNow:
+    """A relayed submit that the provider has certainly refused, for now: it is sent again at ``due_at``.
+
+    Only this lets a submit that was begun be sent another time.
+    """
+
+    due_at: datetime
+    problem: str
+
+
+Outcome = Done | Retry | Dead | NotNow

@@ -114,7 +114,9 @@ class JobApi:
 
     async def show(self, request: Request) -> Response:
         """A job as we know it."""
-        return _json(self._announcer.describe(await self._job(request)))
+        job = await self._job(request)
+        waiting_for = await self._store.relays.waiting_for(job.id) if job.relay_video is not None else None
+        return _json({**self._announcer.describe(job), "waiting_for": waiting_for})
 
     async def video(self, request: Request) -> Response:
         """The stored video; ``Range`` is honoured."""

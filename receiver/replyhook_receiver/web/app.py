@@ -72,7 +72,8 @@ def create_app(
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
     announcer = Announcer(public_url=public_url, personal=personal)
     deadlines = Deadlines(provider.capabilities for provider in providers.values())
-    store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines)
+    max_jobs = {name: provider.max_jobs for name, provider in providers.items()}
+    store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines, max_jobs=max_jobs)
     storage = LocalStorage(settings.storage_path)
     door = Door(allowed_networks=settings.allowed_networks)
     tokens = TokenKeys(secrets.signing_keys)
@@ -125,6 +126,7 @@ def create_app(
                     tokens=tokens,
                     public_url=public_url,
                     max_bytes=settings.max_video_bytes,
+                    patience_seconds=settings.relay_patience_seconds,
                     now=now,
                 ),
                 policy=RELAYS,

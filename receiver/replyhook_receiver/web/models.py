@@ -82,6 +82,9 @@ class RelayModel(RegistrationModel, forbid_unknown_fields=True, kw_only=True):
             raise InvalidRequest(
                 "provider", self.provider, f"the receiver has no key for it: set {capabilities.key_variable}"
             )
+        if self.account != provider.account:
+            allowed = f"{provider.account}: the receiver submits with that account's key"
+            raise InvalidRequest("account", self.account, allowed, provider=self.provider)
         is_url = len(self.video) <= MAX_URL_LENGTH and http_parts(self.video) is not None
         if not is_url or SourceKind.URL not in capabilities.takes:
             allowed = f"an http(s) URL of at most {MAX_URL_LENGTH} characters, and a provider that takes one"
