@@ -61,9 +61,10 @@ class Registration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What a caller reports of its submit."""
+    """What a caller reports of its submit. ``passed_on``: it was refused, and another provider is asked instead."""
 
     outcome: SubmissionOutcome
+    passed_on: bool = False
     provider_job_id: str | None = field(default=None, repr=False)
     error: str | None = None
 

@@ -20,6 +20,7 @@ from replyhook_receiver.records import (
     Submission,
     Task,
 )
+from replyhook_receiver.stores.idempotency import IdempotencyStore
 from replyhook_receiver.stores.relays import Relays
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
@@ -31,6 +32,11 @@ class Store(Protocol):
 
     All raise ``StoreUnavailable`` when the database cannot; the same call may then be made again.
     """
+
+    @property
+    def idempotency(self) -> IdempotencyStore:
+        """The keys of requests that are to be done once."""
+        ...
 
     @property
     def relays(self) -> Relays:

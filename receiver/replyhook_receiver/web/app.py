@@ -34,6 +34,7 @@ from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
 from replyhook_receiver.web.health import health_routes
+from replyhook_receiver.web.idempotency import Idempotency
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import stream_routes
 from replyhook_receiver.web.problems import HANDLERS
@@ -153,6 +154,7 @@ def create_app(
         questions=questions,
         public_url=public_url,
         providers=providers,
+        idempotency=Idempotency(store.idempotency, now=now),
         now=now,
     )
     keys = ApiKeys(secrets.api_keys)

@@ -27,6 +27,7 @@ from replyhook_receiver.records import (
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registering, relays, tasks
 from replyhook_receiver.stores.sqlite.database import Database
+from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
 from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
 from replyhook_receiver.stores.sqlite.rows import (
     callback_from,
@@ -60,6 +61,7 @@ class SQLiteStore:
         self._describe = describe
         self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
         self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
+        self.idempotency = SQLiteIdempotency(self.database)
         self.relays = SQLiteRelays(self.database, max_jobs or {})
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
