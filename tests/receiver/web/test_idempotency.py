@@ -186,7 +186,7 @@ async def test_a_run_that_was_cut_off_after_the_job_was_noted_makes_no_second_jo
 class FullDisk(SQLiteIdempotency):
     """Takes keys, and no answers."""
 
-    async def keep_answer(self, caller: str, key: str, answer: KeptAnswer) -> None:
+    async def keep_answer(self, caller: str, key: str, answer: KeptAnswer) -> None:  # noqa: ARG002 - the protocol's
         raise StoreUnavailable("the disk is full")
 
 
