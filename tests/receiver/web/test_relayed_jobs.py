@@ -57,9 +57,16 @@ def segmind(url: str, **more: Any) -> dict[str, dict[str, Any]]:
 
 @asynccontextmanager
 async def relaying(
-    tmp_path: Path, host: Host, *, url: str | None = None, at: Clock | None = None, mode: str = "v1", **more: Any
+    tmp_path: Path,
+    host: Host,
+    *,
+    url: str | None = None,
+    at: Clock | None = None,
+    mode: str = "v1",
+    max_jobs: int = 0,
+    **more: Any,
 ) -> AsyncIterator[Receiver]:
-    providers = segmind(url or f"{host.url}/segmind", mode=mode)
+    providers = segmind(url or f"{host.url}/segmind", mode=mode, max_jobs=max_jobs)
     async with a_receiver(tmp_path, host, providers=providers, clock=at, **more) as receiver:
         yield receiver
 
@@ -293,10 +300,10 @@ async def test_a_receiver_stopped_in_the_middle_of_the_submit_does_not_send_it_a
 ) -> None:
     gate = asyncio.Event()
     host.will(SUBMIT, held(gate, says(200, clip, content_type="video/mp4")))
-    async with relaying(tmp_path, host) as receiver:
+    async with relaying(tmp_path, host, max_jobs=1) as receiver:
         assert (await relay(receiver)).status_code == 202
         await until(lambda: host.asked(SUBMIT) == 1)
-    async with relaying(tmp_path, host) as restarted:
+    async with relaying(tmp_path, host, max_jobs=1) as restarted:  # it has the place itself
         job = await restarted.eventually(JOB, lambda job: job["status"] != "created")
         await assert_unknown(restarted, job)
         assert "stopped" in job["overdue_reason"]

@@ -19,14 +19,17 @@ _ARRIVED = f"""
     WHERE t.kind = '{_RELAY}' AND t.state IN ('ready', 'leased') AND t.state = 'ready' AND t.due_ms <= ?
         AND j.submitting_ms IS NULL AND j.provider IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - ours
+# No more are counted than there are places: of jobs that their callers submit there may be any number.
 _HELD = f"""
     SELECT count(*) FROM (
         SELECT id FROM jobs INDEXED BY jobs_under_way WHERE provider = ?1 AND account = ?2
             AND registration IS NOT NULL AND finished_ms IS NULL AND overdue_ms IS NULL
             AND (submitting_ms IS NOT NULL OR status <> 'created')
-        UNION
+        UNION ALL
         SELECT t.subject FROM tasks t INDEXED BY relays_held JOIN jobs j ON j.id = t.subject
             WHERE t.kind = '{_RELAY}' AND t.state IN ('ready', 'leased') AND j.provider = ?1 AND j.account = ?2
+                AND j.submitting_ms IS NULL AND j.status = 'created'
+        LIMIT ?3
     )
 """  # noqa: S608
 _NEXT_QUEUE = """
@@ -100,8 +103,8 @@ def _free(raw: sqlite3.Connection, provider: str, account: str, max_jobs: Mappin
     places = max_jobs.get(provider)
     if places is None:
         return 1_000_000  # there was a limit when they came
-    held: int = raw.execute(_HELD, (provider, account)).fetchone()[0]
-    return max(places - held, 0)
+    held: int = raw.execute(_HELD, (provider, account, places)).fetchone()[0]
+    return places - held
 
 
 def _waiting_for(raw: sqlite3.Connection, job_id: str, max_jobs: Mapping[str, int]) -> str | None:
