@@ -101,7 +101,7 @@ async def test_jobs_beyond_the_limit_wait_in_the_order_of_arrival_and_each_end_l
         assert set(seen) == set(arrived[:2])
         waiting = await receiver.job(arrived[3])
         assert waiting["status"] == "created"
-        assert waiting["waiting_for"] == "a place at fal (max_jobs is 2); 1 are before it"
+        assert waiting["waiting_for"] == "a place at fal (max_jobs is 2); 1 before it"
         assert "waiting_for" not in await receiver.job(arrived[0])
         for number in range(4):
             await ends(receiver, seen[number])

@@ -119,7 +119,7 @@ def _waiting_for(raw: sqlite3.Connection, job_id: str, max_jobs: Mapping[str, in
     if row["state"] == "waiting":
         before = "SELECT count(*) FROM relay_queue WHERE provider = ? AND account = ? AND (arrived_ms, job_id) < (?, ?)"
         ahead = raw.execute(before, (row["provider"], row["account"], row["created_ms"], job_id)).fetchone()[0]
-        return f"a place at {row['provider']} (max_jobs is {max_jobs.get(row['provider'], 0)}); {ahead} are before it"
+        return f"a place at {row['provider']} (max_jobs is {max_jobs.get(row['provider'], 0)}); {ahead} before it"
     if row["state"] == "ready" and row["since_ms"] is not None:
         until = from_ms(row["due_ms"])
         return f"{row['provider']}, which is asked again at {until:%Y-%m-%dT%H:%M:%SZ}: {row['problem']}"
