@@ -168,11 +168,7 @@ def _leaves_doubt(error: ReplyhookError) -> bool:
 
 
 def _submit_to_provider(
-    submission: Submission,
-    receiver: ReceiverAPI | None,
-    reply_url: str,
-    patience: Patience,
-    passes_on: PassesOn,
+    submission: Submission, receiver: ReceiverAPI | None, reply_url: str, patience: Patience, passes_on: PassesOn
 ) -> Flow:
     capabilities = submission.provider.capabilities
     try:
