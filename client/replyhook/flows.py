@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from replyhook.errors import (
     ConfigurationError,
     InvalidRequest,
+    JobConflict,
     ProviderUnavailable,
     RateLimited,
     ReceiverUnavailable,
@@ -28,13 +29,14 @@ from replyhook.providers import CallbackKind, Provider
 from replyhook.receiver_api import ReceiverAPI, request_as_json
 
 REPORT_PAUSES = (0.2, 0.5, 1.0, 2.0)
-"""Seconds between the tries to tell the receiver what became of a submit: it is idempotent."""
+"""Seconds between the tries to tell the receiver what became of a submit, or to have it submit: both are idempotent."""
 
 
 class Purpose(StrEnum):
     """Whom a request goes to, which decides what its failure means."""
 
     RECEIVER = "receiver"
+    RELAY = "relay"
     UPLOAD = "upload"
     SUBMIT = "submit"
     CANCEL = "cancel"
@@ -93,6 +95,8 @@ Step = Send | Pause
 Flow = Generator[Step, HTTPResponse | None, Submitted]
 _T = TypeVar("_T")
 
+PassesOn = Callable[[ReplyhookError], bool]  # whether another provider is asked after this error
+
 _STOPPED = "the program was stopped meanwhile"
 _CERTAINLY_NOT_STARTED = (
     SubmissionRefused,
@@ -103,7 +107,14 @@ _CERTAINLY_NOT_STARTED = (
 )
 
 
-def submit(submission: Submission, receiver: ReceiverAPI | None, patience: Patience) -> Flow:
+def is_the_end(_: ReplyhookError) -> bool:
+    """Nobody else is asked."""
+    return False
+
+
+def submit(
+    submission: Submission, receiver: ReceiverAPI | None, patience: Patience, passes_on: PassesOn = is_the_end
+) -> Flow:
     """Register with the receiver (a detached client has none), upload if need be, submit once, report.
 
     The receiver knows the job before any money is spent, and a submit that may have arrived is never sent again. One
@@ -113,7 +124,7 @@ def submit(submission: Submission, receiver: ReceiverAPI | None, patience: Patie
     if receiver is None:
         if submission.reply_url is None:
             raise AssertionError("a detached client mints the reply URL itself")
-        return (yield from _submit_to_provider(submission, None, submission.reply_url, patience))
+        return (yield from _submit_to_provider(submission, None, submission.reply_url, patience, passes_on))
     capabilities = submission.provider.capabilities
     is_relayed = capabilities.callback is CallbackKind.NONE
     registration = receiver.build_register(
@@ -127,15 +138,37 @@ def submit(submission: Submission, receiver: ReceiverAPI | None, patience: Patie
         relay_video=submission.source.text if is_relayed else None,
     )
     if is_relayed:  # the provider cannot call back: the receiver submits, and takes the answer for the callback
-        receiver.raise_for_problem((yield from _send(registration, Purpose.RECEIVER)))
+        yield from _hand_over(registration, receiver)
         return Submitted(provider_job_id=None, reply_url=None, reported=True)
     registered = receiver.parse_register((yield from _send(registration, Purpose.RECEIVER)))
-    submitted = yield from _submit_to_provider(submission, receiver, registered.reply_url, patience)
+    submitted = yield from _submit_to_provider(submission, receiver, registered.reply_url, patience, passes_on)
     return replace(submitted, warnings=registered.warnings)
 
 
+def _hand_over(registration: HTTPRequest, receiver: ReceiverAPI) -> Generator[Step, HTTPResponse | None, None]:
+    """Have the receiver submit. An answer that was lost is asked for again: the same request, so the same job."""
+    in_doubt = False
+    for pause in (*REPORT_PAUSES, None):
+        try:
+            return receiver.raise_for_problem((yield from _send(registration, Purpose.RELAY)))
+        except (SubmitOutcomeUnknown, ReceiverUnavailable, JobConflict) as error:
+            in_doubt = in_doubt or _leaves_doubt(error)
+            if not in_doubt or (isinstance(error, JobConflict) and not _leaves_doubt(error)):
+                raise
+            if pause is None:
+                raise SubmitOutcomeUnknown(f"the receiver may have taken the job: {error}") from error
+            yield Pause(pause)
+
+
+def _leaves_doubt(error: ReplyhookError) -> bool:
+    """Whether the receiver may be working on what it was given. A server error may come after its commit."""
+    if isinstance(error, JobConflict):
+        return bool(error.problem.get("still_running"))
+    return isinstance(error, SubmitOutcomeUnknown) or (getattr(error, "status", None) or 0) >= 500
+
+
 def _submit_to_provider(
-    submission: Submission, receiver: ReceiverAPI | None, reply_url: str, patience: Patience
+    submission: Submission, receiver: ReceiverAPI | None, reply_url: str, patience: Patience, passes_on: PassesOn
 ) -> Flow:
     capabilities = submission.provider.capabilities
     try:
@@ -145,14 +178,18 @@ def _submit_to_provider(
         )
     except _CERTAINLY_NOT_STARTED as error:
         _name(error, capabilities.name)
-        yield from _report(receiver, submission.job_id, outcome="refused", error=_words(error))
+        yield from _report(
+            receiver, submission.job_id, outcome="refused", error=_words(error), passed_on=passes_on(error)
+        )
         raise
     try:
         post = partial(_post, request, submission, receiver)
         provider_job_id = yield from _patiently(post, submission, receiver, patience)
     except (SubmissionRefused, ProviderUnavailable) as error:
         _name(error, capabilities.name)
-        yield from _report(receiver, submission.job_id, outcome="refused", error=_words(error))
+        yield from _report(
+            receiver, submission.job_id, outcome="refused", error=_words(error), passed_on=passes_on(error)
+        )
         raise
     except (SubmitOutcomeUnknown, UnreadableMessage) as error:
         yield from _report(receiver, submission.job_id, outcome="unknown", error=_words(error))
@@ -228,12 +265,10 @@ def _name(error: ReplyhookError, provider: str) -> None:
         error.provider = provider
 
 
-def _report(
-    receiver: ReceiverAPI | None, job_id: str, **outcome: str | None
-) -> Generator[Step, HTTPResponse | None, bool]:
+def _report(receiver: ReceiverAPI | None, job_id: str, **outcome: Any) -> Generator[Step, HTTPResponse | None, bool]:
     if receiver is None:
         return False
-    request = receiver.build_submission(job_id, **outcome)  # type: ignore[arg-type] # names are this module's own
+    request = receiver.build_submission(job_id, **outcome)
     for pause in (*REPORT_PAUSES, None):
         try:
             receiver.raise_for_problem((yield from _send(request, Purpose.RECEIVER)))
@@ -253,7 +288,9 @@ def _words(error: ReplyhookError) -> str:
 
 def with_purpose(error: ReplyhookError, purpose: Purpose, *, maybe_sent: bool) -> ReplyhookError:
     """The failure of a connection as what it means for a request of this purpose."""
-    if purpose is Purpose.RECEIVER:
+    if purpose is Purpose.RELAY and maybe_sent:
+        return SubmitOutcomeUnknown(f"no answer came from the receiver: {error}")
+    if purpose in (Purpose.RECEIVER, Purpose.RELAY):
         return ReceiverUnavailable(f"the receiver could not be reached ({error}): is its address right, does it run?")
     if purpose is Purpose.SUBMIT and maybe_sent:
         return SubmitOutcomeUnknown(f"the submit may have reached the provider, but no answer came: {error}")

@@ -70,10 +70,10 @@ class ReceiverAPI:
     ) -> HTTPRequest:
         """Make the job known; the answer holds its reply URL. The same call twice is the same job.
 
-        With ``relay_video``, the video's URL, the receiver submits the job itself.
+        With ``relay_video``, the video's URL, the receiver submits the job itself, and answers a repeat as the first.
         """
         targets = [{"url": entry} if isinstance(entry, str) else entry for entry in notify]
-        content = {
+        content: dict[str, Any] = {
             "provider": provider,
             "account": account,
             "reference": reference,
@@ -82,7 +82,8 @@ class ReceiverAPI:
             "request": request,
         }
         if relay_video is not None:
-            return self._request("POST", "/v1/jobs", json={**content, "id": job_id, "video": relay_video})
+            content |= {"id": job_id, "video": relay_video}
+            return self._request("POST", "/v1/jobs", json=content, headers={"idempotency-key": job_id})
         return self._request("PUT", f"/v1/jobs/{quote(job_id)}", json=content)
 
     def parse_register(self, response: HTTPResponse) -> Registered:
@@ -96,10 +97,21 @@ class ReceiverAPI:
                 raise UnreadableMessage("the receiver's answer holds no reply_url")
 
     def build_submission(
-        self, job_id: str, *, outcome: str, provider_job_id: str | None = None, error: str | None = None
+        self,
+        job_id: str,
+        *,
+        outcome: str,
+        provider_job_id: str | None = None,
+        error: str | None = None,
+        passed_on: bool = False,
     ) -> HTTPRequest:
-        """Tell what became of the submit: ``accepted``, ``refused`` or ``unknown``."""
-        content = {"outcome": outcome, "provider_job_id": provider_job_id, "error": error}
+        """Tell what became of the submit: ``accepted``, ``refused`` or ``unknown``.
+
+        One that is ``passed_on`` was refused, and another provider is asked: nobody is notified of its end.
+        """
+        content: dict[str, Any] = {"outcome": outcome, "provider_job_id": provider_job_id, "error": error}
+        if passed_on:
+            content["passed_on"] = True
         return self._request("POST", f"/v1/jobs/{quote(job_id)}/submission", json=content)
 
     def build_stream(self, job_id: str, *, after: str, seconds: float) -> HTTPRequest:

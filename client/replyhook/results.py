@@ -33,7 +33,10 @@ class VideoResult(msgspec.Struct, frozen=True, kw_only=True, rename={"duration_s
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A job at one moment: its status, its video, its error. ``provider_job_id`` is None where it is personal."""
+    """A job at one moment: its status, its video, its error. ``provider_job_id`` is None where it is personal.
+
+    ``waiting_for`` says why the receiver has not submitted it yet, where it is to; not in a page of jobs.
+    """
 
     id: str
     provider: str
@@ -51,6 +54,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     overdue_at: datetime | None = None
     overdue_reason: str | None = None
     error: JobError | None = None
+    waiting_for: str | None = None
 
     def __post_init__(self) -> None:
         if self.provider_job_id == _PERSONAL:

@@ -8,6 +8,7 @@ video is not passed over: elsewhere the same would be refused too, or slip throu
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Literal
 
 from replyhook.errors import (
@@ -20,7 +21,7 @@ from replyhook.errors import (
     ReplyhookError,
     Unauthorized,
 )
-from replyhook.flows import Step, Submission, Submitted, submit
+from replyhook.flows import Step, Submission, Submitted, is_the_end, submit
 from replyhook.messages import HTTPResponse
 from replyhook.patience import Patience
 from replyhook.pricing import Price
@@ -136,16 +137,20 @@ class Routing:
         for submission in self._plan.submissions:
             self.submission = submission
             name = submission.provider.capabilities.name
+            passes_on = is_the_end if submission is self._plan.submissions[-1] else partial(self._passes_on, submission)
             try:
-                return (yield from submit(submission, self._receiver, self._patience))
+                return (yield from submit(submission, self._receiver, self._patience, passes_on))
             except ReplyhookError as error:
-                if not self._plan.is_choice or not _is_passed_on(error, submission):
+                if not self._passes_on(submission, error):
                     error.tried = self.tried
                     raise
                 self.tried = (*self.tried, (name, error))
         left = NoProviderLeft((*self._plan.skipped, *self.tried))
         left.tried = self.tried
         raise left from self.tried[-1][1]
+
+    def _passes_on(self, submission: Submission, error: ReplyhookError) -> bool:
+        return self._plan.is_choice and _is_passed_on(error, submission)
 
 
 def _is_passed_on(error: ReplyhookError, submission: Submission) -> bool:

@@ -69,6 +69,12 @@ class Settings(BaseSettings):
     download_concurrency: int = Field(default=4, ge=1, le=64, description="downloads at a time")
     delivery_concurrency: int = Field(default=16, ge=1, le=256, description="notifications sent at a time")
     relay_concurrency: int = Field(default=4, ge=1, le=64, description="relayed submits held open at a time")
+    relay_patience_seconds: int = Field(
+        default=3600,
+        ge=0,
+        le=86_400,
+        description="seconds a relayed submit waits in all for a provider that takes no more; 0 does not wait",
+    )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="how much is logged")
     providers: dict[str, dict[str, Any]] = Field(
         default_factory=dict,

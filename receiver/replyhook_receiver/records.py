@@ -61,9 +61,10 @@ class Registration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What a caller reports of its submit."""
+    """What a caller reports of its submit. ``passed_on``: it was refused, and another provider is asked instead."""
 
     outcome: SubmissionOutcome
+    passed_on: bool = False
     provider_job_id: str | None = field(default=None, repr=False)
     error: str | None = None
 
@@ -300,4 +301,15 @@ class Dead:
     problem: str
 
 
-Outcome = Done | Retry | Dead
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotNow:
+    """A relayed submit that the provider has certainly refused, for now: it is sent again at ``due_at``.
+
+    Only this lets a submit that was begun be sent another time.
+    """
+
+    due_at: datetime
+    problem: str
+
+
+Outcome = Done | Retry | Dead | NotNow

@@ -82,16 +82,18 @@ class Server:
 
 @asynccontextmanager
 async def a_server(
-    data_dir: Path, *, changed: str | None = None, under: Sequence[str] = (), **settings: str
+    data_dir: Path, *, changed: str | None = None, under: Sequence[str] = (), port: int = 0, **settings: str
 ) -> AsyncIterator[Server]:
     """A receiver on ``data_dir``; ``changed`` as the launcher can, ``under`` a tracer; killed at the end.
+
+    On a free port, or on ``port``, where providers that were told it find it again.
 
     ``settings`` are its environment, by name without REPLYHOOK_.
     """
     program = [str(_LAUNCHER), changed] if changed else ["-m", "replyhook_receiver"]
     environment = ENVIRONMENT | {f"REPLYHOOK_{name}": value for name, value in settings.items()}
     process = await asyncio.create_subprocess_exec(
-        *under, sys.executable, *program, "serve", "--port", "0", "--data-dir", str(data_dir),
+        *under, sys.executable, *program, "serve", "--port", str(port), "--data-dir", str(data_dir),
         env=environment, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     server = Server(process=process, pid=process.pid)

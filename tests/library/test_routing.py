@@ -31,6 +31,11 @@ def outcomes(world: World) -> list[tuple[str, str]]:
     return [(seen.path.split("/")[3], seen.json()["outcome"]) for seen in world.to("POST /v1/jobs/")]
 
 
+def passed_on(world: World) -> list[bool]:
+    """Of which jobs the receiver was told that another provider is asked instead."""
+    return [seen.json().get("passed_on", False) for seen in world.to("POST /v1/jobs/")]
+
+
 # Estimating
 
 
@@ -192,6 +197,7 @@ def test_after_a_refusal_that_started_nothing_the_next_gets_its_own_job(
     assert [seen.json()["provider"] for seen in registered] == ["fal", "useapi"]
     assert outcomes(world) == [(first, "refused"), (second, "accepted")]
     assert (len(world.to("POST /fal/")), len(world.to("POST /useapi/videos/"))) == (1, 1)
+    assert passed_on(world) == [True, False]
 
 
 def test_a_provider_that_is_not_there_is_passed_over(drive: Driver, world: World) -> None:
@@ -267,6 +273,7 @@ def test_when_all_have_refused_the_error_names_each(drive: Driver, client: Any, 
     ]
     assert [name for name, _ in caught.value.tried] == ["fal", "useapi"]
     assert [outcome for _, outcome in outcomes(world)] == ["refused", "refused"]
+    assert passed_on(world) == [True, False]  # the last one's refusal is the end, and is announced
 
 
 def test_a_single_name_is_no_choice_so_its_own_refusal_is_raised(drive: Driver, client: Any, world: World) -> None:
@@ -275,6 +282,7 @@ def test_a_single_name_is_no_choice_so_its_own_refusal_is_raised(drive: Driver, 
         drive(client.submit(**{**BOTH, "provider": "fal"}))
     with pytest.raises(NoProviderLeft):
         drive(client.submit(**{**BOTH, "provider": ["fal"]}))
+    assert passed_on(world) == [False, False]
 
 
 def test_a_receiver_that_goes_away_in_between_ends_it_with_what_was_tried(

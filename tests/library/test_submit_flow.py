@@ -336,8 +336,9 @@ TAKEN = answer(202, {"id": JOB_ID, "status": "created"})
 def test_a_relayed_job_is_one_request_to_the_receiver_and_needs_no_key_of_the_provider() -> None:
     run = play(RELAYED, lambda _: TAKEN)
     (step,) = run.sent
-    assert (step.purpose, step.request.method) == (Purpose.RECEIVER, "POST")
+    assert (step.purpose, step.request.method) == (Purpose.RELAY, "POST")
     assert step.request.url == "https://hooks.example/v1/jobs"
+    assert step.request.headers["idempotency-key"] == JOB_ID
     assert step.request.json == {
         "id": JOB_ID,
         "provider": "segmind",
@@ -358,9 +359,8 @@ def test_a_relayed_job_is_one_request_to_the_receiver_and_needs_no_key_of_the_pr
         (answer(401, {"detail": "who?"}), ReceiverError),
         (answer(422, {"field": "provider", "value": "segmind", "allowed": "set SEGMIND_API_KEY"}), InvalidRequest),
         (answer(409, {"detail": "another job"}), JobConflict),
-        (answer(503, b""), ReceiverUnavailable),
-        (lost(Purpose.RECEIVER, maybe_sent=True), ReceiverUnavailable),
-        (lost(Purpose.RECEIVER, maybe_sent=False), ReceiverUnavailable),
+        (answer(429, b""), ReceiverUnavailable),
+        (lost(Purpose.RELAY, maybe_sent=False), ReceiverUnavailable),
     ],
 )
 def test_a_relayed_job_that_is_not_taken_is_neither_reported_nor_sent_elsewhere(
@@ -369,6 +369,37 @@ def test_a_relayed_job_that_is_not_taken_is_neither_reported_nor_sent_elsewhere(
     run = play(RELAYED, lambda _: refusal)
     assert isinstance(run.error, error)
     assert len(run.sent) == 1
+
+
+LOST = [
+    lost(Purpose.RELAY, maybe_sent=True),
+    answer(503, b""),
+    answer(502, b"<html>"),
+    answer(409, {"still_running": True}),
+]
+
+
+@pytest.mark.parametrize("away", LOST, ids=repr)
+def test_a_lost_answer_of_the_receiver_is_asked_for_again_with_the_very_same_request(away: Outcome) -> None:
+    outcomes = [away, lost(Purpose.RELAY, maybe_sent=False), TAKEN]
+    run = play(RELAYED, lambda _: outcomes.pop(0))
+    assert run.result is not None
+    assert [step.request for step in run.sent] == [run.sent[0].request] * 3
+    assert run.pauses == list(REPORT_PAUSES[:2])
+
+
+@pytest.mark.parametrize("away", LOST, ids=repr)
+def test_an_answer_of_the_receiver_that_stays_lost_leaves_the_outcome_open(away: Outcome) -> None:
+    run = play(RELAYED, lambda _: away)
+    assert isinstance(run.error, SubmitOutcomeUnknown)
+    assert "geheim" not in str(run.error)
+    assert len(run.sent) == len(REPORT_PAUSES) + 1
+
+
+def test_a_conflict_after_a_lost_answer_is_still_a_conflict() -> None:
+    outcomes = [lost(Purpose.RELAY, maybe_sent=True), answer(409, {"detail": "another job"})]
+    run = play(RELAYED, lambda _: outcomes.pop(0))
+    assert isinstance(run.error, JobConflict)
 
 
 def test_nothing_shown_of_a_relayed_submit_is_secret() -> None:

@@ -10,7 +10,12 @@ from replyhook.errors import ConfigurationError
 from replyhook.messages import check_header_value
 from replyhook.providers.aihubmax import AIHubMax
 from replyhook.providers.base import Provider, Upload, VerificationKeys
-from replyhook.providers.capabilities import NEUTRAL_FIELDS, CallbackKind, Capabilities
+from replyhook.providers.capabilities import (
+    NEUTRAL_FIELDS,
+    USUAL_BUSY_PAUSE_SECONDS,
+    CallbackKind,
+    Capabilities,
+)
 from replyhook.providers.fal import Fal
 from replyhook.providers.pixverse import PixVerse
 from replyhook.providers.segmind import Segmind
@@ -53,6 +58,7 @@ def make_provider(name: str, settings: Mapping[str, Any] | None = None) -> Provi
 __all__ = [
     "NEUTRAL_FIELDS",
     "PROVIDERS",
+    "USUAL_BUSY_PAUSE_SECONDS",
     "CallbackKind",
     "Capabilities",
     "Provider",

@@ -25,6 +25,7 @@ from replyhook.jobs import (
 )
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
 from replyhook.providers.base import (
+    MaxJobs,
     ProviderDefaults,
     Upload,
     VerificationKeys,
@@ -114,6 +115,7 @@ class AIHubMax(ProviderDefaults):
     base_url: str = "https://api.aihubmax.com"
     send_callback_url: bool = True
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
+    max_jobs: MaxJobs = 0
 
     @property
     def capabilities(self) -> Capabilities:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NoReturn, Protocol
+from typing import Annotated, NoReturn, Protocol
+
+import msgspec
 
 import msgspec
 
@@ -22,6 +24,13 @@ from replyhook.errors import (
 from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, JobEvent, SourceKind, Trust, VideoSource
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse
 from replyhook.providers.capabilities import Capabilities
+
+MaxJobs = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+"""How many of our jobs an account may be working on before the receiver submits another; 0: as many as it takes.
+
+No vendor publishes a number that holds for every account (fal's "2 rising to 40" is where an account begins, and its
+queue takes more), so none is taken for granted.
+"""
 
 
 class VerificationKeys(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -63,6 +72,11 @@ class Provider(Protocol):
     @property
     def account(self) -> str:
         """Which of the receiver's accounts at this provider the key belongs to; ``default`` where there is one."""
+        ...
+
+    @property
+    def max_jobs(self) -> int:
+        """How many of our jobs its account may be working on before the receiver submits another; 0: no limit."""
         ...
 
     @property

@@ -34,6 +34,7 @@ from replyhook.jobs import (
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
 from replyhook.pricing import PricePerSecond
 from replyhook.providers.base import (
+    MaxJobs,
     ProviderDefaults,
     Upload,
     VerificationKeys,
@@ -124,6 +125,7 @@ class Fal(ProviderDefaults):
     model_path: str = _MODEL_PATH
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
     user_ids: tuple[str, ...] = field(default=(), repr=False)
+    max_jobs: MaxJobs = 0
 
     @property
     def capabilities(self) -> Capabilities:

@@ -40,6 +40,7 @@ from replyhook.jobs import (
 )
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
 from replyhook.providers.base import (
+    MaxJobs,
     ProviderDefaults,
     Upload,
     VerificationKeys,
@@ -174,6 +175,7 @@ class PixVerse(ProviderDefaults):
     accounts: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     tolerance_seconds: int = 6 * 3600
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
+    max_jobs: MaxJobs = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance_seconds <= _MAX_TOLERANCE_SECONDS:

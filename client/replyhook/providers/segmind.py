@@ -29,6 +29,7 @@ from replyhook.jobs import (
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
 from replyhook.pricing import PricePerJob
 from replyhook.providers.base import (
+    MaxJobs,
     ProviderDefaults,
     Upload,
     VerificationKeys,
@@ -119,6 +120,7 @@ class Segmind(ProviderDefaults):
     base_url: str = "https://api.segmind.com"
     mode: str = "v1"
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
+    max_jobs: MaxJobs = 0
 
     def __post_init__(self) -> None:
         if self.mode not in _MODES:

@@ -26,6 +26,7 @@ from replyhook.jobs import (
 )
 from replyhook.messages import Callback, HTTPRequest, HTTPResponse, as_object, text_or_none
 from replyhook.providers.base import (
+    MaxJobs,
     ProviderDefaults,
     Upload,
     VerificationKeys,
@@ -104,6 +105,7 @@ class UseAPI(ProviderDefaults):
     submit_path: str = "videos/extend-v3"
     email: str | None = field(default=None, repr=False)
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
+    max_jobs: MaxJobs = 0
 
     @property
     def capabilities(self) -> Capabilities:

@@ -117,8 +117,6 @@ def _yes(value: bool) -> str:
 
 
 def _busy(capabilities: Capabilities) -> str:
-    if capabilities.callback is CallbackKind.NONE:
-        return "refused"  # by the receiver, which does not wait
     if capabilities.busy_pause_seconds is None:
         return "not asked again, unless it says when"
     shortest, longest = capabilities.busy_pause_seconds

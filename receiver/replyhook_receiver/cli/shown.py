@@ -88,7 +88,7 @@ def _print(jobs: "Sequence[JobResult] | JobResult", output: str) -> None:
 
 
 def _print_table(jobs: "Sequence[JobResult]") -> None:
-    reasons = [job.error.message if job.error else job.overdue_reason or job.video.problem for job in jobs]
+    reasons = [_why(job) for job in jobs]
     has_reasons = any(reasons)
     rows = [
         (
@@ -103,6 +103,13 @@ def _print_table(jobs: "Sequence[JobResult]") -> None:
         for job, why in zip(jobs, reasons, strict=True)
     ]
     _print_rows(("job", "provider", "status", "video", "reference", "created", *["why"] * has_reasons), rows)
+
+
+def _why(job: "JobResult") -> str | None:
+    if job.error is not None:
+        return job.error.message
+    waits = f"waits for {job.waiting_for}" if job.waiting_for else None
+    return job.overdue_reason or waits or job.video.problem
 
 
 def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:

@@ -20,6 +20,8 @@ from replyhook_receiver.records import (
     Submission,
     Task,
 )
+from replyhook_receiver.stores.idempotency import IdempotencyStore
+from replyhook_receiver.stores.relays import Relays
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
 """Builds a notification's body; the store calls it inside the transaction that makes the fact."""
@@ -30,6 +32,16 @@ class Store(Protocol):
 
     All raise ``StoreUnavailable`` when the database cannot; the same call may then be made again.
     """
+
+    @property
+    def idempotency(self) -> IdempotencyStore:
+        """The keys of requests that are to be done once."""
+        ...
+
+    @property
+    def relays(self) -> Relays:
+        """What relayed submits wait for."""
+        ...
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""

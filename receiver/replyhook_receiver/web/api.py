@@ -22,6 +22,7 @@ from replyhook_receiver.records import CallbackRecord, JobRecord, Registration
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.idempotency import Idempotency, made_id_of
 from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_jobs_query, read_model
 from replyhook_receiver.web.problems import problem
 from replyhook_receiver.work.asking import no_key
@@ -44,6 +45,7 @@ class JobApi:
         questions: Questions,
         public_url: str,
         providers: Mapping[str, Provider],
+        idempotency: Idempotency,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -55,13 +57,14 @@ class JobApi:
         self._questions = questions
         self._public_url = public_url
         self._providers = providers
+        self._idempotency = idempotency
         self._now = now
 
     def routes(self, keys: ApiKeys) -> list[Route]:
         """The routes, each for those with a key."""
         table: list[tuple[str, str, Any]] = [
             ("GET", "/v1/jobs", self.jobs),
-            ("POST", "/v1/jobs", self.relay),
+            ("POST", "/v1/jobs", self._idempotency.once(self.relay)),
             ("PUT", "/v1/jobs/{id}", self.register),
             ("GET", "/v1/jobs/{id}", self.show),
             ("POST", "/v1/jobs/{id}/submission", self.report_submission),
@@ -101,7 +104,8 @@ class JobApi:
 
     async def relay(self, request: Request) -> Response:
         """Take a whole job; the receiver submits it itself, once. Answered when it is noted, before it is submitted."""
-        registration = (await read_model(request, RelayModel)).checked_relay(self._providers)
+        model = await read_model(request, RelayModel)
+        registration = model.checked_relay(self._providers, made_id=made_id_of(request, "job"))
         await self._check_targets(registration)
         job = await self._store.register(registration, now=self._now())
         return _json(self._announcer.describe(job), status=202)
@@ -114,7 +118,10 @@ class JobApi:
 
     async def show(self, request: Request) -> Response:
         """A job as we know it."""
-        return _json(self._announcer.describe(await self._job(request)))
+        job = await self._job(request)
+        waiting_for = await self._store.relays.waiting_for(job.id) if job.relay_video is not None else None
+        shown = self._announcer.describe(job)
+        return _json(shown if waiting_for is None else {**shown, "waiting_for": waiting_for})
 
     async def video(self, request: Request) -> Response:
         """The stored video; ``Range`` is honoured."""

@@ -34,6 +34,7 @@ from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
 from replyhook_receiver.web.health import health_routes
+from replyhook_receiver.web.idempotency import Idempotency
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import stream_routes
 from replyhook_receiver.web.problems import HANDLERS
@@ -72,7 +73,8 @@ def create_app(
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
     announcer = Announcer(public_url=public_url, personal=personal)
     deadlines = Deadlines(provider.capabilities for provider in providers.values())
-    store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines)
+    max_jobs = {name: provider.max_jobs for name, provider in providers.items()}
+    store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines, max_jobs=max_jobs)
     storage = LocalStorage(settings.storage_path)
     door = Door(allowed_networks=settings.allowed_networks)
     tokens = TokenKeys(secrets.signing_keys)
@@ -125,6 +127,7 @@ def create_app(
                     tokens=tokens,
                     public_url=public_url,
                     max_bytes=settings.max_video_bytes,
+                    patience_seconds=settings.relay_patience_seconds,
                     now=now,
                 ),
                 policy=RELAYS,
@@ -151,6 +154,7 @@ def create_app(
         questions=questions,
         public_url=public_url,
         providers=providers,
+        idempotency=Idempotency(store.idempotency, now=now),
         now=now,
     )
     keys = ApiKeys(secrets.api_keys)

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from replyhook.errors import ConfigurationError, InvalidRequest
-from replyhook.ids import is_id, new_id
+from replyhook.ids import is_id
 from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, JobStatus, SourceKind, checked_reference
 from replyhook.notifications import NotificationType
 from replyhook.providers import NEUTRAL_FIELDS, PROVIDERS, Provider
@@ -73,15 +73,21 @@ class RelayModel(RegistrationModel, forbid_unknown_fields=True, kw_only=True):
     video: str
     id: str | None = None
 
-    def checked_relay(self, providers: Mapping[str, Provider]) -> Registration:
-        """As a value of ours. Raises ``InvalidRequest`` for what the provider would refuse, before anything is sent."""
-        registration = self.checked(self.id or new_id("job"))
+    def checked_relay(self, providers: Mapping[str, Provider], *, made_id: str) -> Registration:
+        """As a value of ours, with the id ``made_id`` where it has none of its own.
+
+        Raises ``InvalidRequest`` for what the provider would refuse, before anything is sent.
+        """
+        registration = self.checked(self.id or made_id)
         provider = providers[self.provider]
         capabilities = provider.capabilities
         if not provider.api_key:
             raise InvalidRequest(
                 "provider", self.provider, f"the receiver has no key for it: set {capabilities.key_variable}"
             )
+        if self.account != provider.account:
+            allowed = f"{provider.account}: the receiver submits with that account's key"
+            raise InvalidRequest("account", self.account, allowed, provider=self.provider)
         is_url = len(self.video) <= MAX_URL_LENGTH and http_parts(self.video) is not None
         if not is_url or SourceKind.URL not in capabilities.takes:
             allowed = f"an http(s) URL of at most {MAX_URL_LENGTH} characters, and a provider that takes one"
@@ -102,6 +108,7 @@ class SubmissionModel(msgspec.Struct, forbid_unknown_fields=True):
     outcome: Literal["accepted", "refused", "unknown"]
     provider_job_id: str | None = None
     error: str | None = None
+    passed_on: bool = False
 
     def checked(self) -> Submission:
         """As a value of ours. Raises ``InvalidRequest``."""
@@ -109,8 +116,11 @@ class SubmissionModel(msgspec.Struct, forbid_unknown_fields=True):
             raise InvalidRequest("provider_job_id", self.provider_job_id, "an accepted submit has one")
         if self.provider_job_id is not None and len(self.provider_job_id) > 512:
             raise InvalidRequest("provider_job_id", self.provider_job_id, "at most 512 characters")
+        if self.passed_on and self.outcome != "refused":
+            raise InvalidRequest("passed_on", self.passed_on, "only a refused submit is passed on")
         return Submission(
             outcome=SubmissionOutcome(self.outcome),
+            passed_on=self.passed_on,
             provider_job_id=self.provider_job_id,
             error=None if self.error is None else self.error[:2000],
         )
@@ -162,12 +172,17 @@ Model = TypeVar("Model", RegistrationModel, RelayModel, SubmissionModel)
 
 async def read_model(request: Request, kind: type[Model]) -> Model:
     """The request's body as ``kind``. Raises ``InvalidRequest`` saying where it is wrong."""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            body = await request.body()
-    except (ClientDisconnect, TimeoutError) as error:
-        raise HTTPException(408, "the body did not come in time") from error
+    body = await read_body(request)
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest("body", "JSON", str(error)) from None
+
+
+async def read_body(request: Request) -> bytes:
+    """The request's body, which may be read more than once. Raises a 408 when it does not come in time."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.body()
+    except (ClientDisconnect, TimeoutError) as error:
+        raise HTTPException(408, "the body did not come in time") from error

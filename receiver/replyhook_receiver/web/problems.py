@@ -66,6 +66,16 @@ async def on_known_error(_: Request, error: Exception) -> Response:
             raise error
 
 
+async def answer_to(request: Request, error: Exception) -> Response | None:
+    """The answer to an error that is the caller's, as it will be given; None for our own faults."""
+    for kind in type(error).__mro__:
+        handler = HANDLERS.get(kind)
+        if handler is not None and handler is not on_fault:
+            response: Response = await handler(request, error)
+            return response if response.status_code < 500 else None
+    return None
+
+
 async def on_fault(request: Request, error: Exception) -> Response:
     """A fault of ours: said so, with nothing of its inside."""
     _log.error("a fault of ours while answering %s", request.scope.get("route_template", "?"), exc_info=error)

@@ -1,16 +1,25 @@
 """Submitting a job ourselves, once: for providers that cannot call back, their answer to the submit is the callback."""
 
+import random
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 
 import msgspec
 from anyio import to_thread
 
-from replyhook.errors import ProviderUnavailable, SubmissionRefused, SubmitOutcomeUnknown, UnreadableMessage
+from replyhook.errors import (
+    ProviderUnavailable,
+    RateLimited,
+    SubmissionRefused,
+    SubmitOutcomeUnknown,
+    UnreadableMessage,
+)
 from replyhook.ids import new_id
 from replyhook.jobs import Asset, ExtendRequest, JobEvent, JobStatus, SourceKind, Trust, VideoSource
 from replyhook.messages import Callback, HTTPResponse
-from replyhook.providers import CallbackKind, Provider
+from replyhook.patience import Patience
+from replyhook.providers import USUAL_BUSY_PAUSE_SECONDS, CallbackKind, Provider
 from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.announcements import RELAYED
 from replyhook_receiver.errors import AnswerTooLarge, NetworkRefused, NetworkTrouble, NotAVideo, Unreachable
@@ -19,6 +28,7 @@ from replyhook_receiver.net import MAX_ANSWER_BYTES, Door, Incoming
 from replyhook_receiver.records import (
     Done,
     JobRecord,
+    NotNow,
     Report,
     ReportSource,
     StoredVideo,
@@ -35,7 +45,10 @@ BLOCKING_SECONDS = 900.0
 
 
 class Relay:
-    """Runs relay tasks; the subject is the job's id. Whatever happens in the middle, the submit is never sent twice."""
+    """Runs relay tasks; the subject is the job's id. Whatever happens in the middle, the submit is never sent twice.
+
+    One that was certainly refused, and only for now, is: for ``patience_seconds`` from its first refusal on, in all.
+    """
 
     def __init__(
         self,
@@ -47,6 +60,7 @@ class Relay:
         tokens: TokenKeys,
         public_url: str,
         max_bytes: int,
+        patience_seconds: float,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -56,13 +70,15 @@ class Relay:
         self._tokens = tokens
         self._public_url = public_url
         self._max_bytes = max_bytes
+        self._patience_seconds = patience_seconds
         self._now = now
 
-    async def __call__(self, task: Task) -> Done:
+    async def __call__(self, task: Task) -> Done | NotNow:
         """Submit, unless that was begun before; the outcome is part of what is returned, never raised."""
         job = await self._store.job(task.subject)
         if job is None or job.relay_video is None or job.submission is not None:
             return Done()
+        refused_since = await self._store.relays.refused_since(job.id)
         if not await self._store.begin_submit(job.id, now=self._now()):
             return _unknown("the receiver was stopped in the middle of the submit")
         provider = self._providers[job.provider]
@@ -77,11 +93,33 @@ class Relay:
             async with self._door.answer(request, silence_seconds=BLOCKING_SECONDS) as incoming:
                 return await self._read(job, provider, incoming)
         except (Unreachable, NetworkRefused, SubmissionRefused, ProviderUnavailable) as error:
-            return Done(
-                submission=Submission(outcome=SubmissionOutcome.REFUSED, error=f"{type(error).__name__}: {error}")
-            )
+            return self._refused(provider, error, refused_since)
         except (NetworkTrouble, AnswerTooLarge, NotAVideo, UnreadableMessage, SubmitOutcomeUnknown) as error:
             return _unknown(f"{type(error).__name__}: {error}")
+
+    def _refused(
+        self,
+        provider: Provider,
+        error: Unreachable | NetworkRefused | SubmissionRefused | ProviderUnavailable,
+        since: datetime | None,
+    ) -> Done | NotNow:
+        """What becomes of a submit that certainly started nothing: sent again later, or the job's end."""
+        now = self._now()
+        waited = max((now - since).total_seconds(), 0.0) if since is not None else 0.0
+        pause = None
+        if isinstance(error, RateLimited):
+            error.waited_seconds = waited
+            pause = self._next_pause(error, provider.capabilities.busy_pause_seconds, waited)
+        elif error.retryable:
+            pause = self._next_pause(RateLimited(str(error)), USUAL_BUSY_PAUSE_SECONDS, waited)
+        problem = f"{type(error).__name__}: {error}"
+        if pause is not None:
+            return NotNow(due_at=now + timedelta(seconds=pause), problem=problem)
+        return Done(submission=Submission(outcome=SubmissionOutcome.REFUSED, error=problem))
+
+    def _next_pause(self, error: RateLimited, usual: tuple[float, float] | None, waited: float) -> float | None:
+        patience = Patience(self._patience_seconds - waited, clock=float, jitter=random.random)
+        return patience.next_pause(error, usual)
 
     async def _read(self, job: JobRecord, provider: Provider, incoming: Incoming) -> Done:
         content_type = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -90,7 +128,8 @@ class Relay:
             return await self._keep_video(job, incoming)
         body = await _whole(incoming)
         answers_later = provider.capabilities.callback is not CallbackKind.NONE
-        response = HTTPResponse(status=incoming.status, headers=incoming.headers, body=body)
+        dated = {"date": format_datetime(self._now(), usegmt=True), **incoming.headers}  # a Retry-After may be a date
+        response = HTTPResponse(status=incoming.status, headers=dated, body=body)
         if not is_success or answers_later:
             return _accepted(provider.parse_submit(response))
         headers = (("content-type", content_type),)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from replyhook.errors import ReplyhookError
 from replyhook_receiver.errors import ReceiverTrouble, StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Dead, Done, Outcome, Retry, Task
+from replyhook_receiver.records import Dead, Done, NotNow, Outcome, Retry, Task
 from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.stores.base import Store
 
@@ -31,7 +31,7 @@ _CLOCK_SLACK = timedelta(seconds=5)
 class Handler:
     """How one kind of task is run, how many at a time, and when it is tried again."""
 
-    run: Callable[[Task], Awaitable[Done]]
+    run: Callable[[Task], Awaitable[Done | NotNow]]
     policy: RetryPolicy
     concurrency: int
 
@@ -144,7 +144,7 @@ class Worker:
             return
         try:
             outcome: Outcome = await handler.run(task)
-            _log.info("%s of %s is done", task.kind, task.subject)
+            _log.info("%s of %s is %s", task.kind, task.subject, "done" if isinstance(outcome, Done) else "put off")
         except (ReceiverTrouble, ReplyhookError) as error:
             outcome = self._after_failure(task, handler.policy, error)
         except asyncio.CancelledError:

@@ -372,3 +372,29 @@ async def test_jobs_are_listed_newest_first_page_by_page(receiver: Receiver) -> 
 async def test_a_list_that_cannot_be_had_is_a_422_that_names_the_filter(receiver: Receiver, query: str) -> None:
     response = await receiver.client.get(f"/v1/jobs?{query}", headers=AUTH)
     assert is_problem(response, 422, field=query.partition("=")[0])
+
+
+async def test_a_submit_that_was_passed_on_ends_its_job_without_a_word_to_anybody(receiver: Receiver) -> None:
+    passed, _ = await receiver.register("fal", reference="order-42", notify=[{"url": "https://127.0.0.1:9/hook"}])
+    last, _ = await receiver.register("useapi", reference="order-42")
+    told = {"outcome": "refused", "error": "RateLimited: too many"}
+    for _ in range(2):  # a report may be repeated
+        answer = await receiver.client.post(
+            f"/v1/jobs/{passed}/submission", json=told | {"passed_on": True}, headers=AUTH
+        )
+        assert answer.status_code == 200, answer.text
+        assert (answer.json()["status"], answer.json()["error"]) == (
+            "failed",
+            {"code": "passed_on", "message": "RateLimited: too many"},
+        )
+    assert receiver.rows("SELECT count(*) FROM notifications") == [(0,)]
+    await receiver.client.post(f"/v1/jobs/{last}/submission", json=told, headers=AUTH)
+    assert receiver.rows("SELECT job_id, type FROM notifications") == [(last, "job.failed")]
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "unknown"])
+async def test_only_a_refused_submit_is_passed_on(receiver: Receiver, outcome: str) -> None:
+    job_id, _ = await receiver.register()
+    told = {"outcome": outcome, "provider_job_id": "r-1", "passed_on": True}
+    answer = await receiver.client.post(f"/v1/jobs/{job_id}/submission", json=told, headers=AUTH)
+    assert (answer.status_code, answer.json()["field"]) == (422, "passed_on")

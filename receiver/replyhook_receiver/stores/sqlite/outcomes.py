@@ -7,11 +7,22 @@ from replyhook.jobs import AssetStatus, JobStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.lifecycle import TaskKind, fact_key
-from replyhook_receiver.records import Dead, Done, Outcome, Retry, StoredVideo, Submission, SubmissionOutcome, Task
+from replyhook_receiver.records import (
+    Dead,
+    Done,
+    NotNow,
+    Outcome,
+    Retry,
+    StoredVideo,
+    Submission,
+    SubmissionOutcome,
+    Task,
+)
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.facts import accept, announce, expect_video
 from replyhook_receiver.stores.sqlite.overdue import keep_overdue
 from replyhook_receiver.stores.sqlite.registering import record_submission
+from replyhook_receiver.stores.sqlite.relays import keep_refusal
 from replyhook_receiver.stores.sqlite.rows import EVENTS_OF_JOB, event_from, read_job, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task, release
 
@@ -30,6 +41,10 @@ def finish(
             if release(raw, task, state="ready", due_at=outcome.due_at, problem=outcome.problem, now=now) is None:
                 return False
             _keep_problem(raw, task, outcome.problem, AssetStatus.PENDING)
+        case NotNow():
+            if release(raw, task, state="ready", due_at=outcome.due_at, problem=outcome.problem, now=now) is None:
+                return False
+            keep_refusal(raw, task.subject, now)
         case Dead():
             state = release(raw, task, state="dead", due_at=now, problem=outcome.problem, now=now)
             if state is None:

@@ -19,6 +19,7 @@ from replyhook_receiver.stores.sqlite.tasks import add_task
 from replyhook_receiver.stores.sqlite.unit import Unit
 
 SUBMIT_UNKNOWN = "submit_unknown"
+PASSED_ON = "passed_on"
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ def record_submission(
         raise SubmissionConflict(f"the submission of job {job_id} was reported as {job.submission} before")
     _make_free(raw, job, submission)
     refused = submission.outcome is SubmissionOutcome.REFUSED
-    error = JobError(code="submission_refused", message=submission.error or "refused") if refused else None
+    code = PASSED_ON if submission.passed_on else "submission_refused"
+    error = JobError(code=code, message=submission.error or "refused") if refused else None
     event = JobEvent(provider_job_id=submission.provider_job_id, status=_STATUS_AFTER[submission.outcome], error=error)
     decision = decide(job.state, event)
     failed_now = decision.status is JobStatus.FAILED and job.status is not JobStatus.FAILED
@@ -167,7 +169,7 @@ def record_submission(
             job_id,
         ),
     )
-    if failed_now:
+    if failed_now and not submission.passed_on:  # the next provider's job has the same reference, and is announced
         announce(raw, job_id, ANNOUNCES[JobStatus.FAILED], now, describe)
     changed = _read(raw, job_id)
     if changed.provider_job_id is not None and job.provider_job_id is None:

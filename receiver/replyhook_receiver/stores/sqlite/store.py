@@ -1,7 +1,7 @@
 """SQLiteStore: the Store protocol over one SQLite file."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,8 +25,10 @@ from replyhook_receiver.records import (
     Task,
 )
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registering, tasks
+from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registering, relays, tasks
 from replyhook_receiver.stores.sqlite.database import Database
+from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
+from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
 from replyhook_receiver.stores.sqlite.rows import (
     callback_from,
     notification_from,
@@ -44,13 +46,23 @@ def _ignore() -> None:
 class SQLiteStore:
     """One SQLite file. ``describe`` builds the bodies of notifications inside the transactions that make them.
 
-    ``deadlines`` says how long each job may stay silent; it learns that from this store's own jobs.
+    ``deadlines`` says how long each job may stay silent; it learns that from this store's own jobs. ``max_jobs`` is how
+    many an account may have under way before a relayed one waits, by provider; 0 or nothing: no limit.
     """
 
-    def __init__(self, path: Path, *, describe: Describe, deadlines: Deadlines | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        describe: Describe,
+        deadlines: Deadlines | None = None,
+        max_jobs: Mapping[str, int] | None = None,
+    ) -> None:
         self._describe = describe
         self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
         self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
+        self.idempotency = SQLiteIdempotency(self.database)
+        self.relays = SQLiteRelays(self.database, max_jobs or {})
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
@@ -166,6 +178,8 @@ class SQLiteStore:
         def work(raw: sqlite3.Connection) -> list[Task]:
             if TaskKind.RECONCILE in kinds:
                 overdue.sweep(raw, now)
+            if TaskKind.RELAY in kinds:
+                relays.admit(raw, self.relays.max_jobs, limit=limit, now=now)
             return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now)
 
         return await self.database.write(work)
@@ -189,7 +203,12 @@ class SQLiteStore:
         )
 
     async def next_due(self, *, now: datetime, kinds: Sequence[TaskKind] = tuple(TaskKind)) -> datetime | None:
-        due = await self.database.read(lambda raw: tasks.next_due(raw, kinds))
+        def look(raw: sqlite3.Connection) -> datetime | None:
+            if TaskKind.RELAY in kinds and relays.next_is_free(raw, self.relays.max_jobs):
+                return now
+            return tasks.next_due(raw, kinds)
+
+        due = await self.database.read(look)
         return None if due is None else max(due, now)
 
     def _accept_all(self, raw: sqlite3.Connection, reports: Sequence[Report]) -> list[Accepted]:
