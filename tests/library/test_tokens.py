@@ -249,7 +249,7 @@ def test_a_detached_token_brings_the_reference_and_its_keys_user(reference: str 
     expected = DetachedToken(provider="useapi", job_id=JOB_ID, issued_at=at, user="u_7", reference=reference)
     assert REPLY_KEYS.read(token, provider="useapi") == expected
     assert set(token) <= set(URL_SAFE + ".")
-    assert set(json.loads(base64_decode(token.partition(".")[0]))) == {"v", "p", "j", "i", "r"}, "no user in it"
+    assert set(json.loads(base64_decode(token.partition(".")[0]))) <= {"v", "p", "j", "i", "r"}, "no user in it"
     assert "order-42" not in repr(expected)
     assert NEW not in repr(REPLY_KEYS)
 

@@ -7,8 +7,6 @@ from typing import Annotated, NoReturn, Protocol
 
 import msgspec
 
-import msgspec
-
 from replyhook.errors import (
     AccountBlocked,
     BadRequest,
