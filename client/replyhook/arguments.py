@@ -3,14 +3,14 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Any, BinaryIO, Required, TypedDict
 
 from replyhook.detached import Detached
 from replyhook.environment import provider_settings_from_env, with_files
-from replyhook.errors import CancelNotPossible, ConfigurationError, InvalidRequest
+from replyhook.errors import CancelNotPossible, ConfigurationError, InvalidRequest, SubmitOutcomeUnknown
 from replyhook.flows import Submission, Submitted
 from replyhook.jobs import MAX_USER_LENGTH, ExtendRequest, VideoSource, checked_reference
 from replyhook.messages import HTTPRequest
@@ -19,7 +19,7 @@ from replyhook.receiver_api import ReceiverAPI
 from replyhook.results import JobResult
 from replyhook.routing import PREFERENCES, Preference, Tried
 
-Video = str | os.PathLike[str] | bytes | VideoSource
+Video = str | os.PathLike[str] | bytes | BinaryIO | VideoSource
 
 DEFAULT_PATIENCE_SECONDS = 60.0
 
@@ -114,6 +114,11 @@ class Known:
     reply_url: str | None = field(default=None, repr=False)
     tried: Tried = ()
     warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def unknown(cls, submission: Submission, error: SubmitOutcomeUnknown, *, tried: Tried) -> "Known":
+        """A job that we have just submitted, as far as that can be known."""
+        return replace(cls.submitted(submission, tried=tried), warnings=error.warnings)
 
     @classmethod
     def submitted(cls, submission: Submission, submitted: Submitted | None = None, *, tried: Tried = ()) -> "Known":
@@ -239,6 +244,12 @@ def _checked_patience(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         return float(value)
     raise InvalidRequest("patience", value, "seconds: a number that is not negative")
+
+
+def check_on_upload(on_upload: object) -> None:
+    """Raise ``InvalidRequest`` for what cannot be called."""
+    if on_upload is not None and not callable(on_upload):
+        raise InvalidRequest("on_upload", type(on_upload).__name__, "a function of the bytes sent and their total")
 
 
 def file_path(path: Path) -> Path:

@@ -135,6 +135,9 @@ class Capabilities:
     takes: frozenset[SourceKind]
     uploads: frozenset[SourceKind] = frozenset()
     max_upload_bytes: int | None = None
+    max_upload_seconds: int | None = None
+    """Published as a whole number: what is less than a second over it is the provider's to judge."""
+    max_upload_side_pixels: int | None = None
     upload_suffixes: tuple[str, ...] = ()
     """Endings of the files that may be uploaded; empty where no document says."""
     callback: CallbackKind
