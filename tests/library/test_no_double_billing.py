@@ -207,6 +207,30 @@ def test_one_job_asked_for_is_never_billed_twice(
     assert now[0] <= patience
 
 
+@pytest.mark.parametrize("provider", ["useapi", "pixverse", "fal"])
+def test_too_many_twice_and_then_a_place_is_one_job_billed(
+    sandbox: Sandbox, fresh_world: Callable[[], World], provider: str
+) -> None:
+    busy = "500044" if provider == "pixverse" else "429"
+    sandbox.schedule.wishes = {provider: [("refuse", busy)] * 2}
+    sandbox.schedule.asked.clear()
+    billed_before = sandbox.billed()
+    client = ClientSettings.build(fresh_world().url, "rk", None, sandbox.providers)
+    arguments: Any = {"provider": provider, "video": sandbox.clip, "prompt": "on", "duration": 5, "quality": "360p"}
+    plan, seconds = prepare(client, arguments)
+    pauses: list[float] = []
+    patience = Patience(seconds, clock=lambda: sum(pauses), jitter=lambda: 0.5)
+    transport = Transport(timeout_seconds=10)
+    try:
+        submitted = run(Routing(plan, client.receiver, patience), transport, pauses.append)
+    finally:
+        transport.close()
+    assert sandbox.schedule.asked == [provider] * 3
+    assert pauses == [20.0, 20.0]  # 10 to 30, as useapi.net asks for
+    assert sandbox.jobs()[-1]["id"] == submitted.provider_job_id
+    assert sandbox.billed() - billed_before == 1
+
+
 # All five, with the receiver that really is one: it submits to Segmind itself
 
 
