@@ -1,5 +1,6 @@
 """What a caller passes to a client, checked as far as that needs no provider."""
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from replyhook.detached import Detached
 from replyhook.environment import provider_settings_from_env, with_files
 from replyhook.errors import CancelNotPossible, ConfigurationError, InvalidRequest, SubmitOutcomeUnknown
 from replyhook.flows import Submission, Submitted
-from replyhook.jobs import MAX_USER_LENGTH, ExtendRequest, VideoSource, checked_reference
+from replyhook.jobs import ExtendRequest, VideoSource, checked_reference, checked_user
 from replyhook.messages import HTTPRequest
 from replyhook.providers import NEUTRAL_FIELDS, Provider, make_provider
 from replyhook.receiver_api import ReceiverAPI
@@ -206,7 +207,7 @@ class Job:
             request=ExtendRequest(**wanted, options=_checked_options(arguments.get("options"))),
             source=VideoSource.of(arguments["video"]),
             reference=checked_reference(arguments.get("reply_ref")),
-            user=_checked_user(arguments.get("user")),
+            user=checked_user(arguments.get("user")),
             notify=_checked_notify(arguments.get("notify") or ()),
             max_price=_checked_max_price(arguments.get("max_price")),
             prefer=_checked_preference(arguments.get("prefer", "order")),
@@ -259,17 +260,13 @@ def file_path(path: Path) -> Path:
     return path
 
 
-def _checked_user(user: object) -> str | None:
-    if user is None:
-        return None
-    if not isinstance(user, str) or not 0 < len(user) <= MAX_USER_LENGTH:
-        raise InvalidRequest("user", user, f"a text of 1 to {MAX_USER_LENGTH} characters")
-    return user
-
-
 def _checked_notify(notify: Sequence[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
     if isinstance(notify, str | dict) or not isinstance(notify, Sequence):
         raise InvalidRequest("notify", type(notify).__name__, "give a list of URLs")
     if not all(isinstance(entry, str | dict) for entry in notify):
         raise InvalidRequest("notify", "(not shown)", "a list of URLs, or of {'url': …, 'secret': …, 'types': […]}")
+    try:
+        json.dumps(list(notify), ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest("notify", "(not shown)", f"it cannot be sent as JSON: {type(error).__name__}") from error
     return list(notify)

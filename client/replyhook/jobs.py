@@ -236,12 +236,35 @@ def checked_reference(reference: object, *, field: str = "reply_ref") -> str | N
 
     Raises ``InvalidRequest`` when it is empty, over 1,024 characters, or holds control characters.
     """
-    if reference is None:
+    return _checked_text(reference, field, MAX_REFERENCE_LENGTH)
+
+
+def checked_user(user: object) -> str | None:
+    """Whose job it is. Raises ``InvalidRequest`` as ``checked_reference`` does, over 256 characters."""
+    return _checked_text(user, "user", MAX_USER_LENGTH)
+
+
+def _checked_text(text: object, field: str, longest: int) -> str | None:
+    if text is None:
         return None
-    if not isinstance(reference, str) or not reference:
-        raise InvalidRequest(field, reference, "give a text that is not empty")
-    if len(reference) > MAX_REFERENCE_LENGTH:
-        raise InvalidRequest(field, reference, f"at most {MAX_REFERENCE_LENGTH} characters")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in reference):
-        raise InvalidRequest(field, reference, "no control characters")
-    return reference
+    if not isinstance(text, str) or not text:
+        raise InvalidRequest(field, text, "give a text that is not empty")
+    if len(text) > longest:
+        raise InvalidRequest(field, text, f"a text of 1 to {longest} characters")
+    if not is_clean(text):
+        raise InvalidRequest(field, text, "no control characters, and no halves of a character (surrogates)")
+    return text
+
+
+def is_clean(text: str) -> bool:
+    """Whether a text has no control characters and can be sent at all: half of a surrogate pair cannot."""
+    return is_sendable(text) and not any(ord(letter) < 32 or ord(letter) == 127 for letter in text)
+
+
+def is_sendable(text: str) -> bool:
+    """Whether a text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -5,7 +5,6 @@ decided in ``flows`` and ``watching``, once.
 """
 
 import logging
-import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,6 +20,7 @@ from replyhook.jobs import SourceKind, VideoSource
 from replyhook.local_video import OnUpload
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.saving import PartFile
+from replyhook.timing import UntilTime, stream_timeout
 from replyhook.uploading import Body, Passage, local_body
 from replyhook.urls import shown_url
 
@@ -33,7 +33,6 @@ OnProgress = Callable[[int, int | None], None]
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _NOTHING = Body(content=b"")
-_STREAM_SILENCE_SECONDS = 45.0  # the receiver pings every 15
 _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -59,6 +58,7 @@ class Transport:
 
     def __init__(self, *, timeout_seconds: float) -> None:
         self._http = httpx.Client(timeout=timeout_seconds)
+        self._seconds = timeout_seconds
 
     def close(self) -> None:
         """Close every connection."""
@@ -69,12 +69,16 @@ class Transport:
         with self._body(request, on_upload) as body:
             try:
                 with self._http.stream(**_arguments(request, body)) as response:
-                    answer = bytearray()
-                    for chunk in response.iter_bytes():
-                        _grow(answer, chunk)
-                    return _plain(response, bytes(answer))
+                    return self._whole(response)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise ConnectionTrouble(error) from error
+
+    def _whole(self, response: httpx.Response) -> HTTPResponse:
+        response.stream = UntilTime(response.stream, self._seconds)
+        answer = bytearray()
+        for chunk in response.iter_bytes():
+            _grow(answer, chunk)
+        return _plain(response, bytes(answer))
 
     @contextmanager
     def _body(self, request: HTTPRequest, on_upload: OnUpload | None) -> Iterator[Body]:
@@ -93,11 +97,11 @@ class Transport:
         Raises ``ConnectionTrouble``, also when the time is over.
         """
         try:
-            with self._http.stream(**_arguments(request), timeout=_stream_timeout(seconds)) as response:
+            with self._http.stream(**_arguments(request), timeout=stream_timeout(seconds)) as response:
                 if response.status_code != 200:
-                    yield _plain(response, response.read())
+                    yield self._whole(response)
                     return
-                response.stream = _UntilTime(response.stream, seconds)
+                response.stream = UntilTime(response.stream, seconds, longest_event_bytes=MAX_ANSWER_BYTES)
                 yield from EventSource(response).iter_sse()
         except (httpx.HTTPError, SSEError) as error:
             raise ConnectionTrouble(error) from error
@@ -107,7 +111,7 @@ class Transport:
         try:
             with self._http.stream(**_arguments(request), follow_redirects=True) as response:
                 if response.status_code != 200:
-                    return _plain(response, response.read())
+                    return self._whole(response)
                 total = _length(response)
                 with PartFile(path) as part:
                     for chunk in response.iter_bytes(_CHUNK_BYTES):
@@ -125,6 +129,7 @@ class AsyncTransport:
 
     def __init__(self, *, timeout_seconds: float) -> None:
         self._http = httpx.AsyncClient(timeout=timeout_seconds)
+        self._seconds = timeout_seconds
 
     async def close(self) -> None:
         """Close every connection."""
@@ -135,12 +140,16 @@ class AsyncTransport:
         async with self._body(request, on_upload) as body:
             try:
                 async with self._http.stream(**_arguments(request, body)) as response:
-                    answer = bytearray()
-                    async for chunk in response.aiter_bytes():
-                        _grow(answer, chunk)
-                    return _plain(response, bytes(answer))
+                    return await self._whole(response)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise ConnectionTrouble(error) from error
+
+    async def _whole(self, response: httpx.Response) -> HTTPResponse:
+        response.stream = UntilTime(response.stream, self._seconds)
+        answer = bytearray()
+        async for chunk in response.aiter_bytes():
+            _grow(answer, chunk)
+        return _plain(response, bytes(answer))
 
     @asynccontextmanager
     async def _body(self, request: HTTPRequest, on_upload: OnUpload | None) -> AsyncIterator[Body]:
@@ -160,11 +169,11 @@ class AsyncTransport:
         Raises ``ConnectionTrouble``, also when the time is over.
         """
         try:
-            async with self._http.stream(**_arguments(request), timeout=_stream_timeout(seconds)) as response:
+            async with self._http.stream(**_arguments(request), timeout=stream_timeout(seconds)) as response:
                 if response.status_code != 200:
-                    yield _plain(response, await response.aread())
+                    yield await self._whole(response)
                     return
-                response.stream = _UntilTime(response.stream, seconds)
+                response.stream = UntilTime(response.stream, seconds, longest_event_bytes=MAX_ANSWER_BYTES)
                 async for event in EventSource(response).aiter_sse():
                     yield event
         except (httpx.HTTPError, SSEError) as error:
@@ -175,7 +184,7 @@ class AsyncTransport:
         try:
             async with self._http.stream(**_arguments(request), follow_redirects=True) as response:
                 if response.status_code != 200:
-                    return _plain(response, await response.aread())
+                    return await self._whole(response)
                 total = _length(response)
                 with PartFile(path) as part:
                     async for chunk in response.aiter_bytes(_CHUNK_BYTES):
@@ -265,34 +274,3 @@ def _blaming(source: VideoSource) -> Iterator[None]:
     except httpx.HTTPError as error:
         words = f"it could not be read: {type(error).__name__}"
         raise InvalidRequest("video", shown_url(source.text), words) from error
-
-
-def _stream_timeout(seconds: float) -> httpx.Timeout:
-    return httpx.Timeout(min(10.0, seconds), read=min(_STREAM_SILENCE_SECONDS, seconds))
-
-
-class _UntilTime(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that ends with a time-out once ``seconds`` are over, however often the other side pings."""
-
-    def __init__(self, inner: Any, seconds: float) -> None:
-        self._inner = inner
-        self._end = time.monotonic() + seconds
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._inner:
-            yield self._in_time(chunk)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._inner:
-            yield self._in_time(chunk)
-
-    def _in_time(self, chunk: bytes) -> bytes:
-        if time.monotonic() > self._end:
-            raise httpx.ReadTimeout("the time for this stream is over")
-        return chunk
-
-    def close(self) -> None:
-        self._inner.close()
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()

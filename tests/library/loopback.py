@@ -129,7 +129,9 @@ def late(answer: Answer, seconds: float) -> Answer:
     return wait
 
 
-def file(content: bytes = VIDEO, *, digest_of: bytes | None = None, cut_after: int | None = None) -> Answer:
+def file(
+    content: bytes = VIDEO, *, digest_of: bytes | None = None, cut_after: int | None = None, status: int = 200
+) -> Answer:
     """Answer with a stored video; ``cut_after`` hangs up in the middle of it."""
     digest = base64.b64encode(hashlib.sha256(content if digest_of is None else digest_of).digest()).decode()
     headers = {"content-length": str(len(content)), "repr-digest": f"sha-256=:{digest}:"}
@@ -140,7 +142,7 @@ def file(content: bytes = VIDEO, *, digest_of: bytes | None = None, cut_after: i
             raise ConnectionResetError("cut off on purpose")
 
     async def answer(request: Request) -> Response:  # noqa: ARG001 - an answer is given the request
-        return StreamingResponse(body(), headers=headers, media_type="video/mp4")
+        return StreamingResponse(body(), status_code=status, headers=headers, media_type="video/mp4")
 
     return answer
 
@@ -152,6 +154,20 @@ def squeezed(content: bytes = VIDEO) -> Answer:
         if "gzip" in request.headers.get("accept-encoding", ""):
             return Response(gzip.compress(content), headers={"content-encoding": "gzip"}, media_type="video/mp4")
         return Response(content, media_type="video/mp4")
+
+    return answer
+
+
+def trickles(seconds: float) -> Answer:
+    """Answer a little at a time, never silent for long."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(int(seconds / 0.05)):
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    async def answer(request: Request) -> Response:  # noqa: ARG001 - an answer is given the request
+        return StreamingResponse(body(), media_type="application/json")
 
     return answer
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from replyhook.errors import InvalidRequest
-from replyhook.jobs import ExtendRequest, SourceKind
+from replyhook.jobs import ExtendRequest, SourceKind, is_sendable
 from replyhook.pricing import Price, Pricing
 
 NEUTRAL_FIELDS = (
@@ -87,6 +87,7 @@ class Field:
             and (self.maximum is None or value <= self.maximum)
             and (self.max_length is None or len(value) <= self.max_length)
             and value != ""
+            and (not isinstance(value, str) or is_sendable(value))
         )
         if not fits:
             raise InvalidRequest(self.name, value, self.allowed, provider=provider)
