@@ -21,6 +21,7 @@ def plain() -> None:
             reply_ref="order-42",
             user="u_7",
             notify=["https://my.app/hooks", {"url": "https://my.app/more", "types": ["job.failed"]}],
+            on_upload=lambda sent, total: print(sent, total),
         )
         assert_type(job, replyhook.JobHandle)
         assert_type(job.id, str)
