@@ -1,7 +1,6 @@
 """Providers and receivers that mean harm, or are out of order: bounded in bytes and time, and no money spent twice."""
 
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +63,8 @@ def test_a_refusal_without_an_end_is_not_read_to_it(
 def test_an_event_without_an_end_breaks_the_stream_off_and_it_is_opened_again(
     drive: Driver, job: Any, world: World
 ) -> None:
-    async def endless() -> AsyncIterator[str]:
-        for _ in range(40):
-            yield "data: " + "x" * 256 * 1024 + "\n"
-        yield "\n" + event(1, "job.canceled", id="job")  # whoever has read so far
-
-    world.streams(endless, script(event(2, "video.stored", id="job")))
+    endless = ["data: " + "x" * 256 * 1024 + "\n"] * 40
+    too_far = event(1, "job.canceled", id="job")
+    world.streams(script(*endless, "\n", too_far), script(event(2, "video.stored", id="job")))
     assert drive(job.wait(20)).type == "video.stored"
     assert len(world.to("GET /v1/stream")) == 2
