@@ -1,25 +1,26 @@
 """What a caller passes to a client, checked as far as that needs no provider."""
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Any, BinaryIO, Required, TypedDict
 
 from replyhook.detached import Detached
 from replyhook.environment import provider_settings_from_env, with_files
-from replyhook.errors import CancelNotPossible, ConfigurationError, InvalidRequest
+from replyhook.errors import CancelNotPossible, ConfigurationError, InvalidRequest, SubmitOutcomeUnknown
 from replyhook.flows import Submission, Submitted
-from replyhook.jobs import MAX_USER_LENGTH, ExtendRequest, VideoSource, checked_reference
+from replyhook.jobs import ExtendRequest, VideoSource, checked_reference, checked_user
 from replyhook.messages import HTTPRequest
 from replyhook.providers import NEUTRAL_FIELDS, Provider, make_provider
 from replyhook.receiver_api import ReceiverAPI
 from replyhook.results import JobResult
 from replyhook.routing import PREFERENCES, Preference, Tried
 
-Video = str | os.PathLike[str] | bytes | VideoSource
+Video = str | os.PathLike[str] | bytes | BinaryIO | VideoSource
 
 DEFAULT_PATIENCE_SECONDS = 60.0
 
@@ -116,6 +117,11 @@ class Known:
     warnings: tuple[str, ...] = ()
 
     @classmethod
+    def unknown(cls, submission: Submission, error: SubmitOutcomeUnknown, *, tried: Tried) -> "Known":
+        """A job that we have just submitted, as far as that can be known."""
+        return replace(cls.submitted(submission, tried=tried), warnings=error.warnings)
+
+    @classmethod
     def submitted(cls, submission: Submission, submitted: Submitted | None = None, *, tried: Tried = ()) -> "Known":
         """A job that we have just submitted; None where the outcome is not known."""
         return cls(
@@ -201,7 +207,7 @@ class Job:
             request=ExtendRequest(**wanted, options=_checked_options(arguments.get("options"))),
             source=VideoSource.of(arguments["video"]),
             reference=checked_reference(arguments.get("reply_ref")),
-            user=_checked_user(arguments.get("user")),
+            user=checked_user(arguments.get("user")),
             notify=_checked_notify(arguments.get("notify") or ()),
             max_price=_checked_max_price(arguments.get("max_price")),
             prefer=_checked_preference(arguments.get("prefer", "order")),
@@ -241,6 +247,12 @@ def _checked_patience(value: object) -> float:
     raise InvalidRequest("patience", value, "seconds: a number that is not negative")
 
 
+def check_on_upload(on_upload: object) -> None:
+    """Raise ``InvalidRequest`` for what cannot be called."""
+    if on_upload is not None and not callable(on_upload):
+        raise InvalidRequest("on_upload", type(on_upload).__name__, "a function of the bytes sent and their total")
+
+
 def file_path(path: Path) -> Path:
     """A path that a file can be saved as. Raises ``InvalidRequest`` for a folder."""
     if path.is_dir():
@@ -248,17 +260,13 @@ def file_path(path: Path) -> Path:
     return path
 
 
-def _checked_user(user: object) -> str | None:
-    if user is None:
-        return None
-    if not isinstance(user, str) or not 0 < len(user) <= MAX_USER_LENGTH:
-        raise InvalidRequest("user", user, f"a text of 1 to {MAX_USER_LENGTH} characters")
-    return user
-
-
 def _checked_notify(notify: Sequence[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
     if isinstance(notify, str | dict) or not isinstance(notify, Sequence):
         raise InvalidRequest("notify", type(notify).__name__, "give a list of URLs")
     if not all(isinstance(entry, str | dict) for entry in notify):
         raise InvalidRequest("notify", "(not shown)", "a list of URLs, or of {'url': …, 'secret': …, 'types': […]}")
+    try:
+        json.dumps(list(notify), ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest("notify", "(not shown)", f"it cannot be sent as JSON: {type(error).__name__}") from error
     return list(notify)

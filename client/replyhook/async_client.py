@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Unpack
 
-from replyhook.arguments import ClientSettings, EstimateArguments, Known, SubmitArguments
+from replyhook.arguments import ClientSettings, EstimateArguments, Known, SubmitArguments, check_on_upload
 from replyhook.async_handle import AsyncJobHandle, OnEvent
 from replyhook.errors import ReplyhookError, SubmitOutcomeUnknown
 from replyhook.flows import Flow, Pause, Purpose, Step, Submitted, with_purpose
+from replyhook.local_video import OnUpload
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.patience import Patience
 from replyhook.planning import estimate, prepare
@@ -69,22 +70,26 @@ class AsyncClient:
         """Whether this client has no receiver to ask, so that nothing can be waited for."""
         return self._settings.receiver is None
 
-    async def submit(self, **arguments: Unpack[SubmitArguments]) -> AsyncJobHandle:
+    async def submit(
+        self, *, on_upload: OnUpload | None = None, **arguments: Unpack[SubmitArguments]
+    ) -> AsyncJobHandle:
         """Submit one extend job and return its handle once it is accepted; the arguments are ``SubmitArguments``'.
 
         ``provider`` may be several, or ``auto``: the first that can do the job gets it, and the next one is asked only
-        when it certainly started nothing and says nothing against the job; ``job.tried`` tells of those.
+        when it certainly started nothing and says nothing against the job; ``job.tried`` tells of those. ``on_upload``
+        is called with the bytes of the video that were sent and how many there are, while it is uploaded.
         Raises ``InvalidRequest`` before anything is sent; ``SubmissionRefused`` and its kinds, ``NoProviderLeft``, or
         ``ProviderUnavailable``, when nothing was started; ``SubmitOutcomeUnknown``, with the handle to wait on, when
         the job may have been started: it is never sent twice; ``ReceiverError`` when the receiver would not take it.
         """
+        check_on_upload(on_upload)
         plan, seconds = prepare(self._settings, arguments)
         patience = Patience(seconds, clock=time.monotonic, jitter=random.random)
         routing = Routing(plan, self._settings.receiver, patience)
         try:
-            submitted = await self._play(routing.steps())
+            submitted = await self._play(routing.steps(), on_upload)
         except SubmitOutcomeUnknown as error:
-            error.job = self._handle(Known.submitted(routing.submission, tried=routing.tried))
+            error.job = self._handle(Known.unknown(routing.submission, error, tried=routing.tried))
             raise
         return self._handle(Known.submitted(routing.submission, submitted, tried=routing.tried))
 
@@ -99,6 +104,7 @@ class AsyncClient:
         self,
         *,
         on_event: OnEvent | None = None,
+        on_upload: OnUpload | None = None,
         wait_timeout: float | None = None,
         until: Until = "stored",
         **arguments: Unpack[SubmitArguments],
@@ -110,7 +116,7 @@ class AsyncClient:
         """
         check_wait(wait_timeout, until)
         self._settings.need_receiver("subscribe()")
-        job = await self.submit(**arguments)
+        job = await self.submit(on_upload=on_upload, **arguments)
         await job.wait(wait_timeout, until=until, on_event=on_event)
         return job
 
@@ -149,15 +155,15 @@ class AsyncClient:
         except ConnectionTrouble as error:
             raise with_purpose(error, Purpose.RECEIVER, maybe_sent=error.maybe_sent) from error
 
-    async def _play(self, flow: Flow) -> Submitted:
+    async def _play(self, flow: Flow, on_upload: OnUpload | None) -> Submitted:
         try:
             step = next(flow)
             while True:
                 try:
-                    answer = await self._take(step)
+                    answer = await self._take(step, on_upload)
                 except ReplyhookError as error:
                     step = flow.throw(error)
-                except asyncio.CancelledError:
+                except BaseException:  # canceled, or on_upload's own
                     if step.last_words is not None:  # the receiver must know what may have arrived, however we end
                         with contextlib.suppress(Exception):
                             told = self._transport.send(step.last_words)
@@ -169,11 +175,11 @@ class AsyncClient:
             ended: Submitted = done.value
             return ended
 
-    async def _take(self, step: Step) -> HTTPResponse | None:
+    async def _take(self, step: Step, on_upload: OnUpload | None) -> HTTPResponse | None:
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
             return None
         try:
-            return await self._transport.send(step.request)
+            return await self._transport.send(step.request, on_upload)
         except ConnectionTrouble as error:
             raise with_purpose(error, step.purpose, maybe_sent=error.maybe_sent) from error

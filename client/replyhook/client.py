@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Unpack
 
-from replyhook.arguments import ClientSettings, EstimateArguments, Known, SubmitArguments
+from replyhook.arguments import ClientSettings, EstimateArguments, Known, SubmitArguments, check_on_upload
 from replyhook.errors import ReplyhookError, SubmitOutcomeUnknown
 from replyhook.flows import Flow, Pause, Purpose, Step, Submitted, with_purpose
 from replyhook.handle import JobHandle, OnEvent
+from replyhook.local_video import OnUpload
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.patience import Patience
 from replyhook.planning import estimate, prepare
@@ -66,22 +67,24 @@ class Client:
         """Whether this client has no receiver to ask, so that nothing can be waited for."""
         return self._settings.receiver is None
 
-    def submit(self, **arguments: Unpack[SubmitArguments]) -> JobHandle:
+    def submit(self, *, on_upload: OnUpload | None = None, **arguments: Unpack[SubmitArguments]) -> JobHandle:
         """Submit one extend job and return its handle once it is accepted; the arguments are ``SubmitArguments``'.
 
         ``provider`` may be several, or ``auto``: the first that can do the job gets it, and the next one is asked only
-        when it certainly started nothing and says nothing against the job; ``job.tried`` tells of those.
+        when it certainly started nothing and says nothing against the job; ``job.tried`` tells of those. ``on_upload``
+        is called with the bytes of the video that were sent and how many there are, while it is uploaded.
         Raises ``InvalidRequest`` before anything is sent; ``SubmissionRefused`` and its kinds, ``NoProviderLeft``, or
         ``ProviderUnavailable``, when nothing was started; ``SubmitOutcomeUnknown``, with the handle to wait on, when
         the job may have been started: it is never sent twice; ``ReceiverError`` when the receiver would not take it.
         """
+        check_on_upload(on_upload)
         plan, seconds = prepare(self._settings, arguments)
         patience = Patience(seconds, clock=time.monotonic, jitter=random.random)
         routing = Routing(plan, self._settings.receiver, patience)
         try:
-            submitted = self._play(routing.steps())
+            submitted = self._play(routing.steps(), on_upload)
         except SubmitOutcomeUnknown as error:
-            error.job = self._handle(Known.submitted(routing.submission, tried=routing.tried))
+            error.job = self._handle(Known.unknown(routing.submission, error, tried=routing.tried))
             raise
         return self._handle(Known.submitted(routing.submission, submitted, tried=routing.tried))
 
@@ -96,6 +99,7 @@ class Client:
         self,
         *,
         on_event: OnEvent | None = None,
+        on_upload: OnUpload | None = None,
         wait_timeout: float | None = None,
         until: Until = "stored",
         **arguments: Unpack[SubmitArguments],
@@ -107,7 +111,7 @@ class Client:
         """
         check_wait(wait_timeout, until)
         self._settings.need_receiver("subscribe()")
-        job = self.submit(**arguments)
+        job = self.submit(on_upload=on_upload, **arguments)
         job.wait(wait_timeout, until=until, on_event=on_event)
         return job
 
@@ -146,15 +150,15 @@ class Client:
         except ConnectionTrouble as error:
             raise with_purpose(error, Purpose.RECEIVER, maybe_sent=error.maybe_sent) from error
 
-    def _play(self, flow: Flow) -> Submitted:
+    def _play(self, flow: Flow, on_upload: OnUpload | None) -> Submitted:
         try:
             step = next(flow)
             while True:
                 try:
-                    answer = self._take(step)
+                    answer = self._take(step, on_upload)
                 except ReplyhookError as error:
                     step = flow.throw(error)
-                except KeyboardInterrupt:
+                except BaseException:  # an interrupt, or on_upload's own
                     if step.last_words is not None:  # the receiver must know what may have arrived, however we end
                         with contextlib.suppress(Exception):
                             self._transport.send(step.last_words)
@@ -165,11 +169,11 @@ class Client:
             ended: Submitted = done.value
             return ended
 
-    def _take(self, step: Step) -> HTTPResponse | None:
+    def _take(self, step: Step, on_upload: OnUpload | None) -> HTTPResponse | None:
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None
         try:
-            return self._transport.send(step.request)
+            return self._transport.send(step.request, on_upload)
         except ConnectionTrouble as error:
             raise with_purpose(error, step.purpose, maybe_sent=error.maybe_sent) from error

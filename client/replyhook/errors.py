@@ -157,12 +157,14 @@ class ProviderUnavailable(ReplyhookError):
 class SubmitOutcomeUnknown(ReplyhookError):
     """The submit may or may not have reached the provider, so it is never sent again.
 
-    ``job`` is the handle to wait on: a callback through its reply URL still settles it.
+    ``job`` is the handle to wait on: a callback through its reply URL still settles it. ``warnings`` are the
+    receiver's, of what will not work for it.
     """
 
     def __init__(self, message: str, *, job: Any = None) -> None:
         super().__init__(message)
         self.job = job
+        self.warnings: tuple[str, ...] = ()
 
 
 class NoProviderLeft(ReplyhookError):

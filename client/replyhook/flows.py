@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from replyhook.errors import (
+    BadRequest,
     ConfigurationError,
     InvalidRequest,
     JobConflict,
@@ -127,6 +128,9 @@ def submit(
         return (yield from _submit_to_provider(submission, None, submission.reply_url, patience, passes_on))
     capabilities = submission.provider.capabilities
     is_relayed = capabilities.callback is CallbackKind.NONE
+    source = submission.source
+    if is_relayed and source.kind in capabilities.uploads:  # the receiver cannot reach it where it is
+        source = yield from _upload_unregistered(submission, patience)
     registration = receiver.build_register(
         submission.job_id,
         provider=capabilities.name,
@@ -135,13 +139,17 @@ def submit(
         user=submission.user,
         notify=submission.notify,
         request=request_as_json(submission.request),
-        relay_video=submission.source.text if is_relayed else None,
+        relay_video=source.text if is_relayed else None,
     )
     if is_relayed:  # the provider cannot call back: the receiver submits, and takes the answer for the callback
         yield from _hand_over(registration, receiver)
         return Submitted(provider_job_id=None, reply_url=None, reported=True)
     registered = receiver.parse_register((yield from _send(registration, Purpose.RECEIVER)))
-    submitted = yield from _submit_to_provider(submission, receiver, registered.reply_url, patience, passes_on)
+    try:
+        submitted = yield from _submit_to_provider(submission, receiver, registered.reply_url, patience, passes_on)
+    except SubmitOutcomeUnknown as error:
+        error.warnings = registered.warnings
+        raise
     return replace(submitted, warnings=registered.warnings)
 
 
@@ -165,6 +173,17 @@ def _leaves_doubt(error: ReplyhookError) -> bool:
     if isinstance(error, JobConflict):
         return bool(error.problem.get("still_running"))
     return isinstance(error, SubmitOutcomeUnknown) or (getattr(error, "status", None) or 0) >= 500
+
+
+def _upload_unregistered(
+    submission: Submission, patience: Patience
+) -> Generator[Step, HTTPResponse | None, VideoSource]:
+    """Upload before the receiver is told of the job: it is told where the video is."""
+    try:
+        return (yield from _patiently(partial(_upload, submission, None), submission, None, patience))
+    except SubmissionRefused as error:
+        _name(error, submission.provider.capabilities.name)
+        raise
 
 
 def _submit_to_provider(
@@ -218,7 +237,8 @@ def _upload(submission: Submission, receiver: ReceiverAPI | None) -> Generator[S
     if upload.then is not None:
         answer = yield from _send(upload.then, Purpose.UPLOAD, last_words)
         if answer.status >= 300:
-            raise ProviderUnavailable(f"the upload was answered {answer.status}; nothing was submitted")
+            words = f"the upload was answered {answer.status}; nothing was submitted"
+            raise BadRequest(words, status=answer.status) if answer.status == 413 else ProviderUnavailable(words)
     return upload.source
 
 

@@ -1,20 +1,24 @@
 """The plain values everything speaks of: a video source, an extend request, a status, an event, an asset."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import msgspec
 
 from replyhook.errors import InvalidRequest
+from replyhook.local_video import FileMark, check_opened
 from replyhook.urls import http_parts, shown_url
 
 MAX_REFERENCE_LENGTH = 1024
 MAX_USER_LENGTH = 256
 DEFAULT_ACCOUNT = "default"
+MEDIA_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
+"""Of videos, by the ending of the name."""
 
 
 class JobStatus(StrEnum):
@@ -70,18 +74,21 @@ class VideoSource:
     """The video to extend.
 
     ``text`` is the URL, the file's path, the provider's word for an upload (useapi's ``path``), or the provider's id
-    of an earlier job, as ``kind`` says; ``data`` holds the bytes for ``kind=DATA``.
+    of an earlier job, as ``kind`` says; ``data`` holds the bytes for ``kind=DATA``. A file that is open already is
+    ``opened``; it is read from where it stands, and is not closed. ``mark`` is what the file was like.
     """
 
     kind: SourceKind
     text: str = field(default="", repr=False)
     data: bytes = field(default=b"", repr=False)
+    opened: BinaryIO | None = field(default=None, repr=False)
+    mark: FileMark | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, video: "str | os.PathLike[str] | bytes | VideoSource") -> "VideoSource":
-        """Understand what a caller passes as ``video``: an http(s) URL, a path, bytes, or a ready source.
+    def of(cls, video: "str | os.PathLike[str] | bytes | BinaryIO | VideoSource") -> "VideoSource":
+        """Understand what a caller passes as ``video``: an http(s) URL, a path, an open file, bytes, or a ready source.
 
-        Raises ``InvalidRequest`` for anything else, and for a file that is not there.
+        Raises ``InvalidRequest`` for anything else, and for a file that is not there or empty.
         """
         match video:
             case VideoSource():
@@ -92,8 +99,12 @@ class VideoSource:
                 return cls(kind=SourceKind.URL, text=video)._checked()
             case str() | os.PathLike():
                 return cls(kind=SourceKind.FILE, text=os.fspath(video))._checked()
+            case _ if hasattr(video, "read"):
+                check_opened(video)
+                return cls(kind=SourceKind.FILE, text=_name_of(video), opened=video)._checked()
             case _:
-                raise InvalidRequest("video", type(video).__name__, "give an http(s) URL, a path or bytes")
+                allowed = "give an http(s) URL, a path, an open binary file or bytes"
+                raise InvalidRequest("video", type(video).__name__, allowed)
 
     def _checked(self) -> "VideoSource":
         match self.kind:
@@ -102,16 +113,57 @@ class VideoSource:
             case SourceKind.URL if http_parts(self.text) is None:
                 allowed = "an http:// or https:// URL with a host; no spaces or control characters"
                 raise InvalidRequest("video", shown_url(self.text), allowed)
-            case SourceKind.FILE if not _is_file(self.text):
-                raise InvalidRequest("video", self.text, "give an http(s) URL, an existing file, or bytes")
+            case SourceKind.FILE:
+                return self._marked()
             case SourceKind.UPLOAD | SourceKind.PROVIDER_JOB if not self.text:
                 raise InvalidRequest("video", self.text, "the provider's id of the video is empty")
         return self
+
+    def _marked(self) -> "VideoSource":
+        if self.opened is None and not _is_file(self.text):
+            raise InvalidRequest("video", self.text, "give an http(s) URL, an existing file, or bytes")
+        try:
+            mark = FileMark.of_path(self.text) if self.opened is None else FileMark.of_opened(self.opened)
+        except (OSError, ValueError) as error:
+            raise InvalidRequest("video", self.text, f"it cannot be read: {type(error).__name__}") from error
+        if not mark.size_bytes:
+            allowed = "it is empty" if self.opened is None else "it has no bytes after where it stands: rewind it"
+            raise InvalidRequest("video", self.text, allowed)
+        return replace(self, mark=mark)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How large it is, where that is known without asking anybody."""
+        if self.kind is SourceKind.DATA:
+            return len(self.data)
+        return self.mark.size_bytes if self.mark is not None else None
+
+    @property
+    def media_type(self) -> str:
+        """Its media type, as far as its name's ending tells it; else MP4's."""
+        return MEDIA_TYPES.get(self.suffix, MEDIA_TYPES[".mp4"])
+
+    @property
+    def suffix(self) -> str:
+        """Its name's ending with the dot, in lower case; empty where it has none."""
+        is_url = self.kind is SourceKind.URL
+        path = PurePosixPath(urlsplit(self.text).path) if is_url else PurePath(self.text)
+        return path.suffix.lower()
+
+    @property
+    def upload_name(self) -> str:
+        """What it is called for a provider: the caller's own name for it stays here."""
+        return f"video{self.suffix if self.suffix in MEDIA_TYPES else '.mp4'}"
 
     @classmethod
     def provider_job(cls, provider_job_id: str) -> "VideoSource":
         """An earlier video of the same provider, by the provider's own id."""
         return cls(kind=SourceKind.PROVIDER_JOB, text=provider_job_id)
+
+
+def _name_of(file: Any) -> str:
+    name = getattr(file, "name", "")  # a number where it was opened by its descriptor
+    return name if isinstance(name, str) else ""
 
 
 def _is_file(path: str) -> bool:
@@ -190,12 +242,35 @@ def checked_reference(reference: object, *, field: str = "reply_ref") -> str | N
 
     Raises ``InvalidRequest`` when it is empty, over 1,024 characters, or holds control characters.
     """
-    if reference is None:
+    return _checked_text(reference, field, MAX_REFERENCE_LENGTH)
+
+
+def checked_user(user: object) -> str | None:
+    """Whose job it is. Raises ``InvalidRequest`` as ``checked_reference`` does, over 256 characters."""
+    return _checked_text(user, "user", MAX_USER_LENGTH)
+
+
+def _checked_text(text: object, field: str, longest: int) -> str | None:
+    if text is None:
         return None
-    if not isinstance(reference, str) or not reference:
-        raise InvalidRequest(field, reference, "give a text that is not empty")
-    if len(reference) > MAX_REFERENCE_LENGTH:
-        raise InvalidRequest(field, reference, f"at most {MAX_REFERENCE_LENGTH} characters")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in reference):
-        raise InvalidRequest(field, reference, "no control characters")
-    return reference
+    if not isinstance(text, str) or not text:
+        raise InvalidRequest(field, text, "give a text that is not empty")
+    if len(text) > longest:
+        raise InvalidRequest(field, text, f"a text of 1 to {longest} characters")
+    if not is_clean(text):
+        raise InvalidRequest(field, text, "no control characters, and no halves of a character (surrogates)")
+    return text
+
+
+def is_clean(text: str) -> bool:
+    """Whether a text has no control characters and can be sent at all: half of a surrogate pair cannot."""
+    return is_sendable(text) and not any(ord(letter) < 32 or ord(letter) == 127 for letter in text)
+
+
+def is_sendable(text: str) -> bool:
+    """Whether a text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

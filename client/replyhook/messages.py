@@ -18,7 +18,9 @@ class HTTPRequest:
     """A request for somebody else to send. At most one of ``json``, ``body``, ``form`` and ``upload`` is the body.
 
     ``upload`` means: the body is this video's bytes; with ``form`` (multipart fields) they are its part called
-    ``upload_field``. ``fresh_id_header`` names a header that whoever sends this fills with a new UUID each time.
+    ``upload_field``, with ``upload_frame`` they stand in base64 between its two texts. A video over
+    ``max_upload_bytes`` is not to be sent. ``fresh_id_header`` names a header that whoever sends this fills with a new
+    UUID each time.
     Headers, query and body hold secrets and personal ids, so ``repr`` shows the method and the host alone.
     """
 
@@ -30,6 +32,8 @@ class HTTPRequest:
     upload: VideoSource | None = None
     form: Mapping[str, str] | None = None
     upload_field: str = "file"
+    upload_frame: tuple[str, str] | None = None
+    max_upload_bytes: int | None = None
     fresh_id_header: str | None = None
 
     def __repr__(self) -> str:

@@ -1,18 +1,18 @@
 """Whom a job can go to, with what, and what it would cost: everything about a submit that needs nobody asked."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from replyhook.arguments import ClientSettings, EstimateArguments, Job, JobArguments, SubmitArguments
 from replyhook.errors import ConfigurationError, InvalidRequest, ReplyhookError
 from replyhook.flows import Submission
 from replyhook.ids import new_id
 from replyhook.jobs import SourceKind, VideoSource
+from replyhook.local_video import opened_video
 from replyhook.pricing import Price
 from replyhook.providers import CallbackKind, Capabilities, Provider
 from replyhook.routing import AUTO, Candidate, Estimate, Plan, auto_order, check_price, choose, ranked
+from replyhook.uploading import check_size
 from replyhook.urls import shown_url
 
 _OF_ONE_PROVIDER = (SourceKind.PROVIDER_JOB, SourceKind.UPLOAD)
@@ -97,7 +97,7 @@ def _candidate(settings: ClientSettings, name: str, job: Job) -> Candidate:
             notify=job.notify,
         )
         check_price(price, job.max_price, provider=name)
-        _check_ready(provider)
+        _check_ready(provider, job.source)
         if settings.detached is not None:
             submission = settings.detached.prepare(submission)
     except (InvalidRequest, ConfigurationError) as error:
@@ -105,10 +105,15 @@ def _candidate(settings: ClientSettings, name: str, job: Job) -> Candidate:
     return Candidate(estimate=Estimate(provider=name, price=price, problem=problem), submission=submission)
 
 
-def _check_ready(provider: Provider) -> None:
+def _check_ready(provider: Provider, source: VideoSource) -> None:
     capabilities = provider.capabilities
-    if capabilities.callback is CallbackKind.NONE:
-        return  # relayed: the key and all else is the receiver's
+    if capabilities.callback is CallbackKind.NONE:  # relayed: the key and all else is the receiver's
+        if source.kind in capabilities.uploads and not provider.api_key:
+            raise ConfigurationError(
+                f"{capabilities.name} is submitted to by the receiver, which cannot reach this video: give a URL, or "
+                f"the key to upload it with (provider_keys={{{capabilities.name!r}: …}} or {capabilities.key_variable})"
+            )
+        return
     if not provider.api_key:
         raise ConfigurationError(
             f"no API key for {capabilities.name}: "
@@ -128,12 +133,23 @@ def _checked_source(source: VideoSource, capabilities: Capabilities) -> VideoSou
 
 
 def _check_upload(source: VideoSource, capabilities: Capabilities) -> None:
-    sizes = {SourceKind.FILE: lambda: Path(source.text).stat().st_size, SourceKind.DATA: lambda: len(source.data)}
-    size = sizes[source.kind]() if source.kind in sizes else None
-    limit = capabilities.max_upload_bytes
-    if size is not None and limit is not None and size > limit:
-        raise InvalidRequest("video", f"{size} bytes", f"at most {limit} bytes", provider=capabilities.name)
-    suffix = PurePosixPath(urlsplit(source.text).path).suffix.lower() if source.text else ""
-    if capabilities.upload_suffixes and suffix and suffix not in capabilities.upload_suffixes:
-        allowed = f"a file that ends in {', '.join(capabilities.upload_suffixes)}"
-        raise InvalidRequest("video", shown_url(source.text), allowed, provider=capabilities.name)
+    """Every published limit of an upload that can be checked without decoding; the rest is the provider's."""
+    name = capabilities.name
+    check_size(source, source.size_bytes, capabilities.max_upload_bytes, provider=name)
+    endings = capabilities.upload_suffixes
+    if endings and source.suffix and source.suffix not in endings:
+        allowed = f"a file that ends in {', '.join(endings)}"
+        raise InvalidRequest("video", shown_url(source.text), allowed, provider=name)
+    if not endings or source.kind is SourceKind.URL:
+        return
+    with opened_video(path=source.text, file=source.opened, data=source.data, mark=source.mark) as reader:
+        header = reader.header()
+    if header.container is None:
+        allowed = f"the bytes of a video ({', '.join(ending[1:] for ending in endings)}); these begin otherwise"
+        raise InvalidRequest("video", source.text or f"{source.size_bytes} bytes", allowed, provider=name)
+    seconds, most_seconds = header.seconds, capabilities.max_upload_seconds
+    if seconds is not None and most_seconds is not None and seconds >= most_seconds + 1:
+        raise InvalidRequest("video", f"{seconds:.1f} s", f"at most {most_seconds} s long", provider=name)
+    side, most_pixels = header.longest_side_pixels, capabilities.max_upload_side_pixels
+    if side is not None and most_pixels is not None and side > most_pixels:
+        raise InvalidRequest("video", f"{side} pixels", f"at most {most_pixels} pixels on either side", provider=name)

@@ -17,6 +17,7 @@ from replyhook.errors import (
 from replyhook.jobs import ExtendRequest
 from replyhook.messages import HTTPRequest, HTTPResponse, as_object, check_header_value, read_json
 from replyhook.results import JobPage, JobResult, read_job_page, read_job_result
+from replyhook.tokens import MAX_REPLY_URL_LENGTH
 from replyhook.urls import http_parts
 
 LONGEST_STREAM_SECONDS = 24 * 3600.0
@@ -89,7 +90,12 @@ class ReceiverAPI:
     def parse_register(self, response: HTTPResponse) -> Registered:
         """The reply URL for the job, and what the receiver warns of."""
         match self._answer(response):
-            case {"reply_url": str(reply_url), **rest} if reply_url:
+            case {"reply_url": str(reply_url), **rest} if http_parts(reply_url):
+                if len(reply_url) > MAX_REPLY_URL_LENGTH:
+                    raise UnreadableMessage(
+                        f"the receiver's reply URL has {len(reply_url)} characters, and a provider takes "
+                        f"{MAX_REPLY_URL_LENGTH}: give the receiver a shorter public_url"
+                    )
                 warnings = rest.get("warnings")
                 texts = warnings if isinstance(warnings, list) else []
                 return Registered(reply_url=reply_url, warnings=tuple(text for text in texts if isinstance(text, str)))

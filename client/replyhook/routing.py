@@ -154,7 +154,7 @@ class Routing:
 
 
 def _is_passed_on(error: ReplyhookError, submission: Submission) -> bool:
-    if submission.provider.capabilities.callback is CallbackKind.NONE:
+    if submission.provider.capabilities.callback is CallbackKind.NONE and isinstance(error, InvalidRequest):
         # The receiver has no key for it: it refuses the provider by name, before anything is sent there.
-        return isinstance(error, InvalidRequest) and error.field == "provider"
+        return error.field == "provider"
     return isinstance(error, _NEXT_MAY_TAKE_IT)

@@ -5,11 +5,9 @@ decided in ``flows`` and ``watching``, once.
 """
 
 import logging
-import os
-import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,11 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 
 from replyhook.errors import InvalidRequest, ReplyhookError, UnreadableMessage
 from replyhook.jobs import SourceKind, VideoSource
+from replyhook.local_video import OnUpload
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.saving import PartFile
+from replyhook.timing import UntilTime, stream_timeout
+from replyhook.uploading import Body, Passage, local_body
 from replyhook.urls import shown_url
 
 # httpx logs whole URLs at INFO, and ours hold tokens and signed links.
@@ -31,7 +32,7 @@ OnProgress = Callable[[int, int | None], None]
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
-_STREAM_SILENCE_SECONDS = 45.0  # the receiver pings every 15
+_NOTHING = Body(content=b"")
 _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -57,35 +58,38 @@ class Transport:
 
     def __init__(self, *, timeout_seconds: float) -> None:
         self._http = httpx.Client(timeout=timeout_seconds)
+        self._seconds = timeout_seconds
 
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
 
-    def send(self, request: HTTPRequest) -> HTTPResponse:
+    def send(self, request: HTTPRequest, on_upload: OnUpload | None = None) -> HTTPResponse:
         """The answer to one request. Raises ``ConnectionTrouble``; ``InvalidRequest`` when a source cannot be read."""
-        opened = self._opened(request.upload) if request.form is None else _opened_part(request.upload)
-        with opened as (content, length):
+        with self._body(request, on_upload) as body:
             try:
-                with self._http.stream(**_arguments(request, content, length)) as response:
-                    body = bytearray()
-                    for chunk in response.iter_bytes():
-                        _grow(body, chunk)
-                    return _plain(response, bytes(body))
+                with self._http.stream(**_arguments(request, body)) as response:
+                    return self._whole(response)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise ConnectionTrouble(error) from error
 
+    def _whole(self, response: httpx.Response) -> HTTPResponse:
+        response.stream = UntilTime(response.stream, self._seconds)
+        answer = bytearray()
+        for chunk in response.iter_bytes():
+            _grow(answer, chunk)
+        return _plain(response, bytes(answer))
+
     @contextmanager
-    def _opened(self, source: VideoSource | None) -> Iterator[tuple[Iterable[bytes] | bytes, int | None]]:
-        with _blaming(source):
-            if source is None or source.kind is SourceKind.DATA:
-                yield (source.data if source else b""), None
-            elif source.kind is SourceKind.FILE:
-                with Path(source.text).open("rb") as file:
-                    yield iter(lambda: file.read(_CHUNK_BYTES), b""), os.fstat(file.fileno()).st_size
-            else:
-                with self._http.stream("GET", source.text, follow_redirects=True) as response:
-                    yield _fetched(source, response), _source_length(source, response)
+    def _body(self, request: HTTPRequest, on_upload: OnUpload | None) -> Iterator[Body]:
+        source = request.upload
+        if source is None or source.kind is not SourceKind.URL:
+            with local_body(request, on_upload, is_async=False) as body:
+                yield body
+            return
+        with _blaming(source), self._http.stream("GET", source.text, follow_redirects=True) as response:
+            passage = Passage(request, _source_length(source, response), on_upload)
+            yield Body(content=_fetched(source, response, passage), length=_length(response))
 
     def events(self, request: HTTPRequest, *, seconds: float) -> Generator[ServerSentEvent | HTTPResponse]:
         """A stream's events as they come, for ``seconds``; or the answer that refuses the stream.
@@ -93,11 +97,11 @@ class Transport:
         Raises ``ConnectionTrouble``, also when the time is over.
         """
         try:
-            with self._http.stream(**_arguments(request), timeout=_stream_timeout(seconds)) as response:
+            with self._http.stream(**_arguments(request), timeout=stream_timeout(seconds)) as response:
                 if response.status_code != 200:
-                    yield _plain(response, response.read())
+                    yield self._whole(response)
                     return
-                response.stream = _UntilTime(response.stream, seconds)
+                response.stream = UntilTime(response.stream, seconds, longest_event_bytes=MAX_ANSWER_BYTES)
                 yield from EventSource(response).iter_sse()
         except (httpx.HTTPError, SSEError) as error:
             raise ConnectionTrouble(error) from error
@@ -107,7 +111,7 @@ class Transport:
         try:
             with self._http.stream(**_arguments(request), follow_redirects=True) as response:
                 if response.status_code != 200:
-                    return _plain(response, response.read())
+                    return self._whole(response)
                 total = _length(response)
                 with PartFile(path) as part:
                     for chunk in response.iter_bytes(_CHUNK_BYTES):
@@ -125,37 +129,39 @@ class AsyncTransport:
 
     def __init__(self, *, timeout_seconds: float) -> None:
         self._http = httpx.AsyncClient(timeout=timeout_seconds)
+        self._seconds = timeout_seconds
 
     async def close(self) -> None:
         """Close every connection."""
         await self._http.aclose()
 
-    async def send(self, request: HTTPRequest) -> HTTPResponse:
+    async def send(self, request: HTTPRequest, on_upload: OnUpload | None = None) -> HTTPResponse:
         """The answer to one request. Raises ``ConnectionTrouble``; ``InvalidRequest`` when a source cannot be read."""
-        opened = self._opened(request.upload) if request.form is None else _opened_part_async(request.upload)
-        async with opened as (content, length):
+        async with self._body(request, on_upload) as body:
             try:
-                async with self._http.stream(**_arguments(request, content, length)) as response:
-                    body = bytearray()
-                    async for chunk in response.aiter_bytes():
-                        _grow(body, chunk)
-                    return _plain(response, bytes(body))
+                async with self._http.stream(**_arguments(request, body)) as response:
+                    return await self._whole(response)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise ConnectionTrouble(error) from error
 
+    async def _whole(self, response: httpx.Response) -> HTTPResponse:
+        response.stream = UntilTime(response.stream, self._seconds)
+        answer = bytearray()
+        async for chunk in response.aiter_bytes():
+            _grow(answer, chunk)
+        return _plain(response, bytes(answer))
+
     @asynccontextmanager
-    async def _opened(
-        self, source: VideoSource | None
-    ) -> AsyncIterator[tuple[AsyncIterable[bytes] | bytes, int | None]]:
+    async def _body(self, request: HTTPRequest, on_upload: OnUpload | None) -> AsyncIterator[Body]:
+        source = request.upload
+        if source is None or source.kind is not SourceKind.URL:
+            with local_body(request, on_upload, is_async=True) as body:
+                yield body
+            return
         with _blaming(source):
-            if source is None or source.kind is SourceKind.DATA:
-                yield (source.data if source else b""), None
-            elif source.kind is SourceKind.FILE:
-                with Path(source.text).open("rb") as file:  # noqa: ASYNC230 - the caller's own file, 256 KiB at a time
-                    yield _file_chunks(file), os.fstat(file.fileno()).st_size
-            else:
-                async with self._http.stream("GET", source.text, follow_redirects=True) as response:
-                    yield _fetched_async(source, response), _source_length(source, response)
+            async with self._http.stream("GET", source.text, follow_redirects=True) as response:
+                passage = Passage(request, _source_length(source, response), on_upload)
+                yield Body(content=_fetched_async(source, response, passage), length=_length(response))
 
     async def events(self, request: HTTPRequest, *, seconds: float) -> AsyncGenerator[ServerSentEvent | HTTPResponse]:
         """A stream's events as they come, for ``seconds``; or the answer that refuses the stream.
@@ -163,11 +169,11 @@ class AsyncTransport:
         Raises ``ConnectionTrouble``, also when the time is over.
         """
         try:
-            async with self._http.stream(**_arguments(request), timeout=_stream_timeout(seconds)) as response:
+            async with self._http.stream(**_arguments(request), timeout=stream_timeout(seconds)) as response:
                 if response.status_code != 200:
-                    yield _plain(response, await response.aread())
+                    yield await self._whole(response)
                     return
-                response.stream = _UntilTime(response.stream, seconds)
+                response.stream = UntilTime(response.stream, seconds, longest_event_bytes=MAX_ANSWER_BYTES)
                 async for event in EventSource(response).aiter_sse():
                     yield event
         except (httpx.HTTPError, SSEError) as error:
@@ -178,7 +184,7 @@ class AsyncTransport:
         try:
             async with self._http.stream(**_arguments(request), follow_redirects=True) as response:
                 if response.status_code != 200:
-                    return _plain(response, await response.aread())
+                    return await self._whole(response)
                 total = _length(response)
                 with PartFile(path) as part:
                     async for chunk in response.aiter_bytes(_CHUNK_BYTES):
@@ -191,22 +197,23 @@ class AsyncTransport:
             raise ConnectionTrouble(error) from error
 
 
-def _arguments(request: HTTPRequest, content: Any = b"", length: int | None = None) -> dict[str, Any]:
+def _arguments(request: HTTPRequest, body: Body = _NOTHING) -> dict[str, Any]:
     headers = dict(request.headers)
     arguments: dict[str, Any] = {"method": request.method, "url": request.url, "headers": headers}
     if request.fresh_id_header is not None:
         headers[request.fresh_id_header] = str(uuid.uuid4())
+    source = request.upload
     if request.form is not None:
         parts: dict[str, Any] = {name: (None, value) for name, value in request.form.items()}
-        if request.upload is not None:
-            parts[request.upload_field] = ("video.mp4", content, "video/mp4")
+        if source is not None:
+            parts[request.upload_field] = (source.upload_name, body.content, source.media_type)
         arguments["files"] = parts
     elif request.json is not None:
         arguments["json"] = request.json
-    elif request.upload is not None:
-        if length is not None:
-            headers["content-length"] = str(length)
-        arguments["content"] = content
+    elif source is not None:
+        if body.length is not None:
+            headers["content-length"] = str(body.length)
+        arguments["content"] = body.content
     elif request.body is not None:
         arguments["content"] = request.body
     return arguments
@@ -227,6 +234,8 @@ def _grow(body: bytearray, chunk: bytes) -> None:
 def _source_length(source: VideoSource, response: httpx.Response) -> int | None:
     if response.status_code != 200:
         raise InvalidRequest("video", shown_url(source.text), f"it could not be fetched: HTTP {response.status_code}")
+    if response.headers.get("content-type", "").lower().startswith("text/"):
+        raise InvalidRequest("video", shown_url(source.text), "there is a text, not a video")
     return _length(response)
 
 
@@ -235,77 +244,33 @@ def _length(response: httpx.Response) -> int | None:
     return int(length) if length.isdecimal() and "content-encoding" not in response.headers else None
 
 
-async def _file_chunks(file: Any) -> AsyncIterator[bytes]:
-    while chunk := file.read(_CHUNK_BYTES):
+def _fetched(source: VideoSource, response: httpx.Response, passage: Passage) -> Iterator[bytes]:
+    chunks = response.iter_bytes()
+    while True:
+        with _blaming(source):
+            chunk = next(chunks, b"")
+        if not chunk:
+            return
+        passage.sent(len(chunk))
+        yield chunk
+
+
+async def _fetched_async(source: VideoSource, response: httpx.Response, passage: Passage) -> AsyncIterator[bytes]:
+    chunks = response.aiter_bytes()
+    while True:
+        with _blaming(source):
+            chunk = await anext(chunks, b"")
+        if not chunk:
+            return
+        passage.sent(len(chunk))
         yield chunk
 
 
 @contextmanager
-def _opened_part(source: VideoSource | None) -> Iterator[tuple[Any, int | None]]:
-    """A file or bytes as httpx wants them for a part of a form."""
-    with _blaming(source), ExitStack() as stack:
-        if source is not None and source.kind is SourceKind.FILE:
-            yield stack.enter_context(Path(source.text).open("rb")), None
-        else:
-            yield (source.data if source else b""), None
-
-
-@asynccontextmanager
-async def _opened_part_async(source: VideoSource | None) -> AsyncIterator[tuple[Any, int | None]]:
-    with _opened_part(source) as opened:
-        yield opened
-
-
-def _fetched(source: VideoSource, response: httpx.Response) -> Iterator[bytes]:
-    with _blaming(source):
-        yield from response.iter_bytes()
-
-
-async def _fetched_async(source: VideoSource, response: httpx.Response) -> AsyncIterator[bytes]:
-    with _blaming(source):
-        async for chunk in response.aiter_bytes():
-            yield chunk
-
-
-@contextmanager
-def _blaming(source: VideoSource | None) -> Iterator[None]:
+def _blaming(source: VideoSource) -> Iterator[None]:
     """A source that cannot be read is the caller's, not the provider's; its address is shown without its secrets."""
     try:
         yield
-    except (httpx.HTTPError, OSError) as error:
-        if source is None:
-            raise
-        raise InvalidRequest(
-            "video", shown_url(source.text), f"it could not be read: {type(error).__name__}"
-        ) from error
-
-
-def _stream_timeout(seconds: float) -> httpx.Timeout:
-    return httpx.Timeout(min(10.0, seconds), read=min(_STREAM_SILENCE_SECONDS, seconds))
-
-
-class _UntilTime(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that ends with a time-out once ``seconds`` are over, however often the other side pings."""
-
-    def __init__(self, inner: Any, seconds: float) -> None:
-        self._inner = inner
-        self._end = time.monotonic() + seconds
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._inner:
-            yield self._in_time(chunk)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._inner:
-            yield self._in_time(chunk)
-
-    def _in_time(self, chunk: bytes) -> bytes:
-        if time.monotonic() > self._end:
-            raise httpx.ReadTimeout("the time for this stream is over")
-        return chunk
-
-    def close(self) -> None:
-        self._inner.close()
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+    except httpx.HTTPError as error:
+        words = f"it could not be read: {type(error).__name__}"
+        raise InvalidRequest("video", shown_url(source.text), words) from error

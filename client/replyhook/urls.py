@@ -8,6 +8,7 @@ def http_parts(url: str) -> SplitResult | None:
     if any(ord(letter) <= 32 or ord(letter) == 127 for letter in url):
         return None
     try:
+        url.encode()  # half of a surrogate pair cannot be sent
         parts = urlsplit(url)
         port = parts.port
     except ValueError:

@@ -47,6 +47,8 @@ class World:
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     """Answers by the beginning of ``METHOD /path``, in turn; the last one stays."""
     open_streams: int = 0
+    keeps_bodies: bool = True
+    """Else only each one's length is kept, as text, and no more than a piece of it is in memory at a time."""
 
     def to(self, start: str) -> list[Seen]:
         """What arrived whose ``METHOD /path`` begins so."""
@@ -63,7 +65,7 @@ class World:
                 path=request.url.path,
                 query=dict(request.query_params),
                 headers=dict(request.headers),
-                body=await request.body(),
+                body=await request.body() if self.keeps_bodies else await _length(request),
             )
         )
         line = f"{request.method} {request.url.path}"
@@ -89,6 +91,13 @@ class World:
             return stream
 
         self.will_answer("GET /v1/stream", *[answer(script) for script in scripts])
+
+
+async def _length(request: Request) -> bytes:
+    length = 0
+    async for chunk in request.stream():
+        length += len(chunk)
+    return str(length).encode()
 
 
 def says(status: int, content: object = None, **headers: str) -> Answer:
@@ -120,7 +129,9 @@ def late(answer: Answer, seconds: float) -> Answer:
     return wait
 
 
-def file(content: bytes = VIDEO, *, digest_of: bytes | None = None, cut_after: int | None = None) -> Answer:
+def file(
+    content: bytes = VIDEO, *, digest_of: bytes | None = None, cut_after: int | None = None, status: int = 200
+) -> Answer:
     """Answer with a stored video; ``cut_after`` hangs up in the middle of it."""
     digest = base64.b64encode(hashlib.sha256(content if digest_of is None else digest_of).digest()).decode()
     headers = {"content-length": str(len(content)), "repr-digest": f"sha-256=:{digest}:"}
@@ -131,7 +142,7 @@ def file(content: bytes = VIDEO, *, digest_of: bytes | None = None, cut_after: i
             raise ConnectionResetError("cut off on purpose")
 
     async def answer(request: Request) -> Response:  # noqa: ARG001 - an answer is given the request
-        return StreamingResponse(body(), headers=headers, media_type="video/mp4")
+        return StreamingResponse(body(), status_code=status, headers=headers, media_type="video/mp4")
 
     return answer
 
@@ -143,6 +154,20 @@ def squeezed(content: bytes = VIDEO) -> Answer:
         if "gzip" in request.headers.get("accept-encoding", ""):
             return Response(gzip.compress(content), headers={"content-encoding": "gzip"}, media_type="video/mp4")
         return Response(content, media_type="video/mp4")
+
+    return answer
+
+
+def trickles(seconds: float) -> Answer:
+    """Answer a little at a time, never silent for long."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(int(seconds / 0.05)):
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    async def answer(request: Request) -> Response:  # noqa: ARG001 - an answer is given the request
+        return StreamingResponse(body(), media_type="application/json")
 
     return answer
 
@@ -226,6 +251,11 @@ def loopback() -> Iterator[Callable[[], World]]:
             world.will_answer("PUT /put", says(200))
             world.will_answer("POST /useapi/videos/", says(200, accepted))
             world.will_answer("POST /useapi/files/", says(200, upload))
+            world.will_answer("POST /aihubmax/v1/videos/", says(200, {"id": ACCEPTED_ID}))
+            world.will_answer("POST /aihubmax/v1/files/", says(200, {"url": "https://f.example/1"}))
+            resp = {"video_id": 77, "media_id": 66}
+            world.will_answer("POST /pixverse/", says(200, {"ErrCode": 0, "ErrMsg": "Success", "Resp": resp}))
+            world.will_answer("POST /segmind/upload-asset", says(200, {"file_urls": ["https://f.example/1"]}))
             world.will_answer("GET /", file())
             world.streams(script(event(1, "job.running"), event(2, "video.stored", id="job")))
             worlds.append(world)

@@ -78,8 +78,19 @@ def test_a_submit_registers_submits_once_and_reports(drive: Driver, client: Any,
         ({"video": "missing.mp4"}, InvalidRequest),
         ({"video": VideoSource.provider_job("v-0")}, InvalidRequest),
         ({"reply_ref": ""}, InvalidRequest),
+        ({"reply_ref": "r" * 1025}, InvalidRequest),
+        ({"reply_ref": "order\r\nx-evil: 1"}, InvalidRequest),
+        ({"reply_ref": "\ud800"}, InvalidRequest),
         ({"user": "u" * 257}, InvalidRequest),
+        ({"user": "u\r\nBcc: all@a.example"}, InvalidRequest),
+        ({"user": ""}, InvalidRequest),
+        ({"prompt": "half of a letter: \ud83d"}, InvalidRequest),
+        ({"video": "https://a.example/\ud83d.mp4"}, InvalidRequest),
         ({"notify": "https://my.app/hooks"}, InvalidRequest),
+        ({"notify": ["https://my.app/\ud83d"]}, InvalidRequest),
+        ({"notify": [{"url": "https://my.app/hooks", "secret": b"whsec_"}]}, InvalidRequest),
+        ({"colour": "red"}, TypeError),
+        ({"options": {"colour": "red"}}, InvalidRequest),
         ({"provider": "sora"}, ConfigurationError),
         ({"seconds": 5}, TypeError),
     ],
@@ -88,7 +99,7 @@ def test_a_submit_registers_submits_once_and_reports(drive: Driver, client: Any,
 def test_what_cannot_be_right_is_refused_before_anything_is_sent(
     drive: Driver, client: Any, world: World, wrong: dict[str, Any], error: type[Exception]
 ) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error, match=next(iter(wrong))):
         drive(client.submit(**{**FAL, **wrong}))
     assert not world.seen
 
@@ -116,6 +127,17 @@ def test_what_the_receiver_warns_of_is_on_the_handle(drive: Driver, client: Any,
     answer = {"reply_url": f"{world.url}/callbacks/fal/to.ken", "warnings": ["no_provider_key: set FAL_KEY", 7]}
     world.will_answer("PUT /v1/jobs/", says(200, answer))
     assert drive(client.submit(**FAL)).warnings == ("no_provider_key: set FAL_KEY",)
+
+
+def test_what_the_receiver_warns_of_is_on_the_handle_of_an_unknown_outcome_too(
+    drive: Driver, client: Any, world: World
+) -> None:
+    warned = {"reply_url": f"{world.url}/callbacks/fal/to.ken", "warnings": ["no_provider_key: …"]}
+    world.will_answer("PUT /v1/jobs/", says(201, warned))
+    world.will_answer("POST /fal/", hangs_up())
+    with pytest.raises(SubmitOutcomeUnknown) as caught:
+        drive(client.submit(**FAL))
+    assert caught.value.job.warnings == caught.value.warnings == ("no_provider_key: …",)
 
 
 def test_a_refusal_is_raised_and_told(drive: Driver, client: Any, world: World) -> None:

@@ -3,22 +3,26 @@
 The sandbox is the real one, over HTTP; only the pauses are not waited: the flow is driven by hand, with its own clock.
 """
 
+import asyncio
 import json
 import random
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from replyhook.arguments import ClientSettings
 from replyhook.errors import NoProviderLeft, ReplyhookError, SubmitOutcomeUnknown
@@ -29,21 +33,28 @@ from replyhook.routing import Routing
 from replyhook.transport import ConnectionTrouble, Transport
 from replyhook_receiver.sandbox import SandboxOptions, create_sandbox
 from replyhook_receiver.sandbox.app import sandbox_settings
+from replyhook_receiver.serving import free_socket, served
+from replyhook_receiver.web.app import create_app
 from tests.library.loopback import World, says
+from tests.receiver.support import API_KEY, AUTH, SECRETS, settings_for
 
 SUBMITS = {
     "aihubmax": "/aihubmax/v1/videos/generations",
     "fal": "/fal/fal-ai/pixverse/v6/extend",
     "pixverse": "/pixverse/openapi/v2/video/extend/generate",
+    "segmind": "/segmind/v1/pixverse-5-extend",
     "useapi": "/useapi/v2/pixverse/videos/extend-v3",
 }
+DIRECT = sorted(set(SUBMITS) - {"segmind"})
 REFUSALS = {
     "aihubmax": ("400", "401", "402", "422", "429", "500", "503"),
     "fal": ("400", "401", "402", "403", "422", "429", "500", "503", "504"),
     "pixverse": ("400017", "400012", "500044", "500054", "500090", "99999"),
+    "segmind": ("400", "401", "403", "404", "406", "429", "500", "502", "504"),
     "useapi": ("400", "401", "412", "422", "429", "500", "596"),
 }
 FAULTS = ("none", "lost_answer", "early", "duplicate", "never", "failed")
+RELAYED_FAULTS = ("none", "lost_answer", "failed", "moderated", "garbage", "cut_off", "truncated", "html", "no_result")
 Wish = tuple[str, str]
 
 
@@ -71,7 +82,7 @@ class Sandbox:
     url: str
     schedule: Scheduled
     providers: dict[str, dict[str, str]]
-    clip: bytes
+    clip: bytes = field(repr=False)
 
     def jobs(self) -> list[dict[str, Any]]:
         """Every job that any provider has taken on, when all have ended."""
@@ -133,7 +144,7 @@ def run(routing: Routing, transport: Transport, pass_by: Callable[[float], None]
 
 def wishes(provider: str) -> st.SearchStrategy[list[Wish]]:
     refusal = st.tuples(st.just("refuse"), st.sampled_from(REFUSALS[provider]))
-    fault = st.tuples(st.just("fault"), st.sampled_from(FAULTS))
+    fault = st.tuples(st.just("fault"), st.sampled_from(RELAYED_FAULTS if provider == "segmind" else FAULTS))
     return st.lists(refusal | fault, max_size=5)
 
 
@@ -144,15 +155,15 @@ def wishes(provider: str) -> st.SearchStrategy[list[Wish]]:
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(
-    schedule=st.fixed_dictionaries({name: wishes(name) for name in SUBMITS}),
-    named=st.just("auto") | st.lists(st.sampled_from(sorted(SUBMITS)), min_size=1, unique=True),
+    schedule=st.fixed_dictionaries({name: wishes(name) for name in DIRECT}),
+    named=st.lists(st.sampled_from(DIRECT), min_size=1, unique=True),
     patience=st.sampled_from([0.0, 45.0, 300.0]),
 )
 def test_one_job_asked_for_is_never_billed_twice(
     sandbox: Sandbox,
     fresh_world: Callable[[], World],
     schedule: dict[str, list[Wish]],
-    named: str | list[str],
+    named: list[str],
     patience: float,
 ) -> None:
     random.seed()  # Hypothesis seeds it for each example, and the sandbox would give the same ids again
@@ -194,3 +205,140 @@ def test_one_job_asked_for_is_never_billed_twice(
         assert told[-1] in ("accepted", "unknown")
     assert told[:-1] == ["refused"] * (len(told) - 1)
     assert now[0] <= patience
+
+
+@pytest.mark.parametrize("provider", ["useapi", "pixverse", "fal"])
+def test_too_many_twice_and_then_a_place_is_one_job_billed(
+    sandbox: Sandbox, fresh_world: Callable[[], World], provider: str
+) -> None:
+    busy = "500044" if provider == "pixverse" else "429"
+    sandbox.schedule.wishes = {provider: [("refuse", busy)] * 2}
+    sandbox.schedule.asked.clear()
+    billed_before = sandbox.billed()
+    client = ClientSettings.build(fresh_world().url, "rk", None, sandbox.providers)
+    arguments: Any = {"provider": provider, "video": sandbox.clip, "prompt": "on", "duration": 5, "quality": "360p"}
+    plan, seconds = prepare(client, arguments)
+    pauses: list[float] = []
+    patience = Patience(seconds, clock=lambda: sum(pauses), jitter=lambda: 0.5)
+    transport = Transport(timeout_seconds=10)
+    try:
+        submitted = run(Routing(plan, client.receiver, patience), transport, pauses.append)
+    finally:
+        transport.close()
+    assert sandbox.schedule.asked == [provider] * 3
+    assert pauses == [20.0, 20.0]  # 10 to 30, as useapi.net asks for
+    assert sandbox.jobs()[-1]["id"] == submitted.provider_job_id
+    assert sandbox.billed() - billed_before == 1
+
+
+# All five, with the receiver that really is one: it submits to Segmind itself
+
+
+@dataclass
+class Forgetful:
+    """The receiver, some of whose answers get lost on their way: it has done what it was asked to all the same."""
+
+    app: ASGIApp
+    losses: list[bool] = field(default_factory=list)
+    """For each of the next calls that submit or report a job, whether its answer is lost."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_told = scope.get("method") in ("PUT", "POST") and scope.get("path", "").startswith("/v1/jobs")
+        if not (is_told and self.losses and self.losses.pop(0)):
+            await self.app(scope, receive, send)
+            return
+
+        async def nowhere(message: Message) -> None:
+            del message
+
+        await self.app(scope, receive, nowhere)
+        await PlainTextResponse("the answer was lost", 502)(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class RealReceiver:
+    url: str
+    forgetful: Forgetful
+
+    def has_submitted(self, job_id: str) -> bool:
+        """Whether the receiver, if it knows the job at all, is done with submitting it."""
+        request = Request(f"{self.url}/v1/jobs/{job_id}", headers=AUTH)  # noqa: S310 - loopback
+        try:
+            with urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback
+                return bool(json.load(answer)["status"] != "created")
+        except HTTPError as error:
+            if error.code != 404:
+                raise
+            return True
+
+
+@pytest.fixture(scope="module")
+def receiver(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealReceiver]:
+    bound = free_socket()
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    settings = settings_for(tmp_path_factory.mktemp("receiver"), providers=sandbox.providers, public_url=url)
+    app = create_app(settings, secrets=SECRETS)
+    forgetful = Forgetful(app)
+    ready, stop = threading.Event(), threading.Event()
+
+    async def run_until_stopped() -> None:
+        config = uvicorn.Config(forgetful, log_level=60, ws="none", lifespan="on", timeout_graceful_shutdown=1)
+        async with served(app, bound, config=config):
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=[run_until_stopped()], daemon=True)
+    thread.start()
+    assert ready.wait(timeout=20)
+    yield RealReceiver(url=url, forgetful=forgetful)
+    stop.set()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(
+    schedule=st.fixed_dictionaries({name: wishes(name) for name in SUBMITS}),
+    named=st.just("auto") | st.just(["segmind"]) | st.lists(st.sampled_from(sorted(SUBMITS)), min_size=1, unique=True),
+    losses=st.lists(st.booleans(), max_size=6),
+    jobs=st.integers(1, 3),
+)
+def test_with_a_real_receiver_no_more_jobs_are_billed_than_were_asked_for(
+    sandbox: Sandbox,
+    receiver: RealReceiver,
+    schedule: dict[str, list[Wish]],
+    named: str | list[str],
+    losses: list[bool],
+    jobs: int,
+) -> None:
+    random.seed()  # as above
+    sandbox.schedule.wishes = {name: list(waiting) for name, waiting in schedule.items()}
+    jobs_before, billed_before = len(sandbox.jobs()), sandbox.billed()
+    receiver.forgetful.losses = list(losses)
+    client = ClientSettings.build(receiver.url, API_KEY, None, sandbox.providers)
+    arguments: Any = {"provider": named, "video": sandbox.clip, "prompt": "on", "duration": 5, "quality": "360p"}
+    transport = Transport(timeout_seconds=10)
+    relayed: list[str] = []
+    try:
+        for _ in range(jobs):
+            plan, _ = prepare(client, {**arguments, "patience": 0})
+            relayed += [each.job_id for each in plan.submissions if each.provider.capabilities.name == "segmind"]
+            routing = Routing(plan, client.receiver, Patience(0, clock=time.monotonic, jitter=float))
+            with suppress(ReplyhookError):
+                run(routing, transport, lambda _: None)
+    finally:
+        transport.close()
+    for _ in range(400):
+        if all(receiver.has_submitted(job_id) for job_id in relayed):
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("the receiver does not end a submit")
+    started = sandbox.jobs()[jobs_before:]
+    assert len(started) <= jobs
+    assert sandbox.billed() - billed_before <= jobs

@@ -79,7 +79,7 @@ def test_the_offers_are_what_the_tables_say() -> None:
     assert (fal.durations, fal.audio, fal.signed) == (tuple(range(1, 16)), True, True)
     assert (useapi.durations, useapi.qualities, useapi.audio) == ((5, 8), ("360p", "540p"), False)
     assert useapi.sources == ("url", "file", "data", "provider_job")
-    assert (segmind.sources, segmind.styles) == (("url",), ())
+    assert (segmind.sources, segmind.styles) == (("url", "file", "data"), ())
     assert (useapi.pricing, useapi.result_lifetime) == (None, None)
     assert "with `motion_mode` fast only `duration` 5" in segmind.notes
 

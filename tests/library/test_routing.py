@@ -22,7 +22,7 @@ from tests.library.conftest import FAL, Driver
 from tests.library.loopback import ACCEPTED_ID, Answer, World, hangs_up, says
 
 JOB: dict[str, Any] = {"video": "https://a.example/in.mp4", "prompt": "a boat turns", "duration": 5}
-BOTH: dict[str, Any] = {**JOB, "provider": ["fal", "useapi"], "quality": "540p", "video": b"mp4"}
+BOTH: dict[str, Any] = {**JOB, "provider": ["fal", "useapi"], "quality": "540p", "video": b"\x00\x00\x00\x18ftypmp42"}
 BUSY = says(429, {"detail": "Too many requests", "error": "Reached the limit"}, retry_after="0")
 
 

@@ -98,6 +98,7 @@ class World:
     base_url: str
     client: httpx.AsyncClient
     listener: Listener
+    app: Starlette
 
     @property
     def source_url(self) -> str:
@@ -213,7 +214,7 @@ async def a_world(work_dir: Path, *, statuses: list[int] | None = None, **option
         serving(app, listening),
         httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=10) as client,
     ):
-        yield World(base_url, client, listener)
+        yield World(base_url, client, listener, app)
 
 
 @asynccontextmanager
@@ -225,4 +226,4 @@ async def in_process(work_dir: Path, **options: Any) -> AsyncIterator[World]:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base_url) as client,
     ):
-        yield World(base_url, client, Listener(base_url))
+        yield World(base_url, client, Listener(base_url), app)

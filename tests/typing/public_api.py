@@ -21,6 +21,7 @@ def plain() -> None:
             reply_ref="order-42",
             user="u_7",
             notify=["https://my.app/hooks", {"url": "https://my.app/more", "types": ["job.failed"]}],
+            on_upload=lambda sent, total: print(sent, total),
         )
         assert_type(job, replyhook.JobHandle)
         assert_type(job.id, str)
@@ -59,18 +60,26 @@ def plain() -> None:
         assert_type(subscribed.warnings, tuple[str, ...])
         for video in ("in.mp4", Path("in.mp4"), b"mp4", replyhook.VideoSource.provider_job("v-1")):
             client.submit(provider="useapi", video=video, prompt="a boat turns")
+        with Path("in.mp4").open("rb") as file:
+            client.submit(provider="useapi", video=file, prompt="a boat turns")
     assert_type(replyhook.Client.from_env(), replyhook.Client)
 
 
 async def in_async() -> None:
     async with replyhook.AsyncClient(receiver_url="https://hooks.example", api_key="rk") as client:
         assert_type(client, replyhook.AsyncClient)
-        job = await client.submit(provider="fal", video=b"mp4", prompt="a boat turns")
+        told: list[tuple[int, int | None]] = []
+        job = await client.submit(
+            provider="fal",
+            video=b"mp4",
+            prompt="a boat turns",
+            on_upload=lambda sent, total: told.append((sent, total)),
+        )
         assert_type(job, replyhook.AsyncJobHandle)
         assert_type(job.reference, str | None)
         assert_type(await job.wait(timeout=600), replyhook.Notification)
-        async for told in job.events():
-            assert_type(told, replyhook.Notification)
+        async for event in job.events():
+            assert_type(event, replyhook.Notification)
         assert_type(await job.result(), replyhook.JobResult)
         assert_type(await job.download("out.mp4"), Path)
         assert_type(await client.job(job.id), replyhook.AsyncJobHandle)

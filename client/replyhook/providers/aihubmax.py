@@ -133,7 +133,7 @@ class AIHubMax(ProviderDefaults):
             method="POST",
             url=f"{self._base}/v1/files/upload/stream",
             headers=self._headers(),
-            form={"file_name": "video.mp4"},
+            form={"file_name": source.upload_name},
             upload_field="file",
             upload=source,
         )

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from replyhook.errors import InvalidRequest
-from replyhook.jobs import ExtendRequest, SourceKind
+from replyhook.jobs import ExtendRequest, SourceKind, is_sendable
 from replyhook.pricing import Price, Pricing
 
 NEUTRAL_FIELDS = (
@@ -87,6 +87,7 @@ class Field:
             and (self.maximum is None or value <= self.maximum)
             and (self.max_length is None or len(value) <= self.max_length)
             and value != ""
+            and (not isinstance(value, str) or is_sendable(value))
         )
         if not fits:
             raise InvalidRequest(self.name, value, self.allowed, provider=provider)
@@ -135,6 +136,9 @@ class Capabilities:
     takes: frozenset[SourceKind]
     uploads: frozenset[SourceKind] = frozenset()
     max_upload_bytes: int | None = None
+    max_upload_seconds: int | None = None
+    """Published as a whole number: what is less than a second over it is the provider's to judge."""
+    max_upload_side_pixels: int | None = None
     upload_suffixes: tuple[str, ...] = ()
     """Endings of the files that may be uploaded; empty where no document says."""
     callback: CallbackKind

@@ -139,7 +139,7 @@ class Fal(ProviderDefaults):
             method="POST",
             url=f"{self.rest_url.rstrip('/')}/storage/upload/initiate?storage_type=gcs",
             headers=self._headers(),
-            json={"file_name": "video.mp4", "content_type": "video/mp4"},
+            json={"file_name": source.upload_name, "content_type": source.media_type},
         )
 
     def parse_upload(self, response: HTTPResponse, source: VideoSource) -> Upload:
@@ -147,7 +147,9 @@ class Fal(ProviderDefaults):
             raise_for_refusal(response, _detail(response))
         match response.json():
             case {"upload_url": str(upload_url), "file_url": str(file_url)}:
-                put = HTTPRequest(method="PUT", url=upload_url, headers={"content-type": "video/mp4"}, upload=source)
+                # The address is signed for this content type.
+                headers = {"content-type": source.media_type}
+                put = HTTPRequest(method="PUT", url=upload_url, headers=headers, upload=source)
                 return Upload(source=VideoSource(kind=SourceKind.UPLOAD, text=file_url), then=put)
             case _:
                 raise UnreadableMessage("fal's upload answer names no upload_url and file_url")

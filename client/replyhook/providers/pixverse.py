@@ -111,6 +111,8 @@ CAPABILITIES = Capabilities(
     takes=frozenset({SourceKind.PROVIDER_JOB, SourceKind.UPLOAD}),
     uploads=frozenset({SourceKind.URL, SourceKind.FILE, SourceKind.DATA}),
     max_upload_bytes=50 * 1024 * 1024,  # "50 MB"; the larger reading, the smaller one is PixVerse's to refuse
+    max_upload_seconds=30,
+    max_upload_side_pixels=1920,
     upload_suffixes=(".mp4", ".mov", ".webm"),
     callback=CallbackKind.ACCOUNT,
     signed=True,
@@ -122,7 +124,8 @@ CAPABILITIES = Capabilities(
     # How long to wait after 500044 is not published: the usual pause is what useapi asks for with the same limit.
     notes=(
         "calls back one URL per account: make a webhook in the console and set webhook_id and webhook_secrets",
-        "an upload may last 30 s and measure 1920 pixels on either side: PixVerse itself checks that",
+        "an upload is mp4, mov or webm of at most 50 MB, 30 s and 1920 pixels on either side; what is behind a URL, "
+        "and how long and large a webm is, PixVerse itself checks",
         "without a seed the official sample's is sent, so the same request may well give the same video",
         "v6's durations and generate_audio_switch are inferred from other endpoints; so is what a failure's body holds",
         "8 retries in 5.4 h, until the answer is exactly `ok`",
@@ -208,6 +211,7 @@ class PixVerse(ProviderDefaults):
             form={"file_url": source.text} if is_url else {},
             upload_field="file",
             upload=None if is_url else source,
+            max_upload_bytes=CAPABILITIES.max_upload_bytes,
         )
 
     def parse_upload(self, response: HTTPResponse, source: VideoSource) -> Upload:

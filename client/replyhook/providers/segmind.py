@@ -79,7 +79,8 @@ CAPABILITIES = Capabilities(
         Rule(when=("quality", "1080p"), name="motion_mode", allowed=("normal",), source=_SEED),
     ),
     takes=frozenset({SourceKind.URL}),
-    uploads=frozenset(),
+    # Its docs say pictures, its own client's list of endings has videos too (PROVIDERS §4.4; segmind 1.3.0, files.py).
+    uploads=frozenset({SourceKind.FILE, SourceKind.DATA}),
     callback=CallbackKind.NONE,
     signed=False,
     reports_progress=False,
@@ -93,7 +94,7 @@ CAPABILITIES = Capabilities(
     pricing=PricePerJob(lowest=Decimal("0.375"), highest=Decimal("1.00"), source=_PAGE),
     notes=(
         "style is only for v3.5, and this is PixVerse 5: leave it out",
-        "no upload: upload-asset wants the whole video as base64 inside JSON; give a URL",
+        "a file or bytes are uploaded by the client, with its own key, as base64 in JSON; no size limit is published",
         "the result's lifetime is that of v2's record; the link's own is not in the vendor's pages",
         "mode v2 was inferred from /v2/{slug}; a newer copy of the model page names it, nobody tried it",
     ),
@@ -118,6 +119,7 @@ class Segmind(ProviderDefaults):
 
     api_key: str = field(default="", repr=False)
     base_url: str = "https://api.segmind.com"
+    assets_url: str = "https://workflows-api.segmind.com"
     mode: str = "v1"
     media_hosts: tuple[str, ...] = CAPABILITIES.media_hosts
     max_jobs: MaxJobs = 0
@@ -131,12 +133,24 @@ class Segmind(ProviderDefaults):
         return replace(CAPABILITIES, media_hosts=self.media_hosts)
 
     def build_upload(self, source: VideoSource) -> HTTPRequest | None:
-        return None
+        if source.kind in CAPABILITIES.takes:
+            return None
+        return HTTPRequest(
+            method="POST",
+            url=f"{self.assets_url.rstrip('/')}/upload-asset",
+            headers={**self._headers(), "content-type": "application/json"},
+            upload=source,
+            upload_frame=(f'{{"data_urls":["data:{source.media_type};base64,', '"]}'),
+        )
 
     def parse_upload(self, response: HTTPResponse, source: VideoSource) -> Upload:
         if response.status >= 300:
             _refuse(response)
-        raise UnreadableMessage("nothing is uploaded to Segmind, so there is no answer to read")
+        match response.json():
+            case {"file_urls": [str(url), *_]} if http_parts(url):
+                return Upload(source=VideoSource(kind=SourceKind.URL, text=url))
+            case _:
+                raise UnreadableMessage("Segmind's upload answer names no file_urls")
 
     def build_submit(self, request: ExtendRequest, source: VideoSource, *, reply_url: str, job_id: str) -> HTTPRequest:
         return HTTPRequest(

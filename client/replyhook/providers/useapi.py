@@ -71,6 +71,7 @@ CAPABILITIES = Capabilities(
     ),
     takes=frozenset({SourceKind.PROVIDER_JOB, SourceKind.UPLOAD}),
     uploads=frozenset({SourceKind.URL, SourceKind.FILE, SourceKind.DATA}),
+    max_upload_bytes=5 * 1024**3,  # "5 GB" (PROVIDERS §5.4)
     callback=CallbackKind.PER_JOB,
     signed=False,
     reports_progress=True,
@@ -118,8 +119,9 @@ class UseAPI(ProviderDefaults):
         return HTTPRequest(
             method="POST",
             url=f"{self._base}/files/{query}",
-            headers={**self._headers(), "content-type": "video/mp4"},
+            headers={**self._headers(), "content-type": source.media_type},
             upload=source,
+            max_upload_bytes=CAPABILITIES.max_upload_bytes,
         )
 
     def parse_upload(self, response: HTTPResponse, source: VideoSource) -> Upload:

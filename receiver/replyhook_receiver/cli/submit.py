@@ -8,7 +8,7 @@ import msgspec
 
 from replyhook_receiver.cli.jobs import download_option, open_client, timeout_option
 from replyhook_receiver.cli.shown import output_option, print_estimates, print_job
-from replyhook_receiver.cli.waiting import wait_and_print
+from replyhook_receiver.cli.waiting import bar, wait_and_print
 
 if TYPE_CHECKING:
     from replyhook import Client, JobHandle
@@ -103,7 +103,8 @@ def _submitted(client: "Client", arguments: dict[str, Any], is_waited_for: bool)
     if is_waited_for and client.is_detached:
         raise ConfigurationError("a detached client is told nothing, so it cannot wait: submit with --no-wait")
     try:
-        job = client.submit(**arguments)
+        with bar("uploading", is_shown_at_once=False) as show:
+            job = client.submit(**arguments, on_upload=show)
     except NoProviderLeft:  # its words name them all
         raise
     except ReplyhookError as error:

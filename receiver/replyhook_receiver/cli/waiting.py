@@ -38,7 +38,7 @@ def wait_and_print(
 
 def download_to(job: "JobHandle", path: Path) -> None:
     """Save the video, telling of the bytes on a terminal."""
-    with _bar("downloading") as show:
+    with bar("downloading") as show:
         job.download(path, on_progress=show)
     click.echo(f"saved {path}", err=True)
 
@@ -63,7 +63,8 @@ def _in_words(told: "Notification") -> str:
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int | None], None] | None]:
+def bar(what: str, *, is_shown_at_once: bool = True) -> Iterator[Callable[[int, int | None], None] | None]:
+    """What shows how far something is, in bytes, on a terminal; None elsewhere. It goes when it is done."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -73,5 +74,5 @@ def _bar(what: str) -> Iterator[Callable[[int, int | None], None] | None]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(what, total=None, visible=is_shown_at_once)
+        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)

@@ -62,6 +62,7 @@ class Segmind:
         return {
             "api_key": options.api_key,
             "base_url": base,
+            "assets_url": base,
             "media_hosts": options.host,
         }
 

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from replyhook.errors import ConfigurationError, InvalidRequest
 from replyhook.ids import is_id
-from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, JobStatus, SourceKind, checked_reference
+from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, JobStatus, SourceKind, checked_reference, checked_user
 from replyhook.notifications import NotificationType
 from replyhook.providers import NEUTRAL_FIELDS, PROVIDERS, Provider
 from replyhook.receiver_api import request_as_json
@@ -52,15 +52,13 @@ class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
             raise InvalidRequest("provider", self.provider, f"one of {', '.join(sorted(PROVIDERS))}")
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", self.account):
             raise InvalidRequest("account", self.account, "1 to 64 letters, digits, dots, dashes")
-        if self.user is not None and not 0 < len(self.user) <= 256:
-            raise InvalidRequest("user", self.user, "a text of 1 to 256 characters")
         if len(self.notify) > MAX_TARGETS:
             raise InvalidRequest("notify", f"{len(self.notify)} places", f"at most {MAX_TARGETS}")
         return Registration(
             job_id=job_id,
             provider=self.provider,
             reference=checked_reference(self.reference, field="reference"),
-            user=self.user,
+            user=checked_user(self.user),
             notify=tuple(_target(entry) for entry in self.notify),
             request=self.request,
             account=self.account,

@@ -402,6 +402,7 @@ def test_an_url_is_uploaded_by_name_and_bytes_as_a_part() -> None:
         "url": f"{BASE}/media/upload",
         "headers": HEADERS,
         "fresh_id_header": "ai-trace-id",
+        "max_upload_bytes": 50 * 1024 * 1024,
     }
     assert PIXVERSE.build_upload(url) == HTTPRequest(**common, form={"file_url": url.text})
     for source in (TestPixVerse.local_source, VideoSource(kind=SourceKind.FILE, text="in.mp4")):

@@ -13,6 +13,7 @@ from replyhook.errors import (
     RateLimited,
     SubmitOutcomeUnknown,
     Unauthorized,
+    UnreadableMessage,
 )
 from replyhook.jobs import Asset, ExtendRequest, JobError, JobStatus, SourceKind, Trust, VideoSource
 from replyhook.messages import HTTPRequest
@@ -84,19 +85,14 @@ class TestSegmind(ProviderContract):
     }
 
     def test_the_api_key_travels_in_the_authorization_header_alone(self) -> None:
-        """Segmind's own header, since it refuses the key as a bearer token; and there is no upload to look at."""
-        for request in (self.submit_request(), self.provider.build_status("id"), self.provider.build_result("id")):
+        """Segmind's own header, since it refuses the key as a bearer token."""
+        upload = self.provider.build_upload(self.local_source)
+        asked = (self.submit_request(), self.provider.build_status("id"), self.provider.build_result("id"), upload)
+        for request in asked:
             assert request is not None
-            assert request.headers == AUTHORIZED
+            assert AUTHORIZED.items() <= request.headers.items()
             assert API_KEY not in f"{request.url}{request.json}{request!r}"
         assert API_KEY not in repr(self.provider)
-
-    def test_a_source_that_the_submit_takes_is_not_uploaded(self) -> None:
-        """Nothing is."""
-        assert self.provider.capabilities.takes == {SourceKind.URL}
-        assert self.provider.capabilities.uploads == frozenset()
-        assert self.provider.build_upload(self.source) is None
-        assert self.provider.build_upload(self.local_source) is None
 
 
 SEGMIND = TestSegmind.provider
@@ -125,6 +121,23 @@ def test_a_full_submit_is_this_request() -> None:
         "negative_prompt": "No sudden movements",
     }
     assert submit(**asked).json == {"video_url": INPUT_URL, "prompt": "horse race", **asked}
+
+
+def test_a_file_goes_to_the_asset_store_as_base64_and_is_an_url_then() -> None:
+    source = VideoSource(kind=SourceKind.FILE, text="/home/jane/geheim.mov")
+    assert SEGMIND.build_upload(source) == HTTPRequest(
+        method="POST",
+        url="https://workflows-api.segmind.com/upload-asset",
+        headers={**AUTHORIZED, "content-type": "application/json"},
+        upload=source,
+        upload_frame=('{"data_urls":["data:video/quicktime;base64,', '"]}'),
+    )
+    stored = {"file_urls": ["https://images.segmind.com/assets/1.mov"], "message": "Files uploaded successfully"}
+    upload = SEGMIND.parse_upload(answer(200, stored), source)
+    assert (upload.source.kind, upload.source.text) == (SourceKind.URL, "https://images.segmind.com/assets/1.mov")
+    for nothing in ({}, {"file_urls": []}, {"file_urls": ["not a link"]}, {"file_urls": "https://a.example/1"}):
+        with pytest.raises(UnreadableMessage, match="file_urls"):
+            SEGMIND.parse_upload(answer(200, nothing), source)
 
 
 def test_the_reply_url_goes_nowhere() -> None:

@@ -130,6 +130,7 @@ def test_an_upload_sends_the_bytes_to_the_account_and_gives_a_path() -> None:
         url="https://api.useapi.net/v2/pixverse/files/?email=jane%2Bdoe%40example.com",
         headers={**AUTHORIZED, "content-type": "video/mp4"},
         upload=TestUseAPI.local_source,
+        max_upload_bytes=5 * 1024**3,
     )
     upload = provider.parse_upload(answer(200, {"path": "upload/9.mp4", "url": "https://…"}), TestUseAPI.local_source)
     assert (upload.source, upload.then) == (VideoSource(kind=SourceKind.UPLOAD, text="upload/9.mp4"), None)

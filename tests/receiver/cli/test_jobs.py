@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -229,6 +230,28 @@ def test_on_a_terminal_the_progress_moves_and_the_data_stays_clean(
     assert "job.running" in shown
     assert "\x1b[" in shown  # a line that moves
     assert ("\x1b[32m" in shown) is not bool(env)
+
+
+def test_a_file_is_uploaded_and_a_terminal_shows_how_far(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "in.mp4"
+    with urlopen(stage.source) as clip:  # noqa: S310 - loopback
+        path.write_bytes(clip.read())
+    arguments = ["submit", str(path), "on", "--provider", "useapi", "--no-wait", "-o", "id"]
+    here, there = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments], env=stage.env | {"TERM": "xterm-256color"}, stdout=subprocess.PIPE, stderr=there
+    )
+    os.close(there)
+    shown = _all_of(here)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out.decode()[:4]) == (0, "job_"), shown
+    assert "uploading" in shown
+    piped = run(stage, *arguments)
+    assert piped.returncode == 0
+    assert "uploading" not in piped.stderr + piped.stdout
+    path.write_bytes(b"")
+    empty = run(stage, *arguments)
+    assert (empty.returncode, "it is empty" in empty.stderr) == (2, True), empty.stderr
 
 
 def _all_of(descriptor: int) -> str:
