@@ -248,10 +248,10 @@ def test_what_cannot_be_told_without_decoding_is_the_providers_to_judge(
     assert uploaded(world, "pixverse") == content
 
 
-@pytest.mark.parametrize("content", [os.urandom(40) for _ in range(20)] + [mp4()[:cut] for cut in range(8, 400, 7)])
-def test_no_header_is_an_error_of_ours(client: Any, content: bytes) -> None:
-    (estimate,) = client.estimate(**asked("pixverse", b"\x00\x00\x00\x14ftyp" + content))
-    assert estimate.problem is None
+def test_no_header_is_an_error_of_ours(client: Any) -> None:
+    for content in [os.urandom(40) for _ in range(20)] + [mp4()[:cut] for cut in range(8, 400, 7)]:
+        (estimate,) = client.estimate(**asked("pixverse", b"\x00\x00\x00\x14ftyp" + content))
+        assert estimate.problem is None, content
 
 
 def test_an_address_whose_length_is_too_large_is_refused_before_a_byte_is_sent_on(
@@ -279,7 +279,7 @@ def test_an_address_whose_length_is_too_large_is_refused_before_a_byte_is_sent_o
         (b"", "empty"),
         (io.BytesIO(), "rewind it"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )  # fmt: skip
 def test_a_video_that_is_neither_address_nor_file_nor_id_is_refused_at_once(
     drive: Driver, client: Any, world: World, video: Any, words: str
