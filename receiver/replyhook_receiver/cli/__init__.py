@@ -7,8 +7,11 @@ import click
 
 from replyhook.errors import ReplyhookError
 from replyhook_receiver.cli.bench import bench
+from replyhook_receiver.cli.callbacks import callbacks
 from replyhook_receiver.cli.demo import demo
+from replyhook_receiver.cli.events import events
 from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
+from replyhook_receiver.cli.explain import explain
 from replyhook_receiver.cli.jobs import jobs
 from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
@@ -26,7 +29,7 @@ def replyhook() -> None:
     """
 
 
-for command in (demo, serve, sandbox, submit, jobs, providers, bench, version):
+for command in (demo, serve, sandbox, submit, jobs, callbacks, events, explain, providers, bench, version):
     replyhook.add_command(command)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from replyhook_receiver.cli.harmless import harmless
+
 if TYPE_CHECKING:
     from replyhook import JobPage, JobResult
     from replyhook.routing import Estimate
@@ -71,7 +73,7 @@ def print_estimates(estimates: "Sequence[Estimate]", output: str) -> None:
             )
             for each in estimates
         ]
-        _print_rows(("provider", "price", *["why not"] * has_problems), rows)
+        print_rows(("provider", "price", *["why not"] * has_problems), rows)
 
 
 def _print(jobs: "Sequence[JobResult] | JobResult", output: str) -> None:
@@ -102,10 +104,11 @@ def _print_table(jobs: "Sequence[JobResult]") -> None:
         )
         for job, why in zip(jobs, reasons, strict=True)
     ]
-    _print_rows(("job", "provider", "status", "video", "reference", "created", *["why"] * has_reasons), rows)
+    print_rows(("job", "provider", "status", "video", "reference", "created", *["why"] * has_reasons), rows)
 
 
-def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+    """Print a table; whatever stands in it is text, and moves no cursor."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -116,5 +119,5 @@ def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -
     for place, heading in enumerate(headings):
         table.add_column(heading, no_wrap=place == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell or _NONE) for cell in row))  # as text: nobody's words are markup
+        table.add_row(*(Text(harmless(cell or _NONE)) for cell in row))  # as text: nobody's words are markup
     console.print(table)

@@ -8,7 +8,6 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
-    CallbackRecord,
     DeliveryRecord,
     JobFilter,
     JobPresent,
@@ -20,6 +19,8 @@ from replyhook_receiver.records import (
     Submission,
     Task,
 )
+from replyhook_receiver.stores.history import History
+from replyhook_receiver.stores.replaying import Replays
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
 """Builds a notification's body; the store calls it inside the transaction that makes the fact."""
@@ -30,6 +31,16 @@ class Store(Protocol):
 
     All raise ``StoreUnavailable`` when the database cannot; the same call may then be made again.
     """
+
+    @property
+    def history(self) -> History:
+        """What was told, for people to read."""
+        ...
+
+    @property
+    def replays(self) -> Replays:
+        """What was told, taken once more."""
+        ...
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
@@ -74,12 +85,6 @@ class Store(Protocol):
 
     async def present(self, job_id: str) -> JobPresent | None:
         """A job with the place of its last notification, both of the same moment; or None."""
-        ...
-
-    async def callbacks(
-        self, *, job_id: str | None = None, orphans: bool = False, limit: int = 100
-    ) -> list[CallbackRecord]:
-        """Kept callbacks, newest first, each with the first 16 KiB of its body; of one job, of none yet, or all."""
         ...
 
     async def notifications(
