@@ -17,6 +17,7 @@ from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
 from replyhook_receiver.cli.serve import serve
 from replyhook_receiver.cli.submit import submit
+from replyhook_receiver.cli.trigger import trigger
 from replyhook_receiver.cli.version import version
 
 
@@ -29,7 +30,7 @@ def replyhook() -> None:
     """
 
 
-for command in (demo, serve, sandbox, submit, jobs, callbacks, events, explain, providers, bench, version):
+for command in (demo, serve, sandbox, submit, jobs, callbacks, events, explain, trigger, providers, bench, version):
     replyhook.add_command(command)
 
 

@@ -151,7 +151,8 @@ def _in_words(callback: str, replayed: dict[str, Any], what: list[str]) -> list[
     if "state" in what:
         before, after = replayed["before"], replayed["after"]
         change = _standing(after) if before == after else f"{_standing(before)} → {_standing(after)}"
-        lines.append(f"  state        {replayed['verdict'] or 'an orphan still'}: {change}")
+        orphan = "an orphan still" if read["now"] or read["kept"] else "unrecognised still"
+        lines.append(f"  state        {replayed['verdict'] or orphan}: {change}")
     lines += [f"  {step:<12} {replayed[step]}" for step in ("download", "notify") if replayed[step]]
     if replayed["announced"]:
         to = f"{replayed['deliveries']} deliveries" if replayed["deliveries"] else "the stream alone"

@@ -145,14 +145,16 @@ def _told(entry: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _work(entry: dict[str, Any]) -> str:
-    times = "" if entry["attempts"] < 2 else f" at the {entry['attempts']}. try"
-    return f", {entry['task']}{times}{_problem(entry)}"
+    return f"{_tries(entry)}, {entry['task']}{_problem(entry)}"
 
 
 def _delivery(entry: dict[str, Any]) -> str:
-    times = "" if entry["attempts"] < 2 else f" at the {entry['attempts']}. try"
     answer = "" if entry["answer"] is None else f", answered {entry['answer']}"
-    return f"{times}: {entry['type']} by {entry['channel']} to {entry['endpoint']}{answer}{_problem(entry)}"
+    return f"{_tries(entry)}: {entry['type']} by {entry['channel']} to {entry['endpoint']}{answer}{_problem(entry)}"
+
+
+def _tries(entry: dict[str, Any]) -> str:
+    return "" if entry["attempts"] < 2 else f" after {entry['attempts']} tries"
 
 
 def _problem(entry: dict[str, Any]) -> str:

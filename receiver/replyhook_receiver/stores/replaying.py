@@ -46,9 +46,9 @@ class Standing:
 class Replayed:
     """What came of a replay, or would come of it.
 
-    ``callback_id`` is that of the report that was kept of it; ``verdict`` is the report's, None for an orphan's or
-    where no state was asked for. ``download`` and ``notify`` say in words what became of each, where it was asked for.
-    ``withheld`` are deliveries that were due and, without ``notify``, are not made.
+    ``callback_id`` is that of the report that was kept of it; ``verdict`` is the report's: None for an orphan's, for
+    one that says nothing, and where no state was asked for. ``download`` and ``notify`` say in words what became of
+    each, where it was asked for. ``withheld`` are deliveries that were due and, without ``notify``, are not made.
     """
 
     callback_id: str | None

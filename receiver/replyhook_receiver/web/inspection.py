@@ -154,7 +154,7 @@ class Inspection:
         job = await self._store.job(request.path_params["id"])
         if job is None:
             raise UnknownJob(f"there is no job {request.path_params['id'][:64]}")
-        return _json({"id": job.id, "provider": job.provider, "reply_url": self._mint(job)})
+        return _json({"id": job.id, "provider": job.provider, "account": job.account, "reply_url": self._mint(job)})
 
     def _mint(self, job: JobRecord) -> str:
         if self._providers[job.provider].capabilities.callback is CallbackKind.ACCOUNT:

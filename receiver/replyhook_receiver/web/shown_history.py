@@ -150,7 +150,7 @@ def shown_target(url: str) -> str:
     """Where a notification goes, as far as it is nobody's secret: of chat services the path is the password."""
     try:
         parts = urlsplit(url)
-        where = parts.hostname or ""
+        where = parts.netloc.rpartition("@")[2]
     except ValueError:
         return "(not a URL)"
     return f"{parts.scheme}://{where}/…" if where else f"{parts.scheme}:…"

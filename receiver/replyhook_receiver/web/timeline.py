@@ -16,9 +16,9 @@ _ORDER = (
     "submitting",
     "submission",
     "callback",
-    "notification",
     "task",
     "stored",
+    "notification",
     "delivery",
 )
 """Of what has happened in the same millisecond, what leads to what."""

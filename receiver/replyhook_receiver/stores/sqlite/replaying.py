@@ -69,7 +69,9 @@ class SQLiteReplays:
         before, tasks = _job(raw, job_id), _tasks(raw, job_id)
         last = raw.execute("SELECT coalesce(max(sequence), 0) AS last FROM notifications").fetchone()["last"]
         accepted = download = notify = None
-        if Step.STATE in replay.steps:
+        if (
+            Step.STATE in replay.steps and replay.event is not None
+        ):  # what says nothing changes nothing, and is kept once
             accepted = self._accept(raw, kept, replay.event, job_id, before, now)
         if Step.DOWNLOAD in replay.steps:
             download = self._revive_download(raw, kept, replay.event, _job(raw, job_id), now)
