@@ -36,10 +36,11 @@ def told_in_words(told: dict[str, Any] | None) -> str:
         return "nothing that could be read"
     status = told["status"] or f"an unknown word, {told['word']!r}"
     progress = "" if told["progress"] is None or told["status"] == "succeeded" else f" {told['progress']} %"
+    no_result = ", without its result" if told["status"] == "succeeded" and not told["has_result"] else ""
     error = told["error"] or {}
     code = f" ({error['code']})" if error.get("code") else ""
     reason = f": {error['message']}{code}" if error else ""
-    return harmless(f"{status}{progress}{reason}", longest=LONGEST_CELL)
+    return harmless(f"{status}{progress}{no_result}{reason}", longest=LONGEST_CELL)
 
 
 def when(text: str) -> str:

@@ -91,13 +91,18 @@ BODIES: dict[str, Body] = {
     "useapi.moderated": _useapi("MODERATED", 7, video_status_final=True),
 }
 # Segmind calls nobody back: its answer to the receiver's own submit is the callback, so the sandbox is asked for it.
-RELAYED = {"segmind.succeeded": "a trigger", "segmind.failed": "a trigger [[fault:failed]]"}
+RELAYED = {
+    "segmind.succeeded": "a trigger",
+    "segmind.failed": "a trigger [[fault:failed]]",
+    "segmind.moderated": "a trigger [[fault:moderated]]",
+}
 
 NOTES = {
     "fal.running": "fal itself calls back at the end alone",
     "pixverse.running": "whether PixVerse calls back before the end is not published",
     "segmind.succeeded": "a whole job at the sandbox: Segmind calls nobody back",
-    "segmind.failed": "a whole job at the sandbox: Segmind calls nobody back",
+    "segmind.failed": "the same, ending in a 500: nobody knows what became of it",
+    "segmind.moderated": "the same, refused",
 }
 NAMES = sorted([*BODIES, *RELAYED])
 

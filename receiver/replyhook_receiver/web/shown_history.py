@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from replyhook.jobs import JobEvent
+from replyhook.jobs import JobError, JobEvent
 from replyhook.urls import shown_url
 from replyhook_receiver.announcements import RELAYED
 from replyhook_receiver.stores.history import EventRecord, KeptCallback, ToldCallback
@@ -16,6 +16,7 @@ from replyhook_receiver.work.replaying import Reading
 
 MASK = "(personal)"
 HIDDEN = "(hidden)"
+LONGEST_TEXT = 1_000
 _SECRET_HEADER = re.compile(r"authorization|cookie|signature|secret|token|password|api-?key|credential", re.IGNORECASE)
 # In one pass over words, since a stranger writes the body, and may write it so that a cleverer pattern takes for ever.
 _WORD = re.compile(rb"""[^\s"'<>]+""")
@@ -92,11 +93,12 @@ class Shown:
         is_personal = provider in self._personal and event.provider_job_id is not None
         return {
             "status": event.status,
-            "word": event.word,
+            "word": _cut(event.word),
             "progress": event.progress,
-            "provider_job_id": MASK if is_personal else event.provider_job_id,
+            "provider_job_id": MASK if is_personal else _cut(event.provider_job_id),
+            "has_result": event.result is not None,
             "result_url": None if event.result is None else shown_link(event.result.url),
-            "error": None if event.error is None else {"code": event.error.code, "message": event.error.message},
+            "error": None if event.error is None else _error(event.error),
         }
 
     def replayed(self, provider: str, reading: Reading, replayed: Replayed, *, keeps: bool) -> dict[str, Any]:
@@ -143,7 +145,7 @@ class Shown:
 
 def shown_link(url: str) -> str | None:
     """A provider's link without its query; None for what only stands for one."""
-    return None if url.startswith(RELAYED) else shown_url(url)
+    return None if url.startswith(RELAYED) else _cut(shown_url(url))
 
 
 def shown_target(url: str) -> str:
@@ -154,6 +156,15 @@ def shown_target(url: str) -> str:
     except ValueError:
         return "(not a URL)"
     return f"{parts.scheme}://{where}/…" if where else f"{parts.scheme}:…"
+
+
+def _error(error: JobError) -> dict[str, str | None]:
+    return {"code": _cut(error.code), "message": _cut(error.message)}
+
+
+def _cut(text: str | None) -> str | None:
+    """A stranger's text, as much of it as anybody reads; all of it stands in the callback."""
+    return text if text is None or len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
 def _facts(event: JobEvent | None) -> Sequence[object]:

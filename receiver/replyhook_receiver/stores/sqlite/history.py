@@ -119,6 +119,8 @@ def _conditions(wanted: CallbackFilter | EventFilter) -> tuple[list[str], dict[s
     orphan = given.pop("orphan", None)
     values = {name: _plain(value) for name, value in given.items() if value is not None}
     where = [_COLUMNS[name] for name in values]
+    if values.get("verdict") == Verdict.UNRECOGNISED:  # as a constant, by which SQLite knows that it has an index
+        where.append("c.verdict = 'unrecognised'")
     if orphan is not None:
         where.append("c.job_id IS NULL" if orphan else "c.job_id IS NOT NULL")
     return where, values
