@@ -137,7 +137,7 @@ def _told(entry: dict[str, Any]) -> tuple[str, str, str]:
             return entry["state"], _work(entry), ""
         case "stored":
             length = "" if entry["duration"] is None else f", {entry['duration']:.1f} s"
-            return "stored", f", {entry['bytes']:,} bytes{length}, sha256 {(entry['sha256'] or '')[:12]}", ""
+            return "", f"{entry['bytes']:,} bytes{length}, sha256 {(entry['sha256'] or '')[:12]}", ""
         case "delivery":
             return entry["status"], _delivery(entry), entry["id"]
         case other:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from replyhook_receiver.cli.harmless import harmless
+from replyhook_receiver.cli.harmless import harmless, harmless_json
 
 if TYPE_CHECKING:
     from replyhook import JobPage, JobResult
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
 _NONE = "-"
 _WIDTH_WITHOUT_TERMINAL = 200
+_LONGEST_CELL = 500
 
 output_option = click.option(
     "-o",
@@ -29,7 +29,7 @@ output_option = click.option(
 def print_job(job: "JobResult", output: str) -> None:
     """Print one job."""
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(job)))
+        click.echo(harmless_json(job))
     else:
         _print(job, output)
 
@@ -37,7 +37,7 @@ def print_job(job: "JobResult", output: str) -> None:
 def print_page(page: "JobPage", output: str) -> None:
     """Print some jobs; whether there are more goes to stderr, except in JSON."""
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(page)))
+        click.echo(harmless_json(page))
         return
     _print(page.data, output)
     if page.has_more:
@@ -55,10 +55,10 @@ def print_estimates(estimates: "Sequence[Estimate]", output: str) -> None:
         for each in estimates
     ]
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode({"data": plain})))
+        click.echo(harmless_json({"data": plain}))
     elif output == "jsonl":
         for entry in plain:
-            click.echo(msgspec.json.encode(entry).decode())
+            click.echo(harmless_json(entry, indent=False))
     elif output == "id":
         for each in estimates:
             if each.problem is None:
@@ -81,7 +81,7 @@ def _print(jobs: "Sequence[JobResult] | JobResult", output: str) -> None:
     if output == "id":
         lines = [job.id for job in listed]
     elif output == "jsonl":
-        lines = [msgspec.json.encode(job).decode() for job in listed]
+        lines = [harmless_json(job, indent=False) for job in listed]
     else:
         _print_table(listed)
         return
@@ -119,5 +119,7 @@ def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) ->
     for place, heading in enumerate(headings):
         table.add_column(heading, no_wrap=place == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(harmless(cell or _NONE)) for cell in row))  # as text: nobody's words are markup
+        table.add_row(
+            *(Text(harmless(cell or _NONE, longest=_LONGEST_CELL)) for cell in row)
+        )  # as text: nobody's words are markup
     console.print(table)
