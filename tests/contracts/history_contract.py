@@ -38,6 +38,7 @@ async def walked(page: Page) -> list[Any]:
     """Everything, page by page, each from the last of the page before."""
     found: list[Any] = []
     while entries := await page(found[-1].id if found else None):
+        assert entries[0] not in found
         found += entries
     return found
 

@@ -17,10 +17,11 @@ from replyhook_receiver.work.replaying import Reading
 MASK = "(personal)"
 HIDDEN = "(hidden)"
 LONGEST_TEXT = 1_000
-_SECRET_HEADER = re.compile(r"authorization|cookie|signature|secret|token|password|api-?key|credential", re.IGNORECASE)
+_SECRET_HEADER = re.compile(r"auth|cookie|sign|secret|token|pass|api-?key|credential|session|jwt", re.IGNORECASE)
 # In one pass over words, since a stranger writes the body, and may write it so that a cleverer pattern takes for ever.
 _WORD = re.compile(rb"""[^\s"'<>]+""")
 _LINK = re.compile(rb"https?:\\?/\\?/", re.IGNORECASE)
+_REPLY_TOKEN = re.compile(rb"""(callbacks\\?/\w{1,32}\\?/)[^\s"'<>?#]+""", re.IGNORECASE)
 _AT = re.compile(rb"@|\\u0040|%40", re.IGNORECASE)
 
 
@@ -65,7 +66,7 @@ class Shown:
         body = callback.body if raw else self._harmless(kept)
         text, encoding = _text_or_base64(body)
         return self.callback(told, now) | {
-            "headers": [[name, HIDDEN if _SECRET_HEADER.search(name) else value] for name, value in callback.headers],
+            "headers": [[name, _shown_header(name, value)] for name, value in callback.headers],
             "body": text,
             "body_encoding": encoding,
             "body_masked": body != callback.body,
@@ -129,7 +130,7 @@ class Shown:
         names = kept.told.provider_job_id.encode() if is_personal and kept.told and kept.told.provider_job_id else None
 
         def masked(found: re.Match[bytes]) -> bytes:
-            word = found[0]
+            word = _REPLY_TOKEN.sub(rb"\1" + HIDDEN.encode(), found[0])
             if is_personal and (word == names or _AT.search(word)):
                 return MASK.encode()
             link = _LINK.search(word)
@@ -156,6 +157,13 @@ def shown_target(url: str) -> str:
     except ValueError:
         return "(not a URL)"
     return f"{parts.scheme}://{where}/…" if where else f"{parts.scheme}:…"
+
+
+def _shown_header(name: str, value: str) -> str:
+    """A header's value; proxies tell the path in one, and in a path of ours is the token."""
+    if _SECRET_HEADER.search(name):
+        return HIDDEN
+    return _REPLY_TOKEN.sub(rb"\1" + HIDDEN.encode(), value.encode()).decode()
 
 
 def _error(error: JobError) -> dict[str, str | None]:

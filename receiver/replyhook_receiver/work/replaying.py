@@ -43,7 +43,8 @@ class Replayer:
             of = ", ".join(value for _, value in kept.callback.headers)
             raise InvalidRequest("callback", callback_id, f"a callback that came; this is itself a replay of {of}")
         reading = self._read(kept)
-        event = reading.now or kept.told
+        # Of a callback only today's reading counts: what was kept of it does not hold all that tells whose it is.
+        event = kept.told if reading.now is None and kept.callback.source is not ReportSource.CALLBACK else reading.now
         replay = Replay(callback_id=callback_id, event=event, steps=steps - {Step.PARSE}, keeps=keeps)
         return reading, await self._store.replays.replay(replay, now=self._now())
 

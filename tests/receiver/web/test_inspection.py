@@ -120,6 +120,24 @@ async def test_a_callback_is_shown_without_what_is_secret_in_it_unless_it_is_wan
     assert "jane.doe" not in listed
 
 
+async def test_the_reply_urls_token_is_hidden_wherever_it_is_repeated(receiver: Receiver) -> None:
+    job, path = await receiver.register("useapi")
+    token = path.rpartition("/")[2]
+    escaped = path.replace("/", "\\/")
+    body = b'{"replyUrl": "https://hooks.example.com%s", "again": "https:\\/\\/x%s"}' % (
+        path.encode(),
+        escaped.encode(),
+    )
+    await told(receiver, path, body, **{"x-original-uri": path, "referer": f"https://hooks.example.com{path}?a=1"})
+    (kept,) = await receiver.callbacks(job)
+    shown = await get(receiver, f"/v1/callbacks/{kept['id']}")
+    assert token not in json.dumps(shown)
+    assert json.loads(shown["body"])["replyUrl"] == "https://hooks.example.com/callbacks/useapi/(hidden)"
+    raw = await receiver.callback(kept["id"])
+    assert token in raw["body"]
+    assert token not in json.dumps(raw["headers"])
+
+
 async def test_a_signature_is_hidden(receiver: Receiver) -> None:
     _, path = await receiver.register("fal")
     body = fal_body("r-1")
@@ -234,6 +252,23 @@ async def test_a_mended_parser_reads_what_was_kept_and_the_video_is_stored_witho
         await until(lambda: host.asked("/hooks") == 3)
         ids = [headers["webhook-id"] for _, path, headers, _ in host.seen if path == "/hooks"]
         assert len(set(ids)) == 3
+
+
+async def test_what_was_told_to_the_wrong_job_is_not_applied_to_it_when_it_can_be_read_no_more(
+    receiver: Receiver, host: Host
+) -> None:
+    job, path = await receiver.register("useapi")
+    other, _ = await receiver.register("useapi")
+    link = f"{host.url}/theirs.mp4"
+    await told(receiver, path, json.dumps({"replyRef": other, "video_status_name": "COMPLETED", "url": link}).encode())
+    (kept,) = await receiver.callbacks(job)
+    assert kept["verdict"] == "conflict"
+    done = await replay(receiver, kept["id"], "state", "download")
+    assert (done["verdict"], done["tasks"]) == ("duplicate", [])
+    as_if_unread(receiver.settings.database_path, kept["id"], b"\xff")
+    done = await replay(receiver, kept["id"], "state", "download", "notify")
+    assert (done["verdict"], done["after"]["status"], done["tasks"]) == (None, "created", [])
+    assert (await receiver.job(other))["status"] == "created"
 
 
 async def test_a_replay_is_a_dry_run_of_the_reading_unless_more_is_said(receiver: Receiver) -> None:
