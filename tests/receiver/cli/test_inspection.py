@@ -244,3 +244,19 @@ def test_the_readmes_example_works_as_written(stage: Stage) -> None:
     assert done.returncode == 0, done.stderr
     assert "useapi  succeeded" in done.stdout
     assert "duplicate: succeeded 100 %" in done.stdout
+
+
+def test_an_orphan_is_found_and_bound_from_the_command_line(stage: Stage) -> None:
+    known = ok(stage, "trigger", "pixverse.running").strip()
+    ok(stage, "trigger", "pixverse.failed", "--job", known, "--provider-job-id", "987654321")
+    (orphan,) = ok(stage, "callbacks", "list", "--orphans", "-o", "id").split()
+    unexplained = run(stage, "explain", orphan)
+    assert (unexplained.returncode, "callbacks bind" in unexplained.stderr) == (5, True)
+    job = new_id("job")
+    call(stage, "PUT", f"/v1/jobs/{job}", {"provider": "pixverse"})
+    assert run(stage, "callbacks", "bind", orphan, known).returncode == 1
+    assert "its status is failed" in ok(stage, "callbacks", "bind", orphan, job)
+    assert ok(stage, "callbacks", "list", "--orphans", "-o", "id") == ""
+    assert ok(stage, "explain", orphan, "-o", "id").strip() == job
+    assert ok(stage, "explain", "987654321", "-o", "id").strip() == job
+    assert json.loads(ok(stage, "callbacks", "bind", orphan, job, "-o", "json"))["id"] == job
