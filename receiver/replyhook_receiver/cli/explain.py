@@ -70,8 +70,9 @@ def _print(story: dict[str, Any]) -> None:
     console.print(Text.assemble((harmless(job["id"]), "bold"), "  ", *_head(job)))
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(justify="right", no_wrap=True)
-    for _ in range(3):
-        table.add_column(overflow="fold")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(no_wrap=True, overflow="fold")  # to be copied whole
     start = datetime.fromisoformat(job["created_at"])
     for entry in story["data"]:
         outcome, words, name = _told(entry)
