@@ -5,6 +5,8 @@
     - Overloaded            more is waiting to be committed than we take on
     - DetachedLimit         a user's detached jobs are more than may appear in a day
   + UnknownJob              no such job
+  + UnknownCallback         no such callback
+  + BindConflict            the callback cannot be bound to that job
   + RegistrationConflict    the job is registered with other contents
   + SubmissionConflict      the job's submission was reported differently before
   + NetworkRefused          the address or URL is not one we talk to
@@ -51,6 +53,14 @@ class DetachedLimit(StoreUnavailable):
 
 class UnknownJob(ReceiverTrouble):
     """No such job."""
+
+
+class UnknownCallback(ReceiverTrouble):
+    """No such callback."""
+
+
+class BindConflict(ReceiverTrouble):
+    """The callback cannot be bound to that job."""
 
 
 class RegistrationConflict(ReceiverTrouble):

@@ -19,6 +19,7 @@ class ReportSource(StrEnum):
     CALLBACK = "callback"
     RELAY = "relay"
     RECONCILE = "reconcile"
+    REPLAY = "replay"
 
 
 class SubmissionOutcome(StrEnum):

@@ -20,6 +20,7 @@ from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus
 from replyhook_receiver.lifecycle import TaskKind, Verdict, fact_key
 from replyhook_receiver.records import Dead, Submission
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.stores.history import CallbackFilter
 from tests.contracts.store_contract import (
     LEASE,
     LINK,
@@ -184,11 +185,13 @@ async def _tell(
 
 async def _check_kept(store: Store, job: str, told: list[JobEvent], provider: str) -> None:
     """Every report is kept with its verdict, and of each fact all but one are duplicates."""
-    kept = await store.callbacks(job_id=job, limit=100)
-    assert sorted(int(callback.body) for callback in kept) == list(range(len(told)))
+    kept = await store.history.callbacks(CallbackFilter(job_id=job), limit=100)
+    whole = {callback.id: await store.history.callback(callback.id) for callback in kept}
+    bodies = {callback_id: int(each.callback.body) for callback_id, each in whole.items() if each}
+    assert sorted(bodies.values()) == list(range(len(told)))
     assert all(callback.verdict for callback in kept)
     facts = [fact_key(provider=provider, account="default", job_id=job, event=event) for event in told]
-    news = [facts[int(callback.body)] for callback in kept if callback.verdict is not Verdict.DUPLICATE]
+    news = [facts[bodies[callback.id]] for callback in kept if callback.verdict is not Verdict.DUPLICATE]
     assert sorted(news) == sorted(set(facts))
 
 

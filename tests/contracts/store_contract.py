@@ -49,6 +49,7 @@ from replyhook_receiver.records import (
     Task,
 )
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.stores.history import CallbackFilter
 from tests.callbacks import recorded
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -170,7 +171,9 @@ async def kinds_announced(store: Store, job_id: str) -> list[str]:
 
 async def verdicts(store: Store, job_id: str) -> Counter[Verdict]:
     """What became of a job's callbacks."""
-    return Counter(callback.verdict for callback in await store.callbacks(job_id=job_id, limit=1000))
+    return Counter(
+        callback.verdict for callback in await store.history.callbacks(CallbackFilter(job_id=job_id), limit=1000)
+    )
 
 
 async def the_job(store: Store, job_id: str) -> JobRecord:
@@ -246,7 +249,7 @@ class StoreContract:
             kept = await the_job(store, job)
             assert (kept.status, kept.provider_job_id) == (JobStatus.SUCCEEDED, f"r-{number}")
             assert kept.submission is SubmissionOutcome.ACCEPTED
-            assert len(await store.callbacks(job_id=job)) == 9
+            assert len(await store.history.callbacks(CallbackFilter(job_id=job))) == 9
             assert (await kinds_announced(store, job)).count("job.succeeded") == 1
         downloads = await store.claim([TaskKind.DOWNLOAD], limit=1000, lease=LEASE, now=NOW)
         assert sorted(task.subject for task in downloads) == sorted(jobs)
@@ -270,7 +273,7 @@ class StoreContract:
         assert all(isinstance(result, Accepted) for result in results[:10] + results[13:])
         assert {(await the_job(store, job)).status for job in good} == {JobStatus.RUNNING}
         assert (await the_job(store, poisoned)).status is JobStatus.CREATED
-        assert await store.callbacks(job_id=poisoned) == []
+        assert await store.history.callbacks(CallbackFilter(job_id=poisoned)) == []
         # Nothing of it is kept, so nothing of it stands in the way of the same fact again.
         result = await store.accept(report(poisoned, strange()))
         assert result.verdict is Verdict.UNRECOGNISED
@@ -301,7 +304,9 @@ class StoreContract:
         entry = report(job, None, body=b"\x00\xff<garbage>", headers=headers, trust=Trust.TOKEN_ONLY)
         accepted = await store.accept(entry)
         assert accepted == Accepted(callback_id=entry.callback_id, job_id=job, verdict=Verdict.UNRECOGNISED)
-        (kept,) = await store.callbacks()
+        whole = await store.history.callback(entry.callback_id)
+        assert whole is not None
+        kept = whole.callback
         assert (kept.id, kept.job_id, kept.headers, kept.body) == (entry.callback_id, job, headers, entry.body)
         assert (kept.trust, kept.source, kept.received_at) == (Trust.TOKEN_ONLY, ReportSource.CALLBACK, NOW)
 
@@ -310,8 +315,8 @@ class StoreContract:
         for number in range(4):
             entry = report(one if number % 2 else other, running(number), callback_id=f"cb_{number}")
             await store.accept(entry)
-        assert [entry.id for entry in await store.callbacks(limit=3)] == ["cb_3", "cb_2", "cb_1"]
-        assert [entry.id for entry in await store.callbacks(job_id=one)] == ["cb_3", "cb_1"]
+        assert [entry.id for entry in await store.history.callbacks(limit=3)] == ["cb_3", "cb_2", "cb_1"]
+        assert [entry.id for entry in await store.history.callbacks(CallbackFilter(job_id=one))] == ["cb_3", "cb_1"]
 
     async def test_a_duplicate_changes_nothing(self, store: Store) -> None:
         job = a_job()
@@ -507,7 +512,7 @@ class StoreContract:
                     await store.accept(report(job, event))
             kept = await the_job(store, job)
             ends.add((kept.status, kept.error, kept.asset.status, kept.asset.url))
-            assert len(await store.callbacks(job_id=job)) == len(facts)
+            assert len(await store.history.callbacks(CallbackFilter(job_id=job))) == len(facts)
         assert len(ends) == 1, ends
 
     async def test_every_order_of_the_endings_keeps_the_video(self, store: Store) -> None:
@@ -582,14 +587,14 @@ class StoreContract:
         lost = await store.accept(report(None, running(5, "nobody's")))
         assert (found.job_id, found.verdict) == (job, Verdict.APPLIED)
         assert (lost.job_id, lost.verdict) == (None, None)  # an orphan: judged when its job is known
-        assert len(await store.callbacks()) == 2
+        assert len(await store.history.callbacks()) == 2
 
     async def test_a_report_through_another_providers_token_is_not_believed(self, store: Store) -> None:
         job = a_job()
         await submitted(store, job)
         with pytest.raises(VerificationError):
             await store.accept(report(job, running(5), provider="useapi"))
-        assert await store.callbacks() == []
+        assert await store.history.callbacks() == []
 
     # Registration and submission
 
@@ -624,8 +629,8 @@ class StoreContract:
         for name, job in jobs.items():
             kept = await the_job(store, job)
             assert (kept.registered, kept.status, kept.provider_job_id) == (False, JobStatus.SUCCEEDED, name)
-            assert len(await store.callbacks(job_id=job)) == len(facts)
-        assert await store.callbacks(orphans=True) == []
+            assert len(await store.history.callbacks(CallbackFilter(job_id=job))) == len(facts)
+        assert await store.history.callbacks(CallbackFilter(orphan=True)) == []
         downloads = await store.claim([TaskKind.DOWNLOAD], limit=1000, lease=LEASE, now=NOW)
         assert sorted(task.subject for task in downloads) == sorted(jobs.values())
         await all_of(store.register(registration(job), now=NOW) for job in jobs.values())
@@ -985,7 +990,10 @@ class StoreContract:
         kept = await the_job(store, job)
         assert (kept.status, kept.trust) == (JobStatus.SUCCEEDED, Trust.RECONCILED)
         assert (await one_task(store, TaskKind.DOWNLOAD)).subject == job
-        assert {callback.source for callback in await store.callbacks(job_id=job)} == {"callback", "reconcile"}
+        assert {callback.source for callback in await store.history.callbacks(CallbackFilter(job_id=job))} == {
+            "callback",
+            "reconcile",
+        }
 
     async def test_a_delivery_is_made_retried_or_given_up(self, store: Store) -> None:
         for number in range(3):
@@ -1032,7 +1040,9 @@ class StoreContract:
     async def test_an_orphan_is_kept_and_leads_to_nothing(self, store: Store) -> None:
         accepted = await store.accept(told(succeeded(), body=b"as it came"))
         assert (accepted.job_id, accepted.verdict) == (None, None)
-        (kept,) = await store.callbacks()
+        whole = await store.history.callback(accepted.callback_id)
+        assert whole is not None
+        kept = whole.callback
         assert (kept.job_id, kept.verdict, kept.body) == (None, None, b"as it came")
         assert await store.notifications(after=0) == []
         assert await store.next_due(now=NOW) is None
@@ -1071,7 +1081,7 @@ class StoreContract:
             assert (kept.status, kept.progress, kept.error) == (JobStatus.SUCCEEDED, 100, None), order
             assert (kept.asset.status, kept.asset.url) == (AssetStatus.PENDING, LINK)
             assert None not in await verdicts(store, job)
-            assert len(await store.callbacks(job_id=job)) == len(facts)
+            assert len(await store.history.callbacks(CallbackFilter(job_id=job))) == len(facts)
             assert (await kinds_announced(store, job)).count("job.succeeded") == 1
 
     async def test_orphans_are_found_by_themselves_newest_first_until_their_job_is_known(self, store: Store) -> None:
@@ -1083,14 +1093,14 @@ class StoreContract:
         await all_of([*(store.accept(entry) for entry in ages), store.accept(told(running(5, "known")))])
         await store.accept(told(succeeded(LINK, names[7]), received_at=NOW + 60 * SECOND))
         await store.accept(told(None, received_at=NOW + 61 * SECOND))  # unread: nobody's for ever
-        found = await store.callbacks(orphans=True)
+        found = await store.history.callbacks(CallbackFilter(orphan=True))
         assert len(found) == 42
         assert {entry.job_id for entry in found} == {None}
         assert [entry.received_at for entry in found] == sorted((entry.received_at for entry in found), reverse=True)
-        assert len(await store.callbacks(orphans=True, limit=5)) == 5
+        assert len(await store.history.callbacks(CallbackFilter(orphan=True), limit=5)) == 5
         bound = await all_of(known_as(store, job, name) for job, name in zip(jobs, names, strict=True))
         assert Counter(job.status for job in bound) == {JobStatus.RUNNING: 39, JobStatus.SUCCEEDED: 1}
-        (left,) = await store.callbacks(orphans=True)
+        (left,) = await store.history.callbacks(CallbackFilter(orphan=True))
         assert (left.received_at, left.verdict) == (NOW + 61 * SECOND, Verdict.UNRECOGNISED)
         for job in jobs:
             assert None not in await verdicts(store, job)
@@ -1131,7 +1141,7 @@ class StoreContract:
         job = a_job()
         await store.accept(told(succeeded(), **other))
         assert (await known_as(store, job)).status is JobStatus.SUBMITTED
-        assert await store.callbacks(job_id=job) == []
+        assert await store.history.callbacks(CallbackFilter(job_id=job)) == []
         assert await store.claim(EVERY_KIND, limit=9, lease=LEASE, now=NOW) == []
         theirs = await known_as(store, a_job(1), **other)
         assert theirs.status is JobStatus.SUCCEEDED
@@ -1150,7 +1160,7 @@ class StoreContract:
         job = a_job()
         await store.accept(told(succeeded(), nonce="n-1"))
         opened = await reopen()
-        (kept,) = await opened.callbacks()
+        (kept,) = await opened.history.callbacks()
         assert (kept.job_id, kept.verdict) == (None, None)
         assert (await opened.accept(told(succeeded(), nonce="n-1"))).verdict is Verdict.DUPLICATE
         assert (await known_as(opened, job)).status is JobStatus.SUCCEEDED
@@ -1183,7 +1193,7 @@ class StoreContract:
             assert (sum(found.values()), found[Verdict.DUPLICATE]) == (3, 1)
             assert None not in found
             assert (await kinds_announced(store, job)).count("job.succeeded") == 1
-        assert all(callback.job_id for callback in await store.callbacks(limit=1000))
+        assert all(callback.job_id for callback in await store.history.callbacks(limit=1000))
         downloads = await store.claim([TaskKind.DOWNLOAD], limit=1000, lease=LEASE, now=NOW)
         assert sorted(task.subject for task in downloads) == sorted(jobs.values())
 
@@ -1196,7 +1206,7 @@ class StoreContract:
         assert Counter(result.verdict for result in results) == {Verdict.APPLIED: 1, Verdict.DUPLICATE: 19}
         assert (await store.accept(told(succeeded(), nonce="n-1"))).verdict is Verdict.DUPLICATE
         assert (await the_job(store, job)).status is JobStatus.RUNNING
-        assert len(await store.callbacks()) == 1
+        assert len(await store.history.callbacks()) == 1
 
     async def test_the_same_fact_under_another_nonce_is_kept_as_a_duplicate(self, store: Store) -> None:
         job = a_job()
@@ -1257,7 +1267,7 @@ class StoreContract:
         )
         assert (kept.asset.status, kept.asset.sha256) == (AssetStatus.STORED, VIDEO.sha256)
         assert await kinds_announced(store, job) == ["job.succeeded", "video.stored"]
-        (callback,) = await store.callbacks(job_id=job)
+        (callback,) = await store.history.callbacks(CallbackFilter(job_id=job))
         assert (callback.source, callback.verdict) == ("relay", Verdict.APPLIED)
 
     async def test_a_relayed_submit_without_an_outcome_is_announced_with_its_reason(self, store: Store) -> None:
@@ -1468,7 +1478,7 @@ class StoreContract:
             return [
                 await opened.job(job),
                 await opened.job(stored),
-                await opened.callbacks(),
+                await opened.history.callbacks(),
                 await opened.notifications(after=0),
                 await opened.senders(),
                 await opened.delivery(held.subject),

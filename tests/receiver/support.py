@@ -301,6 +301,14 @@ class Receiver:
         ]
         return content
 
+    async def callback(self, callback_id: str, *, raw: bool = True) -> dict[str, Any]:
+        """One callback with what came in it."""
+        query = {"raw": str(raw).lower()}
+        response = await self.client.get(f"/v1/callbacks/{callback_id}", params=query, headers=AUTH)
+        assert response.status_code == 200, response.text
+        content: dict[str, Any] = response.json()
+        return content
+
     async def refusals(self) -> dict[str, dict[str, int]]:
         """The counts of refused callbacks."""
         content: dict[str, dict[str, int]] = (await self.client.get("/v1/refusals", headers=AUTH)).json()

@@ -173,6 +173,18 @@ async def test_after_a_rotation_the_new_key_signs_and_the_old_one_can_be_dropped
         assert await key_set(world) == alone
 
 
+async def test_a_callback_that_somebody_else_sends_can_be_signed(tmp_path):
+    async with in_process(tmp_path) as world:
+        body = json.dumps({"request_id": "r-1", "é": "\u2028"}, ensure_ascii=False)
+        answer = await world.client.post("/_sandbox/fal/sign", json={"request_id": "r-1", "body": body})
+        headers = answer.json()["headers"]
+        assert headers["x-fal-webhook-request-id"] == "r-1"
+        assert is_signed_by(await key_set(world), headers, body.encode())
+        assert not is_signed_by(await key_set(world), headers, body.encode() + b" ")
+        for wrong in (b"", b"[]", b'{"request_id": 1, "body": ""}', b'{"request_id": "r-1"}'):
+            assert (await world.client.post("/_sandbox/fal/sign", content=wrong)).status_code == 400
+
+
 async def test_no_forged_callback_proves_anything(tmp_path):
     async with a_world(tmp_path) as world:
         await world.fal(prompt="on [[fault:forged]]")

@@ -7,13 +7,18 @@ import click
 
 from replyhook.errors import ReplyhookError
 from replyhook_receiver.cli.bench import bench
+from replyhook_receiver.cli.callbacks import callbacks
 from replyhook_receiver.cli.demo import demo
+from replyhook_receiver.cli.events import events
 from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
+from replyhook_receiver.cli.explain import explain
+from replyhook_receiver.cli.harmless import harmless
 from replyhook_receiver.cli.jobs import jobs
 from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
 from replyhook_receiver.cli.serve import serve
 from replyhook_receiver.cli.submit import submit
+from replyhook_receiver.cli.trigger import trigger
 from replyhook_receiver.cli.version import version
 
 
@@ -26,7 +31,7 @@ def replyhook() -> None:
     """
 
 
-for command in (demo, serve, sandbox, submit, jobs, providers, bench, version):
+for command in (demo, serve, sandbox, submit, jobs, callbacks, events, explain, trigger, providers, bench, version):
     replyhook.add_command(command)
 
 
@@ -45,7 +50,7 @@ def run() -> None:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except ReplyhookError as error:  # before OSError: WaitTimeout is one too
-        click.echo(f"replyhook: {error}", err=True)
+        click.echo(f"replyhook: {harmless(str(error), lines=True)}", err=True)  # it may hold a provider's words
         sys.exit(exit_code_of(error))
     except OSError as error:
         click.echo(f"replyhook: {error}", err=True)

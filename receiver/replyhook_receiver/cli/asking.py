@@ -1,10 +1,13 @@
 """One question to the receiver that the environment names, where the library has no call for it."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
 
 from replyhook.environment import with_files
 from replyhook.errors import ReceiverUnavailable
-from replyhook.messages import HTTPRequest, HTTPResponse
+from replyhook.messages import HTTPRequest, HTTPResponse, as_object
 from replyhook.receiver_api import ReceiverAPI
 from replyhook.transport import ConnectionTrouble, Transport
 
@@ -28,3 +31,22 @@ def send(receiver: ReceiverAPI, request: HTTPRequest) -> HTTPResponse:
         transport.close()
     receiver.raise_for_problem(answer)
     return answer
+
+
+def ask(
+    method: str,
+    path: str,
+    *,
+    query: Mapping[str, str | int | None] | None = None,
+    content: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the receiver that the environment names answers. Raises its typed errors, ``ConfigurationError``."""
+    receiver = receiver_from_environ()
+    given = {name: value for name, value in (query or {}).items() if value is not None}
+    request = HTTPRequest(
+        method=method,
+        url=f"{receiver.url.rstrip('/')}{path}{'?' if given else ''}{urlencode(given)}",
+        headers={"authorization": f"Bearer {receiver.api_key}"},
+        json=content,
+    )
+    return as_object(send(receiver, request).json())

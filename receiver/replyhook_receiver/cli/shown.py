@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
+
+from replyhook_receiver.cli.harmless import harmless, harmless_json
 
 if TYPE_CHECKING:
     from replyhook import JobPage, JobResult
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _NONE = "-"
 _WIDTH_WITHOUT_TERMINAL = 200
+_LONGEST_CELL = 500
 
 output_option = click.option(
     "-o",
@@ -27,7 +29,7 @@ output_option = click.option(
 def print_job(job: "JobResult", output: str) -> None:
     """Print one job."""
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(job)))
+        click.echo(harmless_json(job))
     else:
         _print(job, output)
 
@@ -35,7 +37,7 @@ def print_job(job: "JobResult", output: str) -> None:
 def print_page(page: "JobPage", output: str) -> None:
     """Print some jobs; whether there are more goes to stderr, except in JSON."""
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(page)))
+        click.echo(harmless_json(page))
         return
     _print(page.data, output)
     if page.has_more:
@@ -53,10 +55,10 @@ def print_estimates(estimates: "Sequence[Estimate]", output: str) -> None:
         for each in estimates
     ]
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode({"data": plain})))
+        click.echo(harmless_json({"data": plain}))
     elif output == "jsonl":
         for entry in plain:
-            click.echo(msgspec.json.encode(entry).decode())
+            click.echo(harmless_json(entry, indent=False))
     elif output == "id":
         for each in estimates:
             if each.problem is None:
@@ -71,7 +73,7 @@ def print_estimates(estimates: "Sequence[Estimate]", output: str) -> None:
             )
             for each in estimates
         ]
-        _print_rows(("provider", "price", *["why not"] * has_problems), rows)
+        print_rows(("provider", "price", *["why not"] * has_problems), rows)
 
 
 def _print(jobs: "Sequence[JobResult] | JobResult", output: str) -> None:
@@ -79,7 +81,7 @@ def _print(jobs: "Sequence[JobResult] | JobResult", output: str) -> None:
     if output == "id":
         lines = [job.id for job in listed]
     elif output == "jsonl":
-        lines = [msgspec.json.encode(job).decode() for job in listed]
+        lines = [harmless_json(job, indent=False) for job in listed]
     else:
         _print_table(listed)
         return
@@ -102,7 +104,7 @@ def _print_table(jobs: "Sequence[JobResult]") -> None:
         )
         for job, why in zip(jobs, reasons, strict=True)
     ]
-    _print_rows(("job", "provider", "status", "video", "reference", "created", *["why"] * has_reasons), rows)
+    print_rows(("job", "provider", "status", "video", "reference", "created", *["why"] * has_reasons), rows)
 
 
 def _why(job: "JobResult") -> str | None:
@@ -112,7 +114,8 @@ def _why(job: "JobResult") -> str | None:
     return job.overdue_reason or waits or job.video.problem
 
 
-def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+    """Print a table; whatever stands in it is text, and moves no cursor."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -123,5 +126,7 @@ def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -
     for place, heading in enumerate(headings):
         table.add_column(heading, no_wrap=place == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell or _NONE) for cell in row))  # as text: nobody's words are markup
+        table.add_row(
+            *(Text(harmless(cell or _NONE, longest=_LONGEST_CELL)) for cell in row)
+        )  # as text: nobody's words are markup
     console.print(table)

@@ -12,10 +12,12 @@ from functools import partial
 from typing import Any
 
 from nacl.signing import SigningKey
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from replyhook_receiver.sandbox.bodies import UnreadableBody, read_fields
 from replyhook_receiver.sandbox.callbacks import Envelope, Seal
 from replyhook_receiver.sandbox.stage import Refusal
 
@@ -81,6 +83,7 @@ class FalWebhooks:
     def admin_routes(self) -> list[BaseRoute]:
         return [
             Route("/rotate-keys", self._rotate_keys, methods=["POST"]),
+            Route("/fal/sign", self._sign, methods=["POST"]),
             Route("/jwks", self._break_key_set, methods=["POST"]),
         ]
 
@@ -88,6 +91,17 @@ class FalWebhooks:
         if self._is_broken:
             raise Refusal(500, {"detail": "Internal Server Error"})
         return JSONResponse({"keys": [_jwk(key) for key in self._keys]})
+
+    async def _sign(self, request: Request) -> Response:
+        """The headers of a callback that somebody else sends: for a receiver that takes its keys from here."""
+        try:
+            fields = await read_fields(request)
+        except UnreadableBody as error:
+            raise HTTPException(400, str(error)) from error
+        request_id, body = fields.get("request_id"), fields.get("body")
+        if not (isinstance(request_id, str) and isinstance(body, str)):
+            raise HTTPException(400, "request_id and body must be texts")
+        return JSONResponse({"headers": dict(self._signer()("", request_id, body.encode()).headers)})
 
     async def _rotate_keys(self, request: Request) -> Response:
         if request.query_params.get("drop_old") == "1":

@@ -8,7 +8,6 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
-    CallbackRecord,
     DeliveryRecord,
     JobFilter,
     JobPresent,
@@ -20,8 +19,10 @@ from replyhook_receiver.records import (
     Submission,
     Task,
 )
+from replyhook_receiver.stores.history import History
 from replyhook_receiver.stores.idempotency import IdempotencyStore
 from replyhook_receiver.stores.relays import Relays
+from replyhook_receiver.stores.replaying import Replays
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
 """Builds a notification's body; the store calls it inside the transaction that makes the fact."""
@@ -41,6 +42,16 @@ class Store(Protocol):
     @property
     def relays(self) -> Relays:
         """What relayed submits wait for."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """What was told, for people to read."""
+        ...
+
+    @property
+    def replays(self) -> Replays:
+        """What was told, taken once more."""
         ...
 
     async def open(self) -> None:
@@ -86,12 +97,6 @@ class Store(Protocol):
 
     async def present(self, job_id: str) -> JobPresent | None:
         """A job with the place of its last notification, both of the same moment; or None."""
-        ...
-
-    async def callbacks(
-        self, *, job_id: str | None = None, orphans: bool = False, limit: int = 100
-    ) -> list[CallbackRecord]:
-        """Kept callbacks, newest first, each with the first 16 KiB of its body; of one job, of none yet, or all."""
         ...
 
     async def notifications(

@@ -18,7 +18,7 @@ from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.counters import Questions, Refusals
 from replyhook_receiver.errors import NetworkRefused, UnknownJob
 from replyhook_receiver.net import Door
-from replyhook_receiver.records import CallbackRecord, JobRecord, Registration
+from replyhook_receiver.records import JobRecord, Registration
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.web.auth import ApiKeys
@@ -69,7 +69,6 @@ class JobApi:
             ("GET", "/v1/jobs/{id}", self.show),
             ("POST", "/v1/jobs/{id}/submission", self.report_submission),
             ("GET", "/v1/jobs/{id}/video", self.video),
-            ("GET", "/v1/callbacks", self.callbacks),
             ("GET", "/v1/refusals", self.refusals),
             ("GET", "/v1/questions", self.questions),
         ]
@@ -138,16 +137,6 @@ class JobApi:
             headers={"repr-digest": f"sha-256=:{digest}:", "x-content-type-options": "nosniff"},
         )
 
-    async def callbacks(self, request: Request) -> Response:
-        """What providers sent, newest first, with what became of it; of one job, or (``?orphans=true``) of none."""
-        orphans = request.query_params.get("orphans", "false")
-        if orphans not in ("true", "false"):
-            raise InvalidRequest("orphans", orphans, "true or false")
-        job_id = request.query_params.get("job")
-        found = await self._store.callbacks(job_id=job_id, orphans=orphans == "true", limit=100)
-        now = self._now()
-        return _json({"data": [_shown(callback, now) for callback in found], "has_more": len(found) == 100})
-
     async def refusals(self, _: Request) -> Response:
         """How many callbacks were refused since the start, by provider and reason."""
         return _json(self._refusals.by_provider())
@@ -184,22 +173,6 @@ class JobApi:
 
 def _cannot_ask(provider: str) -> str:
     return f"{no_key(provider)}: if no callback comes, it cannot ask, and the job is overdue"
-
-
-def _shown(callback: CallbackRecord, now: datetime) -> dict[str, Any]:
-    return {
-        "id": callback.id,
-        "provider": callback.provider,
-        "job_id": callback.job_id,
-        "orphan": callback.job_id is None,
-        "source": callback.source,
-        "received_at": callback.received_at,
-        "age_seconds": int((now - callback.received_at).total_seconds()),
-        "trust": callback.trust,
-        "verdict": callback.verdict,
-        "headers": [list(header) for header in callback.headers],
-        "body": callback.body.decode("utf-8", "replace"),
-    }
 
 
 def _json(content: Any, *, status: int = 200) -> Response:

@@ -35,6 +35,7 @@ from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
 from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.idempotency import Idempotency
+from replyhook_receiver.web.inspection import Inspection
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import stream_routes
 from replyhook_receiver.web.problems import HANDLERS
@@ -158,8 +159,18 @@ def create_app(
         now=now,
     )
     keys = ApiKeys(secrets.api_keys)
+    inspection = Inspection(
+        store=store,
+        announcer=announcer,
+        providers=providers,
+        tokens=tokens,
+        public_url=public_url,
+        personal=personal,
+        now=now,
+    )
     routes: list[Route] = [
         *api.routes(keys),
+        *inspection.routes(keys),
         *stream_routes(stream, store, announcer, keys, now),
         *health_routes(store, worker if with_worker else None),
     ]

@@ -113,6 +113,7 @@ async def test_a_video_in_the_answer_is_stored_whole_without_another_request(
 
     (callback,) = await receiver.callbacks(JOB)
     assert (callback["source"], callback["trust"], callback["verdict"]) == ("relay", "relayed", "applied")
+    callback = await receiver.callback(callback["id"])
     assert json.loads(callback["body"]) == {"content_type": "video/mp4", "bytes": len(clip), "sha256": sha256}
     assert ["x-request", "7"] in callback["headers"]
     await until(lambda: host.asked("/hooks") == 2)
@@ -135,7 +136,8 @@ async def test_a_json_answer_becomes_the_callback_and_its_link_is_downloaded(
     assert (job["status"], job["trust"]) == ("succeeded", "relayed")
     assert announced(receiver) == ["job.succeeded", "video.stored"]
     (callback,) = await receiver.callbacks(JOB)
-    assert (callback["source"], json.loads(callback["body"])) == ("relay", content)
+    kept = await receiver.callback(callback["id"])
+    assert (kept["source"], json.loads(kept["body"])) == ("relay", content)
     assert (host.asked(SUBMIT), host.asked("/out.mp4")) == (1, 1)
 
 

@@ -90,7 +90,8 @@ async def test_a_silent_job_is_asked_about_once_past_its_deadline_and_ends_as_by
         kept = await receiver.eventually(job, lambda job: job["video"]["status"] == "stored")
         assert (kept["status"], kept["trust"], kept["overdue_at"]) == ("succeeded", "reconciled", None)
         assert announced(receiver) == ["job.succeeded", "video.stored"]
-        link = json.loads((await receiver.callbacks(job))[0]["body"])["video"]["url"]
+        (newest, *_) = await receiver.callbacks(job)
+        link = json.loads((await receiver.callback(newest["id"]))["body"])["video"]["url"]
         body = fal_body("r-1", url=f"{link}?signed=anew")
         answer = await receiver.client.post(path, content=body, headers=receiver.fal.headers(body, request_id="r-1"))
         assert answer.status_code == 200

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from replyhook.jobs import AssetStatus, JobStatus, Trust
+from replyhook_receiver.stores.history import CallbackFilter
 from tests.contracts.store_contract import failed, succeeded
 from tests.receiver.support import Answer, Host, says, says_json
 from tests.receiver.work.bench import Bench, a_bench
@@ -58,7 +59,7 @@ async def test_one_question_each_for_status_and_result_bring_the_video(bench: Be
     assert (bench.host.asked(STATUS), bench.host.asked(RESULT)) == (1, 1)
     assert bench.host.seen[0][2]["authorization"] == "Key provider-geheim"
     assert await bench.announced(job) == ["job.running", "job.succeeded", "video.stored"]
-    newest, _ = await bench.store.callbacks(job_id=job)
+    newest, _ = await bench.store.history.callbacks(CallbackFilter(job_id=job))
     assert (newest.source, newest.trust) == ("reconcile", "reconciled")
 
 

@@ -10,7 +10,6 @@ from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
-    CallbackRecord,
     DeliveryRecord,
     Done,
     JobFilter,
@@ -27,10 +26,11 @@ from replyhook_receiver.records import (
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registering, relays, tasks
 from replyhook_receiver.stores.sqlite.database import Database
+from replyhook_receiver.stores.sqlite.history import SQLiteHistory
 from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
 from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
+from replyhook_receiver.stores.sqlite.replaying import SQLiteReplays
 from replyhook_receiver.stores.sqlite.rows import (
-    callback_from,
     notification_from,
     read_job,
     read_jobs,
@@ -63,6 +63,8 @@ class SQLiteStore:
         self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
         self.idempotency = SQLiteIdempotency(self.database)
         self.relays = SQLiteRelays(self.database, max_jobs or {})
+        self.history = SQLiteHistory(self.database)
+        self.replays = SQLiteReplays(self.database, accept_all=self._accept_all, describe=describe)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
@@ -113,19 +115,6 @@ class SQLiteStore:
 
     async def present(self, job_id: str) -> JobPresent | None:
         return await self.database.read(lambda raw: read_present(raw, job_id))
-
-    async def callbacks(
-        self, *, job_id: str | None = None, orphans: bool = False, limit: int = 100
-    ) -> list[CallbackRecord]:
-        where = "job_id IS NULL" if orphans else "TRUE" if job_id is None else "job_id = :job_id"
-        statement = f"""
-            SELECT id, provider, job_id, source, received_ms, trust, verdict, headers,
-                coalesce(substr(body, 1, 16384), x'') AS body
-            FROM callbacks WHERE {where} ORDER BY rowid DESC LIMIT :limit
-        """  # noqa: S608 - one of three constants
-        values = {"job_id": job_id, "limit": limit}
-        rows = await self.database.read(lambda raw: raw.execute(statement, values).fetchall())
-        return [callback_from(row) for row in rows]
 
     async def notifications(
         self, *, after: int, job_id: str | None = None, limit: int = 100

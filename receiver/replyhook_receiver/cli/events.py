@@ -1,0 +1,46 @@
+"""`replyhook events`: the facts about jobs, each kept once however often it was told."""
+
+from typing import Any
+
+import click
+
+from replyhook.jobs import JobStatus
+from replyhook_receiver.cli.asking import ask
+from replyhook_receiver.cli.callbacks import job_option, limit_option, provider_option, source_option, verdict_option
+from replyhook_receiver.cli.history_shown import print_found, told_in_words, when
+from replyhook_receiver.cli.shown import output_option
+
+
+@click.group()
+def events() -> None:
+    """The facts about jobs, each kept once however often it was told.
+
+    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY.
+    """
+
+
+@events.command("list")
+@provider_option
+@job_option
+@click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only those that say so.")
+@verdict_option
+@source_option
+@click.option("--before", help="Only those older than this event.")
+@limit_option
+@output_option
+def list_events(output: str, **filters: Any) -> None:
+    """List events, newest first: what was told, and what became of it."""
+    headings = ("event", "at", "provider", "job", "source", "verdict", "says")
+    print_found(ask("GET", "/v1/events", query=filters), output, headings, _row)
+
+
+def _row(event: dict[str, Any]) -> tuple[str | None, ...]:
+    return (
+        event["id"],
+        when(event["created_at"]),
+        event["provider"],
+        event["job_id"],
+        event["source"],
+        event["verdict"] or "an orphan",
+        told_in_words(event),
+    )
