@@ -35,8 +35,9 @@ from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
 from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.limits import FailureLimiter
-from replyhook_receiver.web.live import stream_routes
+from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.problems import HANDLERS
+from replyhook_receiver.web.stream_links import StreamLinks
 from replyhook_receiver.work.asking import Asker
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.notify import Notify
@@ -153,10 +154,17 @@ def create_app(
         providers=providers,
         now=now,
     )
+    live = StreamApi(
+        stream=stream,
+        store=store,
+        announcer=announcer,
+        links=StreamLinks(tokens=tokens, public_url=public_url),
+        now=now,
+    )
     keys = ApiKeys(secrets.api_keys)
     routes: list[Route] = [
         *api.routes(keys),
-        *stream_routes(stream, store, announcer, keys, now),
+        *live.routes(keys),
         *health_routes(store, worker if with_worker else None),
     ]
     app = Starlette(
@@ -228,7 +236,7 @@ def _lifespan(
             if worker is not None:
                 stack.push_async_callback(worker.stop)
                 await worker.start()
-            stack.callback(stream.close)
+            stack.push_async_callback(stream.stop)
             yield
 
     return lifespan

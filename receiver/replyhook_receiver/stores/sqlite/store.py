@@ -35,6 +35,8 @@ from replyhook_receiver.stores.sqlite.rows import (
     read_present,
     target_from,
 )
+from replyhook_receiver.stores.sqlite.streams import SQLiteStreams
+from replyhook_receiver.stores.streams import StreamStore
 
 
 def _ignore() -> None:
@@ -51,6 +53,7 @@ class SQLiteStore:
         self._describe = describe
         self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
         self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
+        self.streams: StreamStore = SQLiteStreams(self.database)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
