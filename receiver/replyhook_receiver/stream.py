@@ -47,9 +47,9 @@ def server_sent(name: str, body: bytes, *, event_id: int | None = None) -> bytes
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def said(name: str, **content: str | int) -> bytes:
+def said(name: str, *, reason: str, detail: str, event_id: int | None = None) -> bytes:
     """An event of the stream's own, which is no notification."""
-    return server_sent(name, msgspec.json.encode(content))
+    return server_sent(name, msgspec.json.encode({"reason": reason, "detail": detail}), event_id=event_id)
 
 
 class Stream:

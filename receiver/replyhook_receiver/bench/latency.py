@@ -102,7 +102,7 @@ async def run_latency(options: LatencyOptions, *, say: Say) -> LatencyResult:
         seconds = options.jobs / options.jobs_per_s
         say(f"{options.jobs:,} jobs end within {seconds:.0f} s; {options.load_per_s:g} other callbacks a second")
         await _run(stage, jobs)
-        return _result(options, stage.provider)
+        return _result(options, stage.provider, await _questions(stage))
 
 
 @asynccontextmanager
@@ -209,7 +209,14 @@ async def _load(stage: _Stage) -> None:
         await asyncio.sleep(max(0.0, started + _BURST_SECONDS - time.perf_counter()))
 
 
-def _result(options: LatencyOptions, provider: BenchProvider) -> LatencyResult:
+async def _questions(stage: _Stage) -> int:
+    """How often the receiver asked a provider anything."""
+    request = HTTPRequest(method="GET", url=f"{stage.receiver.url}/v1/questions", headers=stage.receiver.auth)
+    counted = (await stage.door.send(request)).json()
+    return sum(sum(each["asked"].values()) for each in counted.values())
+
+
+def _result(options: LatencyOptions, provider: BenchProvider, questions: int) -> LatencyResult:
     times = list(provider.times.values())
     return LatencyResult(
         jobs=options.jobs,
@@ -222,7 +229,7 @@ def _result(options: LatencyOptions, provider: BenchProvider) -> LatencyResult:
         push=_spread([_ms(each.done, each.told) for each in times]),
         polling=_spread([_ms(each.done, each.polled) for each in times]),
         polling_status_calls=provider.status_calls,
-        push_status_calls=0,
+        push_status_calls=questions,
         steps_p50_ms={
             "callback answered": _median([_ms(each.done, each.answered) for each in times]),
             "download begun": _median([_ms(each.answered, each.fetched) for each in times]),

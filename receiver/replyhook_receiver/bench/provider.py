@@ -1,4 +1,4 @@
-"""A provider, its media host, and the user's own endpoint, all on loopback: what a latency bench times on both sides."""
+"""A provider, its media host, and the user's own endpoint, on loopback: what a latency bench times on both sides."""
 
 import asyncio
 import base64

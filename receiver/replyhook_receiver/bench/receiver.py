@@ -47,9 +47,7 @@ class BenchReceiver:
 @asynccontextmanager
 async def running_receiver(folder: Path, *, jwks_url: str = "") -> AsyncIterator[BenchReceiver]:
     """Start one with its data in ``folder``; it ends with the context. ``RuntimeError`` when it does not start."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "replyhook.toml"
-    config.write_text(_settings(folder / "data", jwks_url))
+    config = _written(folder, jwks_url)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("REPLYHOOK_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "replyhook_receiver", "serve", "--port", "0", "--config", str(config)),
@@ -76,8 +74,15 @@ async def running_receiver(folder: Path, *, jwks_url: str = "") -> AsyncIterator
             await draining
 
 
+def _written(folder: Path, jwks_url: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "replyhook.toml"
+    config.write_text(_settings(folder / "data", jwks_url), encoding="utf-8")
+    return config
+
+
 def _settings(data_dir: Path, jwks_url: str) -> str:
-    given = {
+    given: dict[str, object] = {
         "data_dir": str(data_dir),
         "signing_keys": [REPLY_KEY],
         "api_keys": [API_KEY],
@@ -85,8 +90,14 @@ def _settings(data_dir: Path, jwks_url: str) -> str:
         "allowed_networks": ["127.0.0.0/8"],
         "log_level": "error",
     }
-    fal = {"user_ids": [FAL_USER], "media_hosts": ["127.0.0.1"]} | ({"jwks_url": jwks_url} if jwks_url else {})
-    sections = {"": given, "[providers.fal]": fal, "[providers.useapi]": {"media_hosts": ["127.0.0.1"]}}
+    fal: dict[str, object] = {"user_ids": [FAL_USER], "media_hosts": ["127.0.0.1"]}
+    if jwks_url:
+        fal["jwks_url"] = jwks_url
+    sections: dict[str, dict[str, object]] = {
+        "": given,
+        "[providers.fal]": fal,
+        "[providers.useapi]": {"media_hosts": ["127.0.0.1"]},
+    }
     lines = []
     for heading, values in sections.items():
         lines += [heading, *(f"{name} = {json.dumps(value)}" for name, value in values.items())]

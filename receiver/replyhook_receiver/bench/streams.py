@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ _CONNECTED_AT_ONCE = 100
 _SPARE_FILES = 100
 _WARM_UP = 50
 _LONGEST_SECONDS = 120
+_LATEST_SECONDS = 10
 
 
 class TooFewFiles(Exception):
@@ -73,6 +75,8 @@ class _Heard:
     first: dict[str, float] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
     count: int = 0
+    expected: int = 0
+    all: asyncio.Event = field(default_factory=asyncio.Event)
     problems: list[str] = field(default_factory=list)
 
 
@@ -106,6 +110,8 @@ class _Listener(asyncio.Protocol):
                 self._heard.first.setdefault(job, now)
                 self._heard.last[job] = now
                 self._heard.count += 1
+                if self._heard.count == self._heard.expected:
+                    self._heard.all.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.opened.done():
@@ -121,7 +127,7 @@ class _Listener(asyncio.Protocol):
 async def run_streams(options: StreamsOptions, *, say: Say) -> StreamsResult:
     """Open the streams, send callbacks, and note who hears when. Raises ``TooFewFiles``."""
     check_files(options.listeners)
-    heard = _Heard()
+    heard = _Heard(expected=options.listeners * options.events)
     async with running_receiver(options.folder) as receiver:
         say("warming up")
         await run_load(receiver.port, [_callback(new_id("job")) for _ in range(_WARM_UP)], connections=4)
@@ -134,7 +140,7 @@ async def run_streams(options: StreamsOptions, *, say: Say) -> StreamsResult:
             connect_seconds = time.perf_counter() - started
             say(f"sending {options.events:,} callbacks, {options.events_per_s:g} a second")
             sent, answered = await _send(receiver, options)
-            await _until_heard(heard, options)
+            await _until_heard(heard)
             after = receiver.resident_bytes()
         finally:
             for listener in listeners:
@@ -184,10 +190,10 @@ async def _send(receiver: BenchReceiver, options: StreamsOptions) -> tuple[dict[
     return sent, answered
 
 
-async def _until_heard(heard: _Heard, options: StreamsOptions) -> None:
-    deadline = time.perf_counter() + 10
-    while heard.count < options.events * options.listeners and time.perf_counter() < deadline:
-        await asyncio.sleep(0.02)
+async def _until_heard(heard: _Heard) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LATEST_SECONDS):
+            await heard.all.wait()
     if heard.problems:
         raise RuntimeError(heard.problems[0])
 

@@ -10,6 +10,7 @@ from replyhook_receiver.cli.bench import bench
 from replyhook_receiver.cli.demo import demo
 from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
 from replyhook_receiver.cli.jobs import jobs
+from replyhook_receiver.cli.listen import listen
 from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
 from replyhook_receiver.cli.serve import serve
@@ -26,7 +27,7 @@ def replyhook() -> None:
     """
 
 
-for command in (demo, serve, sandbox, submit, jobs, providers, bench, version):
+for command in (demo, serve, sandbox, submit, jobs, listen, providers, bench, version):
     replyhook.add_command(command)
 
 

@@ -17,12 +17,12 @@ from replyhook_receiver.errors import UnknownJob
 from replyhook_receiver.records import JobPresent
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.streams import StreamBounds, StreamFilter
-from replyhook_receiver.stream import Stream, as_event, server_sent
+from replyhook_receiver.stream import Stream, as_event, said, server_sent
 from replyhook_receiver.web.auth import Access, ApiKeys, access_of
 from replyhook_receiver.web.models import read_model
 from replyhook_receiver.web.problems import problem, unavailable
 from replyhook_receiver.web.stream_links import LONGEST_LINK, MAX_OPEN, StreamLinks
-from replyhook_receiver.web.stream_query import FilterModel, read_cursor, read_filter, read_seconds, read_snapshot
+from replyhook_receiver.web.stream_query import FilterModel, read_cursor, read_filter, read_flag, read_seconds
 from replyhook_receiver.web.stream_response import RECHECK_SECONDS, StreamResponse
 
 MAX_LISTENERS = 10_000
@@ -39,6 +39,7 @@ class _Wish:
     access: Access
     wanted: StreamFilter
     snapshot: bool
+    place: bool = False
     cursor: int | None
     seconds: float | None
 
@@ -83,7 +84,8 @@ class StreamApi:
         wish = _Wish(
             access=access,
             wanted=_within(read_filter(query), access),
-            snapshot=read_snapshot(query.get("snapshot")),
+            snapshot=read_flag("snapshot", query.get("snapshot")),
+            place=read_flag("place", query.get("place")),
             cursor=read_cursor(request.headers.get("last-event-id")),
             seconds=read_seconds(query.get("seconds")),
         )
@@ -123,14 +125,11 @@ class StreamApi:
             return unavailable(f"{MAX_LISTENERS} listeners are here already")
         _check_snapshot(wish.snapshot, wish.wanted)
         present = await self._present(wish.wanted, wish.access)
-        after, reset = _beginning(wish, await self._stream.entries.bounds())
-        opening = None
-        follow_after = after
-        if wish.snapshot and present is not None:
-            opening = self._with_snapshot(reset, after, present)
-            follow_after = max(after, present.through)
-        elif reset is not None:
-            opening = _alone(reset)
+        after, first = _beginning(wish, await self._stream.entries.bounds())
+        if wish.place:
+            first += server_sent("stream.place", b"{}", event_id=after)
+        opening = self._opening(first, after, present if wish.snapshot else None)
+        follow_after = max(after, present.through) if wish.snapshot and present is not None else after
         if token is not None:
             self._links.open[token] += 1
         try:
@@ -164,13 +163,17 @@ class StreamApi:
                 raise UnknownJob(f"there is no job {job_id[:64]}")
         return present
 
-    async def _with_snapshot(self, reset: bytes | None, after: int, present: JobPresent) -> AsyncIterator[bytes]:
-        """What was announced of a job, and how it is after that: nobody takes the past for the present."""
-        if reset is not None:
-            yield reset
-        async for entry in self._stream.history(after=after, through=present.through, job_id=present.job.id):
-            yield as_event(entry).data
-        yield server_sent(SNAPSHOT, self._announcer.snapshot(present.job, self._now()))
+    async def _opening(self, first: bytes, after: int, present: JobPresent | None) -> AsyncIterator[bytes]:
+        """What is said first; of a job that is wanted ``present``, what was announced and how it is after that.
+
+        So nobody takes the past for the present.
+        """
+        if first:
+            yield first
+        if present is not None:
+            async for entry in self._stream.history(after=after, through=present.through, job_id=present.job.id):
+                yield as_event(entry).data
+            yield server_sent(SNAPSHOT, self._announcer.snapshot(present.job, self._now()))
 
 
 async def _is_allowed(keys: ApiKeys, access: Access) -> bool:
@@ -192,29 +195,20 @@ def _check_snapshot(snapshot: bool, wanted: StreamFilter) -> None:
         raise InvalidRequest("snapshot", "true", "only with job=… of one job")
 
 
-def _beginning(wish: _Wish, bounds: StreamBounds) -> tuple[int, bytes | None]:
+def _beginning(wish: _Wish, bounds: StreamBounds) -> tuple[int, bytes]:
     """After which place to begin, and what to say where that is not the place that was asked for.
 
     Without ``Last-Event-ID`` it is a job's first, or what comes next for all jobs; 0 is the first that is kept.
     """
     after = wish.cursor
     if after is None:
-        return (0 if wish.wanted.jobs else bounds.last), None
+        return (0 if wish.wanted.jobs else bounds.last), b""
     if 0 < after < bounds.first - 1:
         detail = "what came next is no longer kept; here is what is. Ask for the jobs to see how they are"
-        return bounds.first - 1, _reset("too_old", detail, place=bounds.first - 1)
+        return bounds.first - 1, said("reset", reason="too_old", detail=detail, event_id=bounds.first - 1)
     if after > bounds.last:
         if wish.snapshot:  # it is told how the job is anyway
-            return bounds.last, None
+            return bounds.last, b""
         detail = "this stream has not come so far: was its database put back? Ask for the jobs to see how they are"
-        return bounds.last, _reset("not_reached", detail, place=bounds.last)
-    return after, None
-
-
-def _reset(reason: str, detail: str, *, place: int) -> bytes:
-    body = msgspec.json.encode({"reason": reason, "detail": detail})
-    return server_sent("reset", body, event_id=place)
-
-
-async def _alone(chunk: bytes) -> AsyncIterator[bytes]:
-    yield chunk
+        return bounds.last, said("reset", reason="not_reached", detail=detail, event_id=bounds.last)
+    return after, b""

@@ -13,7 +13,7 @@ from replyhook_receiver.stores.streams import StreamFilter
 
 MAX_CHOSEN = 100
 LONGEST_SECONDS = 24 * 3600.0
-_KNOWN = ("job", "user", "types", "provider", "reference", "snapshot", "seconds")
+_KNOWN = ("job", "user", "types", "provider", "reference", "snapshot", "place", "seconds")
 
 
 class FilterModel(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,10 +60,10 @@ def read_seconds(text: str | None) -> float | None:
     return value
 
 
-def read_snapshot(text: str | None) -> bool:
-    """Whether the job as it is now is wanted too. Raises ``InvalidRequest``."""
+def read_flag(name: str, text: str | None) -> bool:
+    """Whether what ``name`` calls is wanted too. Raises ``InvalidRequest``."""
     if text not in (None, "true", "false"):
-        raise InvalidRequest("snapshot", text, "true or false")
+        raise InvalidRequest(name, text, "true or false")
     return text == "true"
 
 

@@ -42,7 +42,7 @@ class StreamResponse(Response):
         stream: Stream,
         follower: Follower,
         *,
-        opening: AsyncIterator[bytes] | None = None,
+        opening: AsyncIterator[bytes],
         seconds: float | None = None,
         is_allowed: IsAllowed,
         recheck_seconds: float = RECHECK_SECONDS,
@@ -81,10 +81,9 @@ class StreamResponse(Response):
         now = asyncio.get_running_loop().time
         end = None if self._seconds is None else now() + self._seconds
         recheck, ping = now() + self._recheck_seconds, now() + _ping_seconds()
-        if self._opening is not None:
-            async for chunk in self._opening:
-                if await _is_slow(send, chunk):
-                    return
+        async for chunk in self._opening:
+            if await _is_slow(send, chunk):
+                return
         while True:
             due = min(recheck, ping, recheck if end is None else end)
             events = await self._follower.next(max(due - now(), 0.0))
