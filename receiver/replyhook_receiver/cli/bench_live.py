@@ -114,13 +114,13 @@ def _say(text: str) -> None:
 
 
 def _show_streams(result: "StreamsResult") -> None:
-    mebibytes, before = result.receiver_bytes / 2**20, result.receiver_bytes_before / 2**20
+    after, before = result.receiver_bytes / 2**20, result.receiver_bytes_before / 2**20
     for line in (
         f"{result.listeners:,} listeners, opened in {result.connect_seconds:g} s; {result.events:,} callbacks, each "
         f"answered in {result.callback_p50_ms:g} ms (median)",
         f"told: {result.received:,} of {result.expected:,} events",
-        f"memory: {result.bytes_per_listener / 1024:.1f} KiB a listener ({before:.0f} MiB before, {mebibytes:.0f} after)",
-        f"from the callback, its commit included, to the first listener {result.first_listener_p50_ms:g} ms, to the last "
+        f"memory: {result.bytes_per_listener / 1024:.1f} KiB a listener ({before:.0f} MiB before, {after:.0f} after)",
+        f"from the callback, commit included, to the first listener {result.first_listener_p50_ms:g} ms, to the last "
         f"{result.last_listener_p50_ms:g} ms (medians; {result.last_listener_max_ms:g} ms at most)",
     ):
         click.echo(line)
