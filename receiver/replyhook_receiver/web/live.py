@@ -23,7 +23,7 @@ from replyhook_receiver.web.models import read_model
 from replyhook_receiver.web.problems import problem, unavailable
 from replyhook_receiver.web.stream_links import LONGEST_LINK, MAX_OPEN, StreamLinks
 from replyhook_receiver.web.stream_query import FilterModel, read_cursor, read_filter, read_flag, read_seconds
-from replyhook_receiver.web.stream_response import RECHECK_SECONDS, StreamResponse
+from replyhook_receiver.web.stream_response import StreamResponse, StreamTimes
 
 MAX_LISTENERS = 10_000
 LINK_STREAM_SECONDS = 3600.0
@@ -55,14 +55,14 @@ class StreamApi:
         announcer: Announcer,
         links: StreamLinks,
         now: Callable[[], datetime],
-        recheck_seconds: float = RECHECK_SECONDS,
+        times: StreamTimes | None = None,
     ) -> None:
         self._stream = stream
         self._store = store
         self._announcer = announcer
         self._links = links
         self._now = now
-        self._recheck_seconds = recheck_seconds
+        self._times = times or StreamTimes()
 
     def routes(self, keys: ApiKeys) -> list[Route]:
         """What it answers, and to whom."""
@@ -143,7 +143,7 @@ class StreamApi:
             opening=opening,
             seconds=wish.seconds,
             is_allowed=lambda: _is_allowed(keys, wish.access),
-            recheck_seconds=self._recheck_seconds,
+            times=self._times,
             headers=None if token is None else _ANY_PAGE,
             ended=lambda: self._ended(token),
         )

@@ -4,17 +4,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.stream import Event, Follower, Stream, said
-
-PING_SECONDS = 15.0
-RECHECK_SECONDS = 30.0
-SLOW_SECONDS = 5.0
-"""How long one send may wait for its listener to read; one that never reads at all is cut off by the server."""
 
 ENDED = "stream.ended"
 _PING = b": ping\r\n\r\n"
@@ -29,12 +25,23 @@ _HEADERS = {
 IsAllowed = Callable[[], Awaitable[bool]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamTimes:
+    """Seconds. ``slow`` is how long one send may wait for its listener to read.
+
+    One that never reads again cannot be told anything: the server ends its connection (``serving``).
+    """
+
+    ping: float = 15.0
+    recheck: float = 30.0
+    slow: float = 5.0
+
+
 class StreamResponse(Response):
     """Sends ``opening`` and then what ``follower`` is handed, until it, the listener or the time is at an end.
 
-    ``is_allowed`` is asked every 30 s. Nothing is kept for a listener but what waits in its ``follower`` and in its
-    connection; one that takes longer than ``SLOW_SECONDS`` to read is told so and let go, and comes again with
-    ``Last-Event-ID``.
+    ``is_allowed`` is asked now and then. Nothing is kept for a listener but what waits in its ``follower`` and in its
+    connection; one that is slow to read is told so and let go, and comes again with ``Last-Event-ID``.
     """
 
     def __init__(
@@ -45,7 +52,7 @@ class StreamResponse(Response):
         opening: AsyncIterator[bytes],
         seconds: float | None = None,
         is_allowed: IsAllowed,
-        recheck_seconds: float = RECHECK_SECONDS,
+        times: StreamTimes,
         headers: dict[str, str] | None = None,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
@@ -56,7 +63,7 @@ class StreamResponse(Response):
         self._opening = opening
         self._seconds = seconds
         self._is_allowed = is_allowed
-        self._recheck_seconds = recheck_seconds
+        self._times = times
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,9 +87,9 @@ class StreamResponse(Response):
     async def _send_all(self, send: Send) -> None:
         now = asyncio.get_running_loop().time
         end = None if self._seconds is None else now() + self._seconds
-        recheck, ping = now() + self._recheck_seconds, now() + _ping_seconds()
+        recheck, ping = now() + self._times.recheck, now() + self._ping_seconds()
         async for chunk in self._opening:
-            if await _is_slow(send, chunk):
+            if await self._is_slow(send, chunk):
                 return
         while True:
             due = min(recheck, ping, recheck if end is None else end)
@@ -90,7 +97,7 @@ class StreamResponse(Response):
             if events is None:
                 return
             for chunk in _chunks(events):
-                if await _is_slow(send, chunk):
+                if await self._is_slow(send, chunk):
                     return
             if end is not None and now() >= end and self._follower.is_current:
                 return
@@ -100,28 +107,26 @@ class StreamResponse(Response):
                         _body(said(ENDED, reason="not_allowed", detail="the key to this stream is not valid now"))
                     )
                     return
-                recheck = now() + self._recheck_seconds
+                recheck = now() + self._times.recheck
             if events:
-                ping = now() + _ping_seconds()
+                ping = now() + self._ping_seconds()
             elif now() >= ping:
-                if await _is_slow(send, _PING):
+                if await self._is_slow(send, _PING):
                     return
-                ping = now() + _ping_seconds()
+                ping = now() + self._ping_seconds()
 
+    async def _is_slow(self, send: Send, chunk: bytes) -> bool:
+        """Send; a listener that took too long for it is told so. What was sent is whole: it goes on after that."""
+        started = asyncio.get_running_loop().time()
+        await send(_body(chunk))
+        if asyncio.get_running_loop().time() - started <= self._times.slow:
+            return False
+        detail = f"nothing was read for {self._times.slow:g} s; come again with Last-Event-ID: nothing is lost"
+        await send(_body(said(ENDED, reason="too_slow", detail=detail)))
+        return True
 
-async def _is_slow(send: Send, chunk: bytes) -> bool:
-    """Send; a listener that took too long for it is told so. What was sent is whole: it goes on after that."""
-    started = asyncio.get_running_loop().time()
-    await send(_body(chunk))
-    if asyncio.get_running_loop().time() - started <= SLOW_SECONDS:
-        return False
-    detail = f"nothing was read for {SLOW_SECONDS:g} s; come again with Last-Event-ID: nothing is lost"
-    await send(_body(said(ENDED, reason="too_slow", detail=detail)))
-    return True
-
-
-def _ping_seconds() -> float:
-    return PING_SECONDS * random.uniform(0.7, 1.0)  # noqa: S311 - so that thousands do not send theirs at once
+    def _ping_seconds(self) -> float:
+        return self._times.ping * random.uniform(0.7, 1.0)  # noqa: S311 - so that thousands do not send theirs at once
 
 
 def _body(content: bytes) -> Message:
