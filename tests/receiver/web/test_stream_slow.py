@@ -18,7 +18,7 @@ from replyhook_receiver.records import Registration
 from replyhook_receiver.serving import free_socket, served
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.streams import EVERYTHING, StreamBounds, StreamFilter, StreamPage, StreamStore
-from replyhook_receiver.stream import MAX_WAITING, Stream
+from replyhook_receiver.stream import MAX_WAITING, Event, Stream
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.problems import HANDLERS
@@ -223,4 +223,14 @@ async def test_what_waits_for_one_listener_is_bounded_and_nothing_of_it_is_lost(
         told += [event.sequence for event in await follower.next(5) or []]
     assert told == list(range(1, table.written + 1))
     assert follower.is_current
+    table.stream.leave(follower)
+
+
+async def test_what_was_read_from_the_table_is_not_taken_again_when_it_is_handed_out_late(table: Table) -> None:
+    await table.write(3)
+    follower = await table.stream.follow(EVERYTHING, after=0)
+    follower.offer(Event(2, b"late"))
+    assert [event.sequence for event in await follower.next(5) or []] == [1, 2, 3]
+    follower.offer(Event(3, b"late"))
+    assert await follower.next(0.05) == []
     table.stream.leave(follower)
