@@ -29,6 +29,7 @@ MAX_LISTENERS = 10_000
 LINK_STREAM_SECONDS = 3600.0
 """How long a stream that a link opened may go on; its key is looked at again meanwhile, as for every stream."""
 
+_MAX_BODY_BYTES = 64 * 1024
 _ANY_PAGE = {"access-control-allow-origin": "*"}  # a link is its own permission; no cookie comes with it
 
 
@@ -75,7 +76,7 @@ class StreamApi:
 
         return [
             Route("/v1/stream", keys.guard(listen), methods=["GET"]),
-            Route("/v1/stream/links", keys.guard(self._make_link), methods=["POST"]),
+            Route("/v1/stream/links", keys.guard(self._make_link), methods=["POST"], max_body_size=_MAX_BODY_BYTES),
             Route("/streams/{token}", listen_by_link, methods=["GET"]),
         ]
 

@@ -280,6 +280,12 @@ async def test_a_link_that_cannot_be_is_refused(live: Live, body: dict[str, Any]
     assert (answer.status_code, answer.json()["field"]) == (422, field)
 
 
+async def test_a_wish_for_a_link_has_a_bound(live: Live) -> None:
+    body = b'{"user": "' + b"x" * 100_000 + b'"}'
+    answer = await live.client.post("/v1/stream/links", content=body, headers={"authorization": f"Bearer {API_KEY}"})
+    assert answer.status_code == 413
+
+
 async def test_a_place_that_is_no_longer_kept_is_told_and_what_is_kept_follows(live: Live) -> None:
     jobs = [await live.job("fal", "ann") for _ in range(6)]
     await live.store.database.write(lambda raw: raw.execute("DELETE FROM notifications WHERE sequence <= 3"))
