@@ -31,6 +31,8 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 _JOB_SALT = "replyhook.reply-url.job"
 _ACCOUNT_SALT = "replyhook.reply-url.account"
 _DETACHED_SALT = "replyhook.reply-url.detached"
+_PURPOSE_SALT = "replyhook.purpose."
+_MAX_CLAIMS_TOKEN_LENGTH = 4096
 
 
 class _JobClaims(msgspec.Struct, kw_only=True, frozen=True):
@@ -104,6 +106,23 @@ class TokenKeys:
     def mint_account(self, *, provider: str, account: str) -> str:
         """The token for one account's webhook: always the same one, so that it can be printed again."""
         return _sign(self._account_signers, _AccountClaims(v=_VERSION, p=provider, a=account))
+
+    def mint_for(self, purpose: str, claims: bytes) -> str:
+        """A token for another purpose than being called back, which ``read`` never takes for one."""
+        token = _sign_bytes(_signers(self.keys[:1], _PURPOSE_SALT + purpose), claims)
+        if len(token) > _MAX_CLAIMS_TOKEN_LENGTH:
+            raise InvalidRequest(
+                "token", f"{len(token)} characters", f"at most {_MAX_CLAIMS_TOKEN_LENGTH}: ask for less"
+            )
+        return token
+
+    def read_for(self, purpose: str, token: str) -> bytes:
+        """The claims of a token that was minted for ``purpose``. Raises ``VerificationError`` for any other."""
+        known = token.isascii() and len(token) <= _MAX_CLAIMS_TOKEN_LENGTH
+        claims = _signed_claims(_signers(self.keys, _PURPOSE_SALT + purpose), token) if known else None
+        if claims is None:
+            raise VerificationError("the token is not one of ours, or not for this")
+        return claims
 
     def read(self, token: str, *, provider: str) -> ReplyToken:
         """What a token says. Raises ``VerificationError`` unless we made it, for this provider."""
@@ -188,7 +207,11 @@ def _signers(keys: Sequence[str], salt: str) -> tuple[_Signer, ...]:
 
 
 def _sign(signers: Sequence[_Signer], claims: _JobClaims | _AccountClaims | _DetachedClaims) -> str:
-    return signers[0].sign(base64_encode(msgspec.json.encode(claims))).decode("ascii")
+    return _sign_bytes(signers, msgspec.json.encode(claims))
+
+
+def _sign_bytes(signers: Sequence[_Signer], claims: bytes) -> str:
+    return signers[0].sign(base64_encode(claims)).decode("ascii")
 
 
 def _signed_claims(signers: Sequence[_Signer], token: str) -> bytes | None:

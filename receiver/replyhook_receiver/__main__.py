@@ -11,7 +11,6 @@ _NEEDED = (
     "aiosqlite",
     "pydantic_settings",
     "nacl",
-    "sse_starlette",
     "ssrfguard",
 )
 NOT_CONFIGURED = 4

@@ -74,7 +74,8 @@ def allow_many_connections() -> None:
 def free_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
     """A bound socket; with port 0 on a free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named: asyncio sends small answers at once only where it is, and else waits 40 ms for an ACK.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))

@@ -14,6 +14,7 @@ from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
 from replyhook_receiver.cli.explain import explain
 from replyhook_receiver.cli.harmless import harmless
 from replyhook_receiver.cli.jobs import jobs
+from replyhook_receiver.cli.listen import listen
 from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
 from replyhook_receiver.cli.serve import serve
@@ -31,7 +32,21 @@ def replyhook() -> None:
     """
 
 
-for command in (demo, serve, sandbox, submit, jobs, callbacks, events, explain, trigger, providers, bench, version):
+for command in (
+    demo,
+    serve,
+    sandbox,
+    submit,
+    jobs,
+    callbacks,
+    events,
+    explain,
+    listen,
+    trigger,
+    providers,
+    bench,
+    version,
+):
     replyhook.add_command(command)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replyhook_receiver.cli.bench_live import latency, streams
+
 if TYPE_CHECKING:
     from replyhook_receiver.bench import IngestResult
 
@@ -17,6 +19,10 @@ def bench() -> None:
 
     Nothing here needs an account or the network; everything that is started is on loopback and ends with the command.
     """
+
+
+bench.add_command(streams)
+bench.add_command(latency)
 
 
 @bench.command()

@@ -94,9 +94,9 @@ def _show(result: "DemoResult", as_json: bool) -> None:
         pad_edge=False,
         collapse_padding=True,
         title="One job to each provider: called back, stored, notified; nobody polled",
-        caption="in seconds; stored and notified after the callback; calls are submit/status/upload",
+        caption="in seconds; stored, and push → notified, from the callback's arrival; calls are submit/status/upload",
     )
-    for heading in ("provider", "trust", "callback", "stored", "notified", "video", "bytes", "calls"):
+    for heading in ("provider", "trust", "callback", "stored", "push → notified", "video", "bytes", "calls"):
         table.add_column(heading, no_wrap=True, justify="left" if heading in ("provider", "trust") else "right")
     for job in result.jobs:
         calls = job.provider_calls
@@ -117,6 +117,8 @@ def _show(result: "DemoResult", as_json: bool) -> None:
             console.print(f"{job.provider}: {job.path}", markup=False, soft_wrap=True)
         if job.problem:
             console.print(f"{job.provider}: {job.problem}", markup=False, style="red", soft_wrap=True)
+    if result.seconds_to_notified_p50 is not None:
+        console.print(f"push → notified: {result.seconds_to_notified_p50 * 1000:.0f} ms at the median", highlight=False)
     console.print("all right" if result.ok else "not all right", style="green" if result.ok else "red")
 
 

@@ -1,5 +1,6 @@
 """What a demo found: one row a provider, each with what is wrong with it, if anything is."""
 
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -31,10 +32,18 @@ class JobResult(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class DemoResult(msgspec.Struct, kw_only=True, frozen=True):
-    """The whole demo."""
+    """The whole demo. The median is that of all jobs' ``seconds_to_notified``: push → notified."""
 
     ok: bool
     jobs: list[JobResult]
+    seconds_to_notified_p50: float | None = None
+
+    @classmethod
+    def of(cls, jobs: list[JobResult]) -> "DemoResult":
+        """The result of these jobs."""
+        times = [job.seconds_to_notified for job in jobs if job.seconds_to_notified is not None]
+        p50 = round(median(times), 3) if times else None
+        return cls(ok=all(job.ok for job in jobs), jobs=jobs, seconds_to_notified_p50=p50)
 
     def as_json(self) -> bytes:
         """One JSON object."""

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from starlette.applications import Starlette
+
 from replyhook import AsyncClient, AsyncJobHandle
 from replyhook.errors import ReplyhookError, SubmitOutcomeUnknown
 from replyhook.jobs import SourceKind
@@ -17,6 +19,7 @@ from replyhook.providers import PROVIDERS, CallbackKind, Capabilities, make_prov
 from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.config import Settings
 from replyhook_receiver.demo.listener import Listener
+from replyhook_receiver.demo.processes import started
 from replyhook_receiver.demo.report import DemoResult, Expected, JobResult, ProviderCalls, judge
 from replyhook_receiver.errors import ReceiverTrouble
 from replyhook_receiver.media import inspect
@@ -78,7 +81,7 @@ async def run_demo(
     async with _stage(options, say) as stage:
         say(f"receiver {stage.receiver_url} · sandbox providers {stage.sandbox_url} · listener {stage.listener_url}")
         jobs = list(await asyncio.gather(*(_one_job(stage, name) for name in PROVIDERS)))
-        result = DemoResult(ok=all(job.ok for job in jobs), jobs=jobs)
+        result = DemoResult.of(jobs)
         show(result)
         if serve is not None:
             await serve(stage.receiver_url, stage.secrets)
@@ -108,9 +111,9 @@ async def _stage(options: DemoOptions, say: Say) -> AsyncIterator[_Stage]:
         sandbox = enter_webhooks(sandbox, _account_webhooks(settings, secrets))
         listener = Listener(secrets=secrets.notification_secrets, answer=options.listener_answer)
         listener_url = await stack.enter_async_context(served(listener.app(), listener_socket))
-        sandbox_url = await stack.enter_async_context(served(create_sandbox(sandbox), sandbox_socket))
-        app = create_app(settings, secrets=secrets)
-        receiver_url = await stack.enter_async_context(served(app, receiver_socket))
+        imitations = await stack.enter_async_context(started(create_sandbox, sandbox, bound=sandbox_socket))
+        receiver = await stack.enter_async_context(started(_receiver, settings, secrets, bound=receiver_socket))
+        sandbox_url, receiver_url = await imitations.until_ready(), await receiver.until_ready()
         client = AsyncClient(receiver_url=receiver_url, api_key=secrets.api_keys[0], providers=providers)
         yield _Stage(
             options=options,
@@ -123,6 +126,10 @@ async def _stage(options: DemoOptions, say: Say) -> AsyncIterator[_Stage]:
             door=await stack.enter_async_context(Door(allowed_networks=(LOOPBACK,))),
             say=say,
         )
+
+
+def _receiver(settings: Settings, secrets: Secrets) -> Starlette:
+    return create_app(settings, secrets=secrets)
 
 
 def _account_webhooks(settings: Settings, secrets: Secrets) -> dict[str, str]:

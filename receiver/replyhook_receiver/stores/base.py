@@ -23,6 +23,7 @@ from replyhook_receiver.stores.history import History
 from replyhook_receiver.stores.idempotency import IdempotencyStore
 from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
+from replyhook_receiver.stores.streams import StreamStore
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
 """Builds a notification's body; the store calls it inside the transaction that makes the fact."""
@@ -52,6 +53,11 @@ class Store(Protocol):
     @property
     def replays(self) -> Replays:
         """What was told, taken once more."""
+        ...
+
+    @property
+    def streams(self) -> StreamStore:
+        """Notifications, in their order."""
         ...
 
     async def open(self) -> None:

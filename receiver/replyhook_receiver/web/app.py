@@ -37,8 +37,9 @@ from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.idempotency import Idempotency
 from replyhook_receiver.web.inspection import Inspection
 from replyhook_receiver.web.limits import FailureLimiter
-from replyhook_receiver.web.live import stream_routes
+from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.problems import HANDLERS
+from replyhook_receiver.web.stream_links import StreamLinks
 from replyhook_receiver.work.asking import Asker
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.notify import Notify
@@ -158,6 +159,13 @@ def create_app(
         idempotency=Idempotency(store.idempotency, now=now),
         now=now,
     )
+    live = StreamApi(
+        stream=stream,
+        store=store,
+        announcer=announcer,
+        links=StreamLinks(tokens=tokens, public_url=public_url),
+        now=now,
+    )
     keys = ApiKeys(secrets.api_keys)
     inspection = Inspection(
         store=store,
@@ -171,7 +179,7 @@ def create_app(
     routes: list[Route] = [
         *api.routes(keys),
         *inspection.routes(keys),
-        *stream_routes(stream, store, announcer, keys, now),
+        *live.routes(keys),
         *health_routes(store, worker if with_worker else None),
     ]
     app = Starlette(
@@ -243,7 +251,7 @@ def _lifespan(
             if worker is not None:
                 stack.push_async_callback(worker.stop)
                 await worker.start()
-            stack.callback(stream.close)
+            stack.push_async_callback(stream.stop)
             yield
 
     return lifespan

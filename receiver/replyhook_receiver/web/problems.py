@@ -25,11 +25,13 @@ RETRY_AFTER_SECONDS = 5
 _TITLES = {
     400: "Bad request",
     401: "Unauthorized",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
     413: "Content too large",
     422: "Not possible",
+    429: "Too many",
     500: "Fault of ours",
     503: "Not possible now",
 }

@@ -37,6 +37,7 @@ from replyhook_receiver.stores.sqlite.rows import (
     read_present,
     target_from,
 )
+from replyhook_receiver.stores.sqlite.streams import SQLiteStreams
 
 
 def _ignore() -> None:
@@ -65,6 +66,7 @@ class SQLiteStore:
         self.relays = SQLiteRelays(self.database, max_jobs or {})
         self.history = SQLiteHistory(self.database)
         self.replays = SQLiteReplays(self.database, accept_all=self._accept_all, describe=describe)
+        self.streams = SQLiteStreams(self.database)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
