@@ -7,6 +7,7 @@ import msgspec
 
 from replyhook.notifications import SNAPSHOT, NotificationType
 from replyhook_receiver.records import JobRecord
+from replyhook_receiver.video_links import VideoLinks
 
 _MASK = "(personal)"
 RELAYED = "relayed:"
@@ -14,22 +15,27 @@ RELAYED = "relayed:"
 
 
 class Announcer:
-    """Builds notification bodies. ``personal`` names the providers whose job ids hold personal details."""
+    """Builds notification bodies. ``personal`` names the providers whose job ids hold personal details.
 
-    def __init__(self, *, public_url: str, personal: frozenset[str]) -> None:
+    A stored video's link is one of ``links``, whose time counts from the moment of telling, so that a body told at one
+    moment is always the same; without them it is the address that wants a key.
+    """
+
+    def __init__(self, *, public_url: str, personal: frozenset[str], links: VideoLinks | None = None) -> None:
         self._public_url = public_url
         self._personal = personal
+        self._links = links
 
     def body(self, job: JobRecord, kind: NotificationType, now: datetime) -> bytes:
         """The JSON body ``{type, timestamp, data}`` of a notification about ``job``."""
-        return msgspec.json.encode({"type": kind, "timestamp": now, "data": self.describe(job)})
+        return msgspec.json.encode({"type": kind, "timestamp": now, "data": self.describe(job, now)})
 
     def snapshot(self, job: JobRecord, now: datetime) -> bytes:
         """The body of what is no notification but tells how ``job`` is now."""
-        return msgspec.json.encode({"type": SNAPSHOT, "timestamp": now, "data": self.describe(job)})
+        return msgspec.json.encode({"type": SNAPSHOT, "timestamp": now, "data": self.describe(job, now)})
 
-    def describe(self, job: JobRecord) -> dict[str, Any]:
-        """A job as people and programs are told of it."""
+    def describe(self, job: JobRecord, now: datetime) -> dict[str, Any]:
+        """A job as people and programs are told of it at this moment."""
         shown_id = _MASK if job.provider_job_id and job.provider in self._personal else job.provider_job_id
         error = {"code": job.error.code, "message": job.error.message} if job.error else None
         return {
@@ -48,14 +54,14 @@ class Announcer:
             "overdue_at": job.overdue_at,
             "overdue_reason": job.overdue_reason,
             "error": error,
-            "video": self._video(job),
+            "video": self._video(job, now),
         }
 
-    def _video(self, job: JobRecord) -> dict[str, Any]:
+    def _video(self, job: JobRecord, now: datetime) -> dict[str, Any]:
         asset = job.asset
         return {
             "status": asset.status,
-            "url": f"{self._public_url}/v1/jobs/{job.id}/video" if asset.stored_at else None,
+            "url": self._url(job.id, now) if asset.stored_at else None,
             "bytes": asset.bytes,
             "sha256": asset.sha256,
             "content_type": asset.content_type,
@@ -67,3 +73,6 @@ class Announcer:
             "provider_url_expires_at": asset.expires_at,
             "problem": asset.problem,
         }
+
+    def _url(self, job_id: str, now: datetime) -> str:
+        return self._links.url(job_id, now) if self._links else f"{self._public_url}/v1/jobs/{job_id}/video"

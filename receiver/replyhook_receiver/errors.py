@@ -5,6 +5,8 @@
     - Overloaded            more is waiting to be committed than we take on
     - DetachedLimit         a user's detached jobs are more than may appear in a day
   + UnknownJob              no such job
+  + LinkUnknown             a link to a video that we did not sign
+  + LinkExpired             a link to a video whose time is over
   + RegistrationConflict    the job is registered with other contents
   + SubmissionConflict      the job's submission was reported differently before
   + NetworkRefused          the address or URL is not one we talk to
@@ -15,6 +17,7 @@
   + DownloadRefused         the other side answered, but not with a video
     - LinkDead              it will never again answer with this video
   + NotAVideo               what came is not a whole video
+  + StorageTrouble          the place for videos could not be written or read
   + DeliveryRefused         an endpoint answered, but not with success
     - EndpointGone          it asked not to be called again
   + ResultMissing           the provider has no result yet
@@ -51,6 +54,14 @@ class DetachedLimit(StoreUnavailable):
 
 class UnknownJob(ReceiverTrouble):
     """No such job."""
+
+
+class LinkUnknown(ReceiverTrouble):
+    """A link to a video that we did not sign."""
+
+
+class LinkExpired(ReceiverTrouble):
+    """A link to a video whose time is over."""
 
 
 class RegistrationConflict(ReceiverTrouble):
@@ -97,6 +108,12 @@ class LinkDead(DownloadRefused):
 
 class NotAVideo(ReceiverTrouble):
     """What came is not a whole video. It may be on a second try: cut connections look like this."""
+
+    retryable = True
+
+
+class StorageTrouble(ReceiverTrouble):
+    """The place for videos could not be written or read. The message never holds an address or a credential."""
 
     retryable = True
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from replyhook_receiver.storage.base import Incoming
+from replyhook_receiver.storage.base import Incoming, Whole, checked_name
+from replyhook_receiver.storage.files import KeptFile, read_file
 
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 
@@ -43,8 +44,27 @@ class LocalStorage:
         path = self._path(name)
         return path if path.is_file() else None
 
+    async def taken_in(self, name: str) -> Whole | None:
+        """A video that is kept, though nobody may have noted it."""
+        path = await to_thread.run_sync(self.local_path, name)
+        return None if path is None else await to_thread.run_sync(KeptFile, path)
+
+    async def size(self, name: str) -> int | None:
+        """The bytes of a stored video, or None where there is none."""
+        path = await to_thread.run_sync(self.local_path, name)
+        return None if path is None else (await to_thread.run_sync(path.stat)).st_size
+
+    def read(self, name: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """A stored video's bytes from ``start`` up to ``stop``."""
+        return read_file(self._path(name), start, stop)
+
+    async def link(self, name: str, *, seconds: int) -> str | None:  # noqa: ARG002 - the protocol's parameters
+        """None: who wants a video from this machine has to ask the receiver."""
+        checked_name(name)
+        return None
+
     def _path(self, name: str) -> Path:
-        path = (self._root / name).resolve()
+        path = (self._root / checked_name(name)).resolve()
         if not path.is_relative_to(self._root) or path == self._root:
             raise ValueError("a video's name must stay inside the storage folder")
         return path

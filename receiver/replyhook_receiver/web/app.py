@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from anyio import to_thread
 from starlette.applications import Starlette
@@ -25,10 +25,12 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets, secrets_for
 from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RELAYS, RESULTS
-from replyhook_receiver.storage.local import LocalStorage
+from replyhook_receiver.storage.base import Storage
+from replyhook_receiver.storage.chosen import storage_for
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stream import Stream
+from replyhook_receiver.video_links import VideoLinks
 from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
@@ -37,6 +39,7 @@ from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import stream_routes
 from replyhook_receiver.web.problems import HANDLERS
+from replyhook_receiver.web.videos import Videos
 from replyhook_receiver.work.asking import Asker
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.notify import Notify
@@ -70,10 +73,12 @@ def create_app(
     _check_reply_urls(public_url, secrets, now())
     providers = settings.make_providers()
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
-    announcer = Announcer(public_url=public_url, personal=personal)
+    lifetime = timedelta(seconds=settings.video_link_seconds)
+    links = VideoLinks(secrets.signing_keys, public_url=public_url, lifetime=lifetime)
+    announcer = Announcer(public_url=public_url, personal=personal, links=links)
     deadlines = Deadlines(provider.capabilities for provider in providers.values())
     store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines)
-    storage = LocalStorage(settings.storage_path)
+    storage = storage_for(settings)
     door = Door(allowed_networks=settings.allowed_networks)
     tokens = TokenKeys(secrets.signing_keys)
     refusals = Refusals()
@@ -143,7 +148,6 @@ def create_app(
     store.on_change(tasks=worker.wake, notifications=stream.nudge)
     api = JobApi(
         store=store,
-        storage=storage,
         door=door,
         tokens=tokens,
         announcer=announcer,
@@ -153,9 +157,11 @@ def create_app(
         providers=providers,
         now=now,
     )
+    videos = Videos(store=store, storage=storage, links=links, redirects=settings.storage_redirects, now=now)
     keys = ApiKeys(secrets.api_keys)
     routes: list[Route] = [
         *api.routes(keys),
+        *videos.routes(keys),
         *stream_routes(stream, store, announcer, keys, now),
         *health_routes(store, worker if with_worker else None),
     ]
@@ -208,7 +214,7 @@ def _key_sets(
 
 def _lifespan(
     store: Store,
-    storage: LocalStorage,
+    storage: Storage,
     door: Door,
     ingest: Ingest,
     worker: Worker | None,

@@ -12,6 +12,7 @@ from replyhook.errors import InvalidRequest
 from replyhook_receiver.errors import (
     NetworkRefused,
     RegistrationConflict,
+    StorageTrouble,
     StoreUnavailable,
     SubmissionConflict,
     UnknownJob,
@@ -26,7 +27,9 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
+    410: "Gone",
     413: "Content too large",
+    416: "Range not satisfiable",
     422: "Not possible",
     500: "Fault of ours",
     503: "Not possible now",
@@ -60,7 +63,7 @@ async def on_known_error(_: Request, error: Exception) -> Response:
             return problem(404, str(error))
         case RegistrationConflict() | SubmissionConflict():
             return problem(409, str(error))
-        case StoreUnavailable():
+        case StoreUnavailable() | StorageTrouble():
             return unavailable(str(error))
         case _:
             raise error
@@ -84,6 +87,7 @@ HANDLERS: dict[Any, Any] = {
     UnknownJob: on_known_error,
     RegistrationConflict: on_known_error,
     SubmissionConflict: on_known_error,
+    StorageTrouble: on_known_error,
     StoreUnavailable: on_known_error,
     Exception: on_fault,
 }

@@ -1,0 +1,288 @@
+"""Videos in an object store (S3 and what speaks it, Google Cloud Storage, Azure), by way of a folder on this machine.
+
+The only door to obstore. A video comes into the folder, whole and checked, and is uploaded when it is kept; the folder
+has it until the object store does, so that neither a failed upload nor a killed process costs a paid video.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from replyhook.errors import ConfigurationError
+from replyhook_receiver.errors import StorageTrouble
+from replyhook_receiver.places import Bucket
+from replyhook_receiver.storage.base import Incoming, Whole, checked_name
+from replyhook_receiver.storage.files import sha256_of
+from replyhook_receiver.storage.local import LocalStorage
+
+try:
+    import obstore
+    from obstore.exceptions import BaseError
+    from obstore.store import AzureStore, GCSStore, S3Store
+except ImportError:  # without [cloud] videos stay on this machine
+    HAS_OBSTORE = False
+else:
+    HAS_OBSTORE = True
+    _KINDS: "dict[str, Callable[..., S3Store | GCSStore | AzureStore]]" = {
+        "s3": S3Store,
+        "gs": GCSStore,
+        "az": AzureStore,
+    }
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+_log = logging.getLogger(__name__)
+
+_PART_BYTES = 8 * 1024 * 1024
+_MOST_PARTS = 9_000  # S3 takes 10,000
+_PARTS_AT_A_TIME = 2
+_WINDOW_BYTES = 4 * 1024 * 1024
+_STOP_SECONDS = 10.0
+_TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w{1,64})</Code>")
+
+
+class _Stopped(Exception):
+    """An upload is to end: raised where its bytes come from, which makes obstore abort it (LIBRARIES: tried)."""
+
+
+class ObjectStorage:
+    """A bucket or container, and the folder videos come into on their way there."""
+
+    def __init__(self, bucket: Bucket, spool: LocalStorage) -> None:
+        self._objects = _opened(bucket)
+        self._spool = spool
+        self._gives_links = True
+
+    def __repr__(self) -> str:
+        return "<ObjectStorage>"  # what obstore prints of a store is not ours to vouch for
+
+    @asynccontextmanager
+    async def incoming(self, name: str) -> AsyncIterator[Incoming]:
+        """Take in a video called ``name``; without ``keep`` nothing of it remains."""
+        async with self._spool.incoming(name) as part:
+            yield _ObjectIncoming(part, self, name)
+
+    async def taken_in(self, name: str) -> Whole | None:
+        """A video that waits in the folder for its upload, or that was uploaded, though nobody may have noted it."""
+        waiting = await self._spool.taken_in(name)
+        if waiting is None:
+            size = await self.size(name)
+            if size is None:
+                return None
+            async with self._spool.incoming(name) as part:
+                async for chunk in self.read(name, 0, size):
+                    await part.write(chunk)
+                await part.keep()
+            waiting = await self._spool.taken_in(name)
+        return None if waiting is None else _Waiting(waiting, self, name)
+
+    async def upload(self, name: str, sha256: str) -> None:
+        """Bring a whole file there, see that it is, and remove it here. Raises ``StorageTrouble``; then it stays."""
+        path = await to_thread.run_sync(self._spool.local_path, name)
+        if path is None:
+            raise StorageTrouble("a video that waited for its upload is gone")
+        size = (await to_thread.run_sync(path.stat)).st_size
+        await self._put(name, path, size, sha256)
+        if await self._shown(name) not in ((size, sha256), (size, None)):
+            with _typed("remove what did not arrive whole"):
+                await obstore.delete_async(self._objects, name)
+            raise StorageTrouble("the object store does not show the video as it was sent")
+        await to_thread.run_sync(lambda: path.unlink(missing_ok=True))
+
+    async def size(self, name: str) -> int | None:
+        """The bytes of a stored video, or None where there is none."""
+        checked_name(name)
+        with _typed("be asked for a video"):
+            try:
+                found = await obstore.head_async(self._objects, name)
+            except FileNotFoundError:
+                return None
+        return found["size"]
+
+    async def read(self, name: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """A stored video's bytes from ``start`` up to ``stop``: a request for each few megabytes."""
+        checked_name(name)
+        for begin in range(start, stop, _WINDOW_BYTES):
+            end = min(begin + _WINDOW_BYTES, stop)
+            with _typed("be read"):
+                window = await obstore.get_range_async(self._objects, name, start=begin, end=end)
+            if len(window) != end - begin:
+                raise StorageTrouble("a stored video is shorter than it was")
+            yield bytes(window)
+
+    async def link(self, name: str, *, seconds: int) -> str | None:
+        """A presigned link; None where the credentials in use cannot sign one (then it is passed through)."""
+        checked_name(name)
+        try:
+            with _typed("sign a link"):
+                link = await obstore.sign_async(self._objects, "GET", name, timedelta(seconds=seconds))
+        except StorageTrouble as error:
+            if self._gives_links:
+                _log.warning("videos are passed through the receiver: %s", error)
+            self._gives_links = False
+            return None
+        self._gives_links = True
+        return link
+
+    def sweep(self) -> None:
+        """Remove what killed processes left of unfinished videos; whole ones wait to be uploaded."""
+        self._spool.sweep()
+
+    async def _shown(self, name: str) -> tuple[int, str | None] | None:
+        """An object's size and, where the store keeps it, the SHA-256 it was sent with."""
+        with _typed("be asked for a video"):
+            try:
+                found = await obstore.get_async(self._objects, name, options={"head": True})
+            except FileNotFoundError:
+                return None
+        return found.meta["size"], found.attributes.get("sha256")
+
+    async def _put(self, name: str, path: Path, size: int, sha256: str) -> None:
+        upload = _Upload(path, part_bytes=max(_PART_BYTES, -(-size // _MOST_PARTS)))
+        sending = asyncio.create_task(self._send(name, upload, size, sha256))
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            upload.stopped = True  # a cancelled obstore call would leave the parts it has sent
+            await asyncio.wait({sending}, timeout=_STOP_SECONDS)
+            sending.cancel()
+            raise
+
+    async def _send(self, name: str, upload: "_Upload", size: int, sha256: str) -> None:
+        file_name = PurePosixPath(name).name
+        attributes: dict[str, str] = {
+            "Content-Type": _TYPES.get(PurePosixPath(name).suffix, "application/octet-stream"),
+            "Content-Disposition": f'inline; filename="{file_name}"',
+            "Cache-Control": "private, no-cache",
+            "sha256": sha256,
+        }
+        with _typed("take the video"):
+            if size <= upload.part_bytes:
+                content = await to_thread.run_sync(upload.path.read_bytes)
+                await obstore.put_async(self._objects, name, content, attributes=attributes, use_multipart=False)
+            else:
+                await obstore.put_async(
+                    self._objects,
+                    name,
+                    upload.parts(),
+                    attributes=attributes,
+                    chunk_size=upload.part_bytes,
+                    max_concurrency=_PARTS_AT_A_TIME,
+                )
+
+
+class _Upload:
+    """A file on its way into a bucket, which can be stopped at each part."""
+
+    def __init__(self, path: Path, *, part_bytes: int) -> None:
+        self.path = path
+        self.part_bytes = part_bytes
+        self.stopped = False
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Its bytes, a part at a time."""
+        with await to_thread.run_sync(self.path.open, "rb") as file:
+            while chunk := await to_thread.run_sync(file.read, self.part_bytes):
+                if self.stopped:
+                    raise _Stopped
+                yield chunk
+
+
+class _Waiting:
+    """A whole video in the folder whose upload is still to be done."""
+
+    def __init__(self, whole: Whole, storage: ObjectStorage, name: str) -> None:
+        self.path = whole.path
+        self.size = whole.size
+        self._storage = storage
+        self._name = name
+
+    async def keep(self) -> str:
+        sha256 = await to_thread.run_sync(sha256_of, self.path)
+        await self._storage.upload(self._name, sha256)
+        return sha256
+
+
+class _ObjectIncoming:
+    """A video on its way into the folder, and from there into the object store."""
+
+    def __init__(self, part: Incoming, storage: ObjectStorage, name: str) -> None:
+        self._part = part
+        self._storage = storage
+        self._name = name
+
+    @property
+    def path(self) -> Path:
+        return self._part.path
+
+    @property
+    def size(self) -> int:
+        return self._part.size
+
+    async def write(self, chunk: bytes) -> None:
+        await self._part.write(chunk)
+
+    async def flush(self) -> None:
+        await self._part.flush()
+
+    async def keep(self) -> str:
+        sha256 = await self._part.keep()  # whole and durable here first
+        await self._storage.upload(self._name, sha256)
+        return sha256
+
+
+def _opened(bucket: Bucket) -> "S3Store | GCSStore | AzureStore":
+    if not HAS_OBSTORE:
+        raise ConfigurationError(
+            f"videos in {bucket.scheme}:// need the extra that talks to object stores: pip install 'replyhook[cloud]'"
+        )
+    client: ClientConfig = {"connect_timeout": "10s", "timeout": "120s"}
+    if bucket.endpoint.startswith("http://"):
+        client["allow_http"] = True
+    retries: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(minutes=3)}
+    endpoint = {("base_url" if bucket.scheme == "gs" else "endpoint"): bucket.endpoint} if bucket.endpoint else {}
+    try:
+        kind = _KINDS[bucket.scheme]
+        return kind(bucket.name, prefix=bucket.prefix or None, client_options=client, retry_config=retries, **endpoint)
+    except (BaseError, ValueError) as error:
+        raise ConfigurationError(
+            f"the object store cannot be set up ({_reason(error)}): check storage_url, storage_endpoint, and in the "
+            f"environment {_CREDENTIALS[bucket.scheme]}"
+        ) from None
+
+
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY",
+}
+
+
+@contextmanager
+def _typed(doing: str) -> Iterator[None]:
+    """What goes wrong, as one error of ours without what obstore says: addresses, and answers that may hold more."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StorageTrouble(f"the object store could not {doing}: not found ({_reason(error)})") from None
+    except (BaseError, OSError, ValueError) as error:
+        raise StorageTrouble(f"the object store could not {doing} ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    words = str(error)
+    found = [type(error).__name__.removesuffix("Error")]
+    found += [f"HTTP {status}" for status in _STATUS.findall(words)[:1]]
+    found += _CODE.findall(words)[:1]
+    found += ["no connection"] * ("Connect" in words or "error sending request" in words)
+    return ", ".join(found)
