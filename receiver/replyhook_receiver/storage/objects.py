@@ -5,6 +5,7 @@ has it until the object store does, so that neither a failed upload nor a killed
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -76,7 +77,9 @@ class ObjectStorage:
         """A video that waits in the folder for its upload, or that was uploaded, though nobody may have noted it."""
         waiting = await self._spool.taken_in(name)
         if waiting is None:
-            size = await self.size(name)
+            size = None
+            with contextlib.suppress(StorageTrouble):  # without the right to list, a bucket says 403 instead of 404
+                size = await self.size(name)
             if size is None:
                 return None
             async with self._spool.incoming(name) as part:

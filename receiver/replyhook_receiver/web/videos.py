@@ -73,7 +73,7 @@ class Videos:
         if request.method == "GET" and self._redirects:
             link = await self._storage.link(asset.name, seconds=REDIRECT_SECONDS)
             if link is not None:
-                return _redirected(link, asset.sha256)
+                return _redirected(link, headers["repr-digest"])
         size = await self._storage.size(asset.name)
         if size != asset.bytes:
             _log.error("the stored video of %s has %s bytes instead of %d", job.id, size, asset.bytes)
@@ -132,11 +132,11 @@ def _is_known(request: Request, etag: str) -> bool:
     return etag in offered or "*" in offered
 
 
-def _redirected(link: str, sha256: str) -> Response:
+def _redirected(link: str, digest: str) -> Response:
     headers = {
         "location": link,
         "cache-control": "no-store",
         "referrer-policy": "no-referrer",
-        "x-video-sha256": sha256,
+        "x-target-digest": digest,  # Repr-Digest would be of this answer, and object stores send none
     }
     return Response(status_code=302, headers=headers)

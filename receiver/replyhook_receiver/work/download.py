@@ -8,6 +8,7 @@ from anyio import to_thread
 
 from replyhook.jobs import AssetStatus
 from replyhook.providers import Provider
+from replyhook_receiver.announcements import RELAYED
 from replyhook_receiver.counters import Cause
 from replyhook_receiver.errors import (
     AnswerTooLarge,
@@ -25,6 +26,7 @@ from replyhook_receiver.storage.base import Incoming as Part
 from replyhook_receiver.storage.base import Storage, video_name
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.work.asking import Asker
+from replyhook_receiver.work.keeping import keep
 from replyhook_receiver.work.receiving import receive
 
 MAX_QUESTIONS = 3
@@ -56,11 +58,18 @@ class Download:
         self._questions: Counter[str] = Counter()
 
     async def __call__(self, task: Task) -> Done:
-        """Fetch the video, unless it is stored. Raises ``DownloadRefused``, ``NotAVideo``, the door's errors."""
+        """Fetch the video, unless it is stored. Raises ``DownloadRefused`` and the other errors of a fetch."""
         job = await self._store.job(task.subject)
         if job is None or job.asset.status is AssetStatus.STORED or job.asset.url is None:
             return Done()
-        name = video_name(job.id, job.finished_at or job.created_at)
+        is_relayed = job.asset.url.startswith(RELAYED)
+        name = video_name(job.id, job.created_at if is_relayed else job.finished_at or job.created_at)
+        if is_relayed or task.attempt > 1:
+            came_before = await self._taken_in(name)
+            if came_before is not None:
+                return Done(video=came_before)
+        if is_relayed:
+            raise LinkDead("the video came in the answer to the submit, and is not here any more")
         allows_host = self._providers[job.provider].capabilities.allows_host
         try:
             part, details, sha256 = await self._fetch(job.asset.url, name, allows_host)
@@ -80,6 +89,16 @@ class Download:
                 height=details.height,
             )
         )
+
+    async def _taken_in(self, name: str) -> StoredVideo | None:
+        """The video, where an earlier try brought it here and could not keep it, or did not live to tell."""
+        whole = await self._storage.taken_in(name)
+        if whole is None:
+            return None
+        try:
+            return await keep(whole, name)
+        except NotAVideo:
+            return None
 
     async def _fetch(self, url: str, name: str, allows_host: HostRule) -> tuple[Part, VideoDetails, str]:
         async with self._door.fetch(url, allows_host=allows_host) as incoming:
