@@ -46,7 +46,7 @@ _PART_BYTES = 8 * 1024 * 1024
 _MOST_PARTS = 9_000  # S3 takes 10,000
 _PARTS_AT_A_TIME = 2
 _WINDOW_BYTES = 4 * 1024 * 1024
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 5.0
 _TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
@@ -153,11 +153,13 @@ class ObjectStorage:
     async def _put(self, name: str, path: Path, size: int, sha256: str) -> None:
         upload = _Upload(path, part_bytes=max(_PART_BYTES, -(-size // _MOST_PARTS)))
         sending = asyncio.create_task(self._send(name, upload, size, sha256))
+        sending.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may be left to look
         try:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
-            upload.stopped = True  # a cancelled obstore call would leave the parts it has sent
-            await asyncio.wait({sending}, timeout=_STOP_SECONDS)
+            if upload.is_begun:  # a cancelled obstore call would leave the parts it has sent
+                upload.is_stopped = True
+                await asyncio.wait({sending}, timeout=_STOP_SECONDS)
             sending.cancel()
             raise
 
@@ -185,18 +187,20 @@ class ObjectStorage:
 
 
 class _Upload:
-    """A file on its way into a bucket, which can be stopped at each part."""
+    """A file on its way into a bucket part by part, which can be stopped at each."""
 
     def __init__(self, path: Path, *, part_bytes: int) -> None:
         self.path = path
         self.part_bytes = part_bytes
-        self.stopped = False
+        self.is_begun = False
+        self.is_stopped = False
 
     async def parts(self) -> AsyncIterator[bytes]:
         """Its bytes, a part at a time."""
+        self.is_begun = True
         with await to_thread.run_sync(self.path.open, "rb") as file:
             while chunk := await to_thread.run_sync(file.read, self.part_bytes):
-                if self.stopped:
+                if self.is_stopped:
                     raise _Stopped
                 yield chunk
 

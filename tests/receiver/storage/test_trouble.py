@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from replyhook.ids import new_id
+from replyhook_receiver.storage.base import video_name
 from tests.receiver.object_store import BUCKET, SECRET_KEY, ObjectServer
-from tests.receiver.support import AUTH, NOW, Clock, Host, Receiver, a_receiver, says, until, useapi_body
+from tests.receiver.support import AUTH, NOW, Clock, Host, Receiver, a_receiver, says, until, useapi_body, waits
 
 NOBODY = "http://127.0.0.1:9"
 SUBMIT = "/segmind/v1/pixverse-5-extend"
@@ -90,9 +91,12 @@ async def test_stopped_while_a_paid_answer_is_uploaded_it_is_neither_lost_nor_pa
 ) -> None:
     host.will(SUBMIT, says(200, clip, content_type="video/mp4"))
     contents = {"provider": "segmind", "video": "https://a.example/in.mp4", "request": {"prompt": "on"}, "id": JOB}
-    async with receiving(tmp_path, host, NOBODY, prefix) as receiver:
+    upload = f"/{BUCKET}/{prefix}/{video_name(JOB, NOW)}"
+    host.will(upload, waits(1000, says(200)))
+    async with receiving(tmp_path, host, host.url, prefix) as receiver:
         await receiver.client.post("/v1/jobs", json=contents, headers=AUTH)
-        await until(lambda: waiting(receiver))  # it is here; the upload is being tried
+        await until(lambda: host.asked(upload))
+        assert waiting(receiver) == [len(clip)]
     async with receiving(tmp_path, host, object_server.endpoint, prefix, minutes=5) as restarted:
         shown = await restarted.eventually(JOB, lambda job: job["video"]["status"] == "stored")
         assert shown["status"] == "succeeded"

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from anyio import to_thread
+from itsdangerous import Signer
 
 from replyhook import Client
 from replyhook.ids import new_id
@@ -38,6 +39,8 @@ from tests.receiver.support import (
 
 OTHER_JOB = "job_06gzv450ms5sr0bq1v26sekk1e"
 WEEK = 7 * 24 * 3600
+LIKE_OURS: dict[str, Any] = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+OTHER_PURPOSES = ("replyhook.reply-url.job", "replyhook.reply-url.account", "replyhook.reply-url.detached", "")
 WEEK_LONG = timedelta(seconds=WEEK)
 
 
@@ -195,8 +198,9 @@ def hostile_links(job: str, link: str) -> dict[str, str]:
     """What is none of ours, though it looks like it."""
     token = link.removeprefix("/videos/")
     name, until, signature = token.split(".")
+    signers = {salt: Signer(SIGNING_KEY, salt=salt, **LIKE_OURS) for salt in OTHER_PURPOSES}
     stranger = VideoLinks(("somebody-elses-key-0123456789",), public_url="", lifetime=WEEK_LONG)
-    return {
+    return {salt: signer.sign(f"{job}.{until}").decode() for salt, signer in signers.items()} | {
         "another job": f"{OTHER_JOB}.{until}.{signature}",
         "another time": f"{name}.{int(until) + 1}.{signature}",
         "another signature": f"{name}.{until}.{signature[::-1]}",
