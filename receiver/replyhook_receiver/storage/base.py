@@ -19,6 +19,15 @@ class Incoming(Protocol):
         """How many bytes have come."""
         ...
 
+    @property
+    def note(self) -> bytes:
+        """What was noted with the bytes that are there; empty where nobody can vouch for them."""
+        ...
+
+    async def begin(self, note: bytes) -> None:
+        """Throw away what is there and begin anew. Without a note nothing will remain of it for another try."""
+        ...
+
     async def write(self, chunk: bytes) -> None:
         """Append bytes."""
         ...
@@ -33,10 +42,30 @@ class Incoming(Protocol):
 
 
 class Storage(Protocol):
-    """A place for videos."""
+    """A place for videos. Its methods raise ``LowDisk`` where there is no room, ``PartInUse`` for a part twice."""
 
-    def incoming(self, name: str) -> AbstractAsyncContextManager[Incoming]:
-        """Take in a video called ``name``; without ``keep`` nothing of it remains."""
+    def incoming(self, name: str, *, resume: bool = False) -> AbstractAsyncContextManager[Incoming]:
+        """Take in a video called ``name``; without ``keep`` nothing of it remains.
+
+        With ``resume`` it goes on with what an earlier try has left, in whatever process that was, and leaves what it
+        has come to, with its note, to the next.
+        """
+        ...
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Store something small beside the videos, whole or not at all."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Remove what has come so far of a video that nobody will go on with."""
+        ...
+
+    def unfinished(self) -> list[str]:
+        """The names of the videos that something was left of, to be gone on with."""
+        ...
+
+    def free_bytes(self) -> int:
+        """How much room there is where videos come in."""
         ...
 
     def local_path(self, name: str) -> Path | None:
@@ -47,3 +76,13 @@ class Storage(Protocol):
 def video_name(job_id: str, finished_at: datetime) -> str:
     """A video's name: by date and job id, so that nothing of it comes from outside."""
     return f"{finished_at:%Y/%m/%d}/{job_id}.mp4"
+
+
+def poster_name(video: str) -> str:
+    """The name of a video's poster, beside it."""
+    return f"{video.removesuffix('.mp4')}.jpg"
+
+
+def job_of(video: str) -> str:
+    """The job whose video has this name."""
+    return video.rpartition("/")[2].removesuffix(".mp4")

@@ -13,7 +13,7 @@ from replyhook.messages import Callback, HTTPResponse
 from replyhook.providers import CallbackKind, Provider
 from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.announcements import RELAYED
-from replyhook_receiver.errors import AnswerTooLarge, NetworkRefused, NetworkTrouble, NotAVideo, Unreachable
+from replyhook_receiver.errors import AnswerTooLarge, LowDisk, NetworkRefused, NetworkTrouble, NotAVideo, Unreachable
 from replyhook_receiver.media import inspect
 from replyhook_receiver.net import MAX_ANSWER_BYTES, Door, Incoming
 from replyhook_receiver.records import (
@@ -28,7 +28,7 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.storage.base import Storage, video_name
 from replyhook_receiver.stores.base import Store
-from replyhook_receiver.work.receiving import receive
+from replyhook_receiver.work.receiving import Bounds, receive
 
 BLOCKING_SECONDS = 900.0
 """How long a blocking call may stay silent: about 99 s are typical (PROVIDERS §4.5)."""
@@ -46,7 +46,7 @@ class Relay:
         providers: Mapping[str, Provider],
         tokens: TokenKeys,
         public_url: str,
-        max_bytes: int,
+        bounds: Bounds,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -55,7 +55,7 @@ class Relay:
         self._providers = providers
         self._tokens = tokens
         self._public_url = public_url
-        self._max_bytes = max_bytes
+        self._bounds = bounds
         self._now = now
 
     async def __call__(self, task: Task) -> Done:
@@ -80,7 +80,7 @@ class Relay:
             return Done(
                 submission=Submission(outcome=SubmissionOutcome.REFUSED, error=f"{type(error).__name__}: {error}")
             )
-        except (NetworkTrouble, AnswerTooLarge, NotAVideo, UnreadableMessage, SubmitOutcomeUnknown) as error:
+        except (NetworkTrouble, AnswerTooLarge, NotAVideo, LowDisk, UnreadableMessage, SubmitOutcomeUnknown) as error:
             return _unknown(f"{type(error).__name__}: {error}")
 
     async def _read(self, job: JobRecord, provider: Provider, incoming: Incoming) -> Done:
@@ -107,7 +107,7 @@ class Relay:
         """A body that is the video itself goes straight to storage; what is kept of it is a callback of our own."""
         name = video_name(job.id, job.created_at)
         async with self._storage.incoming(name) as part:
-            await receive(incoming, part, max_bytes=self._max_bytes)
+            await receive(incoming, part, bounds=self._bounds)
             details = await to_thread.run_sync(inspect, part.path)
             sha256 = await part.keep()
         content_type = incoming.headers.get("content-type", "")

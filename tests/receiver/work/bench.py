@@ -21,9 +21,15 @@ from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.storage.local import LocalStorage
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.work.asking import Asker
+from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.download import Download
+from replyhook_receiver.work.expiring import tell_last_call
+from replyhook_receiver.work.fetching import Fetcher
 from replyhook_receiver.work.notify import Notify
+from replyhook_receiver.work.queueing import DownloadQueue
+from replyhook_receiver.work.receiving import Bounds
 from replyhook_receiver.work.reconcile import FetchResult
+from replyhook_receiver.work.refreshing import LinkRefresher
 from replyhook_receiver.work.worker import Handler, Worker
 from tests.contracts.store_contract import BUT_OVERDUE, accepted_as, registration, report
 from tests.receiver.support import LOOPBACK, WHSEC, Host, until
@@ -85,6 +91,10 @@ class Bench:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as raw:
             return raw.execute(statement).fetchall()
 
+    def videos(self) -> list[Path]:
+        """The stored videos."""
+        return [path for path in self.files() if path.suffix == ".mp4"]
+
     def files(self) -> list[Path]:
         """Everything in the storage folder."""
         return [path for path in self.folder.rglob("*") if path.is_file()]
@@ -100,6 +110,9 @@ async def a_bench(
     media_hosts: tuple[str, ...] = ("127.0.0.1",),
     make_store: type[SQLiteStore] | None = None,
     policy: RetryPolicy = AT_ONCE,
+    bounds: Bounds | None = None,
+    per_host: int = 4,
+    min_free_bytes: int = 0,
 ) -> AsyncIterator[Bench]:
     """A working bench; ``host`` plays the providers, the media hosts and the users' endpoints."""
     database, folder = tmp_path / "replyhook.db", tmp_path / "videos"
@@ -110,21 +123,26 @@ async def a_bench(
     }
     async with Door(allowed_networks=(LOOPBACK,)) as door:
         asker = Asker(door=door, providers=providers, questions=Questions())
+        storage = LocalStorage(folder)
         download = Download(
             store=store,
-            storage=LocalStorage(folder),
-            door=door,
+            storage=storage,
+            fetcher=Fetcher(door=door, storage=storage, bounds=bounds or Bounds(max_bytes=max_bytes)),
             providers=providers,
-            asker=asker,
-            max_bytes=max_bytes,
+            confirmer=HostConfirmer(asker),
+            refresher=LinkRefresher(store=store, asker=asker, now=now),
         )
+        queue = DownloadQueue(links=store.links, storage=storage, per_host=per_host, min_free_bytes=min_free_bytes)
         channel = WebhookChannel(door=door, secrets=(WHSEC, OLDER_WHSEC))
         notify = Notify(store=store, channels={"webhook": channel}, now=now)
         fetch_result = FetchResult(store=store, asker=asker, now=now)
         handlers = {
-            TaskKind.DOWNLOAD: Handler(run=download, policy=policy, concurrency=4),
+            TaskKind.DOWNLOAD: Handler(
+                run=download, policy=policy, concurrency=4, claims=queue, give_up=download.give_up
+            ),
             TaskKind.NOTIFY: Handler(run=notify, policy=policy, concurrency=4),
             TaskKind.FETCH_RESULT: Handler(run=fetch_result, policy=policy, concurrency=4),
+            TaskKind.EXPIRING: Handler(run=tell_last_call, policy=policy, concurrency=4),
         }
         worker = Worker(store=store, handlers=handlers, now=now)
         store.on_change(tasks=worker.wake, notifications=lambda: None)
