@@ -28,7 +28,6 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 MAX_REDIRECTS = 5
 MAX_ANSWER_BYTES = 1024 * 1024
-_CHUNK_BYTES = 1024 * 1024
 _RESOLVE_SECONDS = 5.0
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.LocalProtocolError)
 _ALL_PORTS = frozenset(range(1, 65536))
@@ -48,7 +47,7 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """An answer whose body is still to come, in chunks of at most 1 MiB."""
+    """An answer whose body is still to come, in chunks as they come."""
 
     status: int
     headers: Mapping[str, str]
@@ -244,5 +243,5 @@ def _headers(response: httpx.Response) -> dict[str, str]:
 
 
 async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    async for chunk in response.aiter_raw(_CHUNK_BYTES):
+    async for chunk in response.aiter_raw():  # as they come: a size would hold back what drips, and lose it at a cut
         yield chunk

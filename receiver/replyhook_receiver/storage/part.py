@@ -21,12 +21,12 @@ from replyhook_receiver.errors import LowDisk, PartInUse
 PART_SUFFIX = ".part"
 NOTE_SUFFIX = f".note{PART_SUFFIX}"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_READ_BYTES = 1024 * 1024
+_AT_ONCE_BYTES = 1024 * 1024
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Part:
-    """A video on its way into ``target``. One chunk is written while the next one comes."""
+    """A video on its way into ``target``. What has come is written a megabyte at a time, while the next one comes."""
 
     def __init__(self, target: Path, *, resume: bool) -> None:
         self._target = target
@@ -34,7 +34,10 @@ class Part:
         self.path = target.with_name(f".{own}{PART_SUFFIX}")
         self._note_path = target.with_name(f".{own}{NOTE_SUFFIX}")
         self._hash = hashlib.sha256()
+        self._coming: list[bytes] = []
+        self._coming_bytes = 0
         self._writing: asyncio.Future[None] | None = None
+        self._is_broken = False
         self._is_kept = False
         self.note = b""
         self.size = 0
@@ -51,32 +54,42 @@ class Part:
     async def begin(self, note: bytes) -> None:
         """Throw away what is there and begin anew."""
         await self._written()
+        self._coming, self._coming_bytes = [], 0
         await to_thread.run_sync(self._empty, note)
 
     async def write(self, chunk: bytes) -> None:
         """Append bytes; what went wrong with those before is raised now."""
-        await self._written()
-        self._writing = asyncio.get_running_loop().run_in_executor(None, self._append, chunk)
+        self._coming.append(chunk)
+        self._coming_bytes += len(chunk)
         self.size += len(chunk)
+        if self._coming_bytes >= _AT_ONCE_BYTES:
+            await self._written()
+            self._writing = asyncio.get_running_loop().run_in_executor(None, self._append, self._take())
 
     async def flush(self) -> None:
         """Let what was written be seen at ``path``."""
         await self._written()
-        await to_thread.run_sync(self._flush)
+        await to_thread.run_sync(self._flush, self._take())
 
     async def keep(self) -> str:
         """Make it durable under its name; its SHA-256 in hexadecimal."""
         await self._written()
-        await to_thread.run_sync(self._rename)
+        await to_thread.run_sync(self._rename, self._take())
         self._is_kept = True
         return self._hash.hexdigest()
 
     async def leave(self) -> None:
         """Let go of it: what is kept or noted remains, the rest does not."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-            self._writing.exception()  # nobody needs it any more
-        self._let_go()  # here and not in a thread: it must happen, also when all is being stopped
+        try:
+            if self._writing is not None:
+                await asyncio.wait([self._writing])
+                self._is_broken |= self._writing.exception() is not None
+        finally:
+            self._let_go()  # here and not in a thread: it must happen, also when all is being stopped
+
+    def _take(self) -> bytes:
+        coming, self._coming, self._coming_bytes = self._coming, [], 0
+        return b"".join(coming)
 
     async def _written(self) -> None:
         if self._writing is not None:
@@ -97,7 +110,7 @@ class Part:
             self._empty(b"")
             return
         self._file.seek(0)
-        while chunk := self._file.read(_READ_BYTES):
+        while chunk := self._file.read(_AT_ONCE_BYTES):
             self._hash.update(chunk)
             self.size += len(chunk)
         self.note = note
@@ -113,26 +126,40 @@ class Part:
                 self._note_path.unlink(missing_ok=True)
 
     def _append(self, chunk: bytes) -> None:
-        with disk_errors():
-            self._file.write(chunk)
+        try:
+            with disk_errors():
+                self._file.write(chunk)
+        except BaseException:
+            self._is_broken = True  # who knows how much of it is there
+            raise
         self._hash.update(chunk)
 
-    def _flush(self) -> None:
+    def _flush(self, chunk: bytes) -> None:
+        self._append(chunk)
         with disk_errors():
             self._file.flush()
 
-    def _rename(self) -> None:
+    def _rename(self, chunk: bytes) -> None:
+        self._append(chunk)
         with disk_errors():
             make_durable(self._file, self.path, self._target)
             self._note_path.unlink(missing_ok=True)
 
     def _let_go(self) -> None:
-        remains = self._is_kept or (bool(self.note) and self.size > 0)
-        if not remains:  # while it is still locked, so that it is nobody else's
+        if not self._is_kept and not self._leaves_something():  # while it is locked, so that it is nobody else's
             self.path.unlink(missing_ok=True)
             self._note_path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a full disk may say so only now
             self._file.close()
+
+    def _leaves_something(self) -> bool:
+        if not self.note or not self.size or self._is_broken:
+            return False
+        try:
+            self._flush(self._take())
+        except (OSError, LowDisk):
+            return False
+        return True
 
 
 def make_durable(file: BinaryIO, path: Path, target: Path) -> None:

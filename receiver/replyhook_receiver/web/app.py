@@ -76,8 +76,9 @@ def create_app(
     _check_reply_urls(public_url, secrets, now())
     providers = settings.make_providers()
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
-    announcer = Announcer(public_url=public_url, personal=personal)
-    deadlines = Deadlines(provider.capabilities for provider in providers.values())
+    capabilities = {name: provider.capabilities for name, provider in providers.items()}
+    announcer = Announcer(public_url=public_url, personal=personal, capabilities=capabilities)
+    deadlines = Deadlines(capabilities.values())
     store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines)
     storage = LocalStorage(settings.storage_path)
     door = Door(allowed_networks=settings.allowed_networks)

@@ -37,7 +37,11 @@ from tests.receiver.support import LOOPBACK, WHSEC, Host, until
 TRIES = 3
 AT_ONCE = RetryPolicy(delays=(0.01,) * (TRIES - 1), jitter=0.0)
 OLDER_WHSEC = "whsec_" + "T0xE" * 10
-ANNOUNCER = Announcer(public_url="https://hooks.example.com", personal=frozenset({"useapi"}))
+ANNOUNCER = Announcer(
+    public_url="https://hooks.example.com",
+    personal=frozenset({"useapi"}),
+    capabilities={name: make_provider(name).capabilities for name in ("fal", "useapi")},
+)
 
 
 def now() -> datetime:
@@ -56,6 +60,7 @@ class Bench:
     door: Door
     worker: Worker
     handlers: Mapping[TaskKind, Handler]
+    download: Download
 
     async def job(self, provider: str = "fal", *, provider_job_id: str | None = "r-1", **more: Any) -> str:
         """A registered job, submitted when it has a provider job id."""
@@ -150,7 +155,14 @@ async def a_bench(
         try:
             await worker.start()
             yield Bench(
-                store=store, database=database, folder=folder, host=host, door=door, worker=worker, handlers=handlers
+                store=store,
+                database=database,
+                folder=folder,
+                host=host,
+                door=door,
+                worker=worker,
+                handlers=handlers,
+                download=download,
             )
         finally:
             await worker.stop()
