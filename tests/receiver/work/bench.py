@@ -61,6 +61,7 @@ class Bench:
     worker: Worker
     handlers: Mapping[TaskKind, Handler]
     download: Download
+    queue: DownloadQueue
 
     async def job(self, provider: str = "fal", *, provider_job_id: str | None = "r-1", **more: Any) -> str:
         """A registered job, submitted when it has a provider job id."""
@@ -118,6 +119,7 @@ async def a_bench(
     bounds: Bounds | None = None,
     per_host: int = 4,
     min_free_bytes: int = 0,
+    fetcher_min_free_bytes: int = 0,
 ) -> AsyncIterator[Bench]:
     """A working bench; ``host`` plays the providers, the media hosts and the users' endpoints."""
     database, folder = tmp_path / "replyhook.db", tmp_path / "videos"
@@ -132,7 +134,12 @@ async def a_bench(
         download = Download(
             store=store,
             storage=storage,
-            fetcher=Fetcher(door=door, storage=storage, bounds=bounds or Bounds(max_bytes=max_bytes)),
+            fetcher=Fetcher(
+                door=door,
+                storage=storage,
+                bounds=bounds or Bounds(max_bytes=max_bytes),
+                min_free_bytes=fetcher_min_free_bytes,
+            ),
             providers=providers,
             confirmer=HostConfirmer(asker),
             refresher=LinkRefresher(store=store, asker=asker, now=now),
@@ -163,6 +170,7 @@ async def a_bench(
                 worker=worker,
                 handlers=handlers,
                 download=download,
+                queue=queue,
             )
         finally:
             await worker.stop()
