@@ -32,6 +32,15 @@ _RESOLVE_SECONDS = 5.0
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.LocalProtocolError)
 _ALL_PORTS = frozenset(range(1, 65536))
 _OWN_RULE = "our own rule"
+_PUBLIC_ONLY = ssrfguard.AddressTable(
+    (
+        *ssrfguard.DEFAULT_DENIED.blocks,
+        # IPv4 as some networks translate it (RFC 7915): a private address may be inside, and the table has it not.
+        ssrfguard.Block(
+            network=ip_network("::ffff:0:0:0/96"), name="translated IPv4", rfc="RFC 7915", reach=ssrfguard.Reach.DENIED
+        ),
+    )
+)
 _NOTHING_BUT_EXCEPTIONS = ssrfguard.AddressTable(
     tuple(
         ssrfguard.Block(network=ip_network(everything), name="plain http", rfc=_OWN_RULE, reach=ssrfguard.Reach.DENIED)
@@ -68,6 +77,7 @@ class Door:
             exceptions = tuple(ip_network(text, strict=False) for text in allowed_networks)
             self._https = ssrfguard.Policy(
                 allowed_schemes=frozenset({"https"}),
+                denied_networks=_PUBLIC_ONLY,
                 allowed_networks=exceptions,
                 allowed_ports=_ALL_PORTS,
                 max_redirects=MAX_REDIRECTS,
