@@ -1,7 +1,6 @@
 """Videos in a folder on this machine."""
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from replyhook_receiver.errors import PartInUse
-from replyhook_receiver.storage.base import Incoming
+from replyhook_receiver.storage.base import Incoming, poster_name
 from replyhook_receiver.storage.part import NOTE_SUFFIX, PART_SUFFIX, Part, disk_errors, make_durable
 
 _ABANDONED_AFTER_SECONDS = 24 * 3600
@@ -43,12 +42,15 @@ class LocalStorage:
     async def forget(self, name: str) -> None:
         """Remove what has come so far of a video that nobody will go on with."""
         path = self._path(name)
-        there = (path.with_name(f".{path.name}{suffix}") for suffix in (PART_SUFFIX, NOTE_SUFFIX))
-        if not any(part.exists() for part in there):
+        left = (_part_of(path), path.with_name(f".{path.name}{NOTE_SUFFIX}"), _part_of(self._path(poster_name(name))))
+        if not any(part.exists() for part in left):
             return
         try:
             async with self.incoming(name, resume=True) as part:
                 await part.begin(b"")
+                if self.local_path(name) is None:  # killed between the two
+                    self._path(poster_name(name)).unlink(missing_ok=True)
+                    _part_of(self._path(poster_name(name))).unlink(missing_ok=True)
         except PartInUse:
             return
 
@@ -88,12 +90,16 @@ class LocalStorage:
         return path
 
 
+def _part_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}{PART_SUFFIX}")
+
+
 def _put(target: Path, content: bytes) -> None:
-    part = target.with_name(f".{target.name}.{os.urandom(4).hex()}{PART_SUFFIX}")
+    part = _part_of(target)  # always the same: what a killed process left is written over
     with disk_errors():
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open("xb") as file:
+            with part.open("wb") as file:
                 file.write(content)
                 make_durable(file, part, target)
         finally:
