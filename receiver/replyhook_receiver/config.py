@@ -78,7 +78,14 @@ class Settings(BaseSettings):
         default=64 * 1024 * 1024, ge=1024, description="callback bodies held in memory at a time, in all; then 503"
     )
     max_video_bytes: int = Field(default=4 * 1024**3, ge=1, description="largest video taken")
-    download_concurrency: int = Field(default=4, ge=1, le=64, description="downloads at a time")
+    min_free_disk_bytes: int = Field(
+        default=1024**3, ge=0, description="room to be left on the disk: with less, downloads wait; callbacks do not"
+    )
+    download_concurrency: int = Field(default=8, ge=1, le=64, description="downloads at a time")
+    downloads_per_host: int = Field(default=4, ge=1, le=64, description="downloads at a time from one media host")
+    slowest_download_bytes_per_second: int = Field(
+        default=8192, ge=0, description="a download slower than this over 30 s is broken off and resumed; 0: no limit"
+    )
     delivery_concurrency: int = Field(default=16, ge=1, le=256, description="notifications sent at a time")
     relay_concurrency: int = Field(default=4, ge=1, le=64, description="relayed submits held open at a time")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="how much is logged")

@@ -32,6 +32,15 @@ class Whole(Protocol):
 class Incoming(Whole, Protocol):
     """A video on its way in."""
 
+    @property
+    def note(self) -> bytes:
+        """What was noted with the bytes that are there; empty where nobody can vouch for them."""
+        ...
+
+    async def begin(self, note: bytes) -> None:
+        """Throw away what is there and begin anew. Without a note nothing will remain of it for another try."""
+        ...
+
     async def write(self, chunk: bytes) -> None:
         """Append bytes."""
         ...
@@ -42,14 +51,41 @@ class Incoming(Whole, Protocol):
 
 
 class Storage(Protocol):
-    """A place for videos. A name that is none of ours (``checked_name``) is a ``ValueError``."""
+    """A place for videos. A name that is none of ours (``checked_name``) is a ``ValueError``.
 
-    def incoming(self, name: str) -> AbstractAsyncContextManager[Incoming]:
-        """Take in a video called ``name``; without ``keep`` nothing of it remains."""
+    Its methods raise ``LowDisk`` where there is no room on this machine, ``PartInUse`` for a part twice.
+    """
+
+    def incoming(self, name: str, *, resume: bool = False) -> AbstractAsyncContextManager[Incoming]:
+        """Take in a video called ``name``; without ``keep`` nothing of it remains.
+
+        With ``resume`` it goes on with what an earlier try has left, in whatever process that was, and leaves what it
+        has come to, with its note, to the next.
+        """
+        ...
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Store something small beside the videos, whole or not at all."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Remove what has come so far of a video that nobody will go on with."""
+        ...
+
+    def unfinished(self) -> list[str]:
+        """The names of the videos that something was left of, to be gone on with."""
+        ...
+
+    def free_bytes(self) -> int:
+        """How much room there is where videos come in."""
         ...
 
     async def taken_in(self, name: str) -> Whole | None:
         """All of a video that came before, but whose ``keep`` failed or was not lived to be noted; to be kept again."""
+        ...
+
+    def has_waiting(self) -> bool:
+        """Whether whole videos wait here for their ``keep``: room that work on them gives back."""
         ...
 
     async def size(self, name: str) -> int | None:
@@ -79,3 +115,13 @@ def checked_name(name: str) -> str:
     if len(name) > _MAX_NAME_LENGTH or not _NAME.fullmatch(name):
         raise ValueError("a video's name holds letters, digits, dots and dashes, and never leaves its folder")
     return name
+
+
+def poster_name(video: str) -> str:
+    """The name of a video's poster, beside it."""
+    return f"{video.removesuffix('.mp4')}.jpg"
+
+
+def job_of(video: str) -> str:
+    """The job whose video has this name."""
+    return video.rpartition("/")[2].removesuffix(".mp4")

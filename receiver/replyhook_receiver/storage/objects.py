@@ -19,9 +19,9 @@ from anyio import to_thread
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.errors import StorageTrouble
 from replyhook_receiver.places import Bucket
-from replyhook_receiver.storage.base import Incoming, Whole, checked_name
-from replyhook_receiver.storage.files import sha256_of
+from replyhook_receiver.storage.base import Incoming, Whole, checked_name, poster_name
 from replyhook_receiver.storage.local import LocalStorage
+from replyhook_receiver.storage.uploading import ObjectIncoming, Upload, Waiting
 
 try:
     import obstore
@@ -52,10 +52,6 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 
 
-class _Stopped(Exception):
-    """An upload is to end: raised where its bytes come from, which makes obstore abort it (LIBRARIES: tried)."""
-
-
 class ObjectStorage:
     """A bucket or container, and the folder videos come into on their way there."""
 
@@ -68,10 +64,26 @@ class ObjectStorage:
         return "<ObjectStorage>"  # what obstore prints of a store is not ours to vouch for
 
     @asynccontextmanager
-    async def incoming(self, name: str) -> AsyncIterator[Incoming]:
-        """Take in a video called ``name``; without ``keep`` nothing of it remains."""
-        async with self._spool.incoming(name) as part:
-            yield _ObjectIncoming(part, self, name)
+    async def incoming(self, name: str, *, resume: bool = False) -> AsyncIterator[Incoming]:
+        """Take in a video called ``name``, as the folder does; ``keep`` uploads it."""
+        async with self._spool.incoming(name, resume=resume) as part:
+            yield ObjectIncoming(part, self, name)
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Lay something small beside a video: it is uploaded when the video is."""
+        await self._spool.put(name, content)
+
+    async def forget(self, name: str) -> None:
+        """Remove what has come so far of a video that nobody will go on with."""
+        await self._spool.forget(name)
+
+    def unfinished(self) -> list[str]:
+        """The names of the videos of which something has come, to be gone on with."""
+        return self._spool.unfinished()
+
+    def free_bytes(self) -> int:
+        """How much room there is in the folder."""
+        return self._spool.free_bytes()
 
     async def taken_in(self, name: str) -> Whole | None:
         """A video that waits in the folder for its upload, or that was uploaded, though nobody may have noted it."""
@@ -87,20 +99,29 @@ class ObjectStorage:
                     await part.write(chunk)
                 await part.keep()
             waiting = await self._spool.taken_in(name)
-        return None if waiting is None else _Waiting(waiting, self, name)
+        return None if waiting is None else Waiting(waiting, self, name)
+
+    def has_waiting(self) -> bool:
+        """Whether whole videos wait for their upload."""
+        return self._spool.has_kept()
 
     async def upload(self, name: str, sha256: str) -> None:
-        """Bring a whole file there, see that it is, and remove it here. Raises ``StorageTrouble``; then it stays."""
-        path = await to_thread.run_sync(self._spool.local_path, name)
-        if path is None:
+        """Bring a whole video there, its poster first, and remove them here. Raises ``StorageTrouble``: they stay."""
+        poster = await self._spool.taken_in(poster_name(name))
+        if poster is not None:
+            await self._upload(poster_name(name), poster, await poster.keep())
+        video = await self._spool.taken_in(name)
+        if video is None:
             raise StorageTrouble("a video that waited for its upload is gone")
-        size = (await to_thread.run_sync(path.stat)).st_size
-        await self._put(name, path, size, sha256)
-        if await self._shown(name) not in ((size, sha256), (size, None)):
+        await self._upload(name, video, sha256)
+
+    async def _upload(self, name: str, whole: Whole, sha256: str) -> None:
+        await self._put(name, whole.path, whole.size, sha256)
+        if await self._shown(name) not in ((whole.size, sha256), (whole.size, None)):
             with _typed("remove what did not arrive whole"):
                 await obstore.delete_async(self._objects, name)
             raise StorageTrouble("the object store does not show the video as it was sent")
-        await to_thread.run_sync(lambda: path.unlink(missing_ok=True))
+        await to_thread.run_sync(lambda: whole.path.unlink(missing_ok=True))
 
     async def size(self, name: str) -> int | None:
         """The bytes of a stored video, or None where there is none."""
@@ -151,7 +172,7 @@ class ObjectStorage:
         return found.meta["size"], found.attributes.get("sha256")
 
     async def _put(self, name: str, path: Path, size: int, sha256: str) -> None:
-        upload = _Upload(path, part_bytes=max(_PART_BYTES, -(-size // _MOST_PARTS)))
+        upload = Upload(path, part_bytes=max(_PART_BYTES, -(-size // _MOST_PARTS)))
         sending = asyncio.create_task(self._send(name, upload, size, sha256))
         sending.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may be left to look
         try:
@@ -163,7 +184,7 @@ class ObjectStorage:
             sending.cancel()
             raise
 
-    async def _send(self, name: str, upload: "_Upload", size: int, sha256: str) -> None:
+    async def _send(self, name: str, upload: Upload, size: int, sha256: str) -> None:
         file_name = PurePosixPath(name).name
         attributes: dict[str, str] = {
             "Content-Type": _TYPES.get(PurePosixPath(name).suffix, "application/octet-stream"),
@@ -184,68 +205,6 @@ class ObjectStorage:
                     chunk_size=upload.part_bytes,
                     max_concurrency=_PARTS_AT_A_TIME,
                 )
-
-
-class _Upload:
-    """A file on its way into a bucket part by part, which can be stopped at each."""
-
-    def __init__(self, path: Path, *, part_bytes: int) -> None:
-        self.path = path
-        self.part_bytes = part_bytes
-        self.is_begun = False
-        self.is_stopped = False
-
-    async def parts(self) -> AsyncIterator[bytes]:
-        """Its bytes, a part at a time."""
-        self.is_begun = True
-        with await to_thread.run_sync(self.path.open, "rb") as file:
-            while chunk := await to_thread.run_sync(file.read, self.part_bytes):
-                if self.is_stopped:
-                    raise _Stopped
-                yield chunk
-
-
-class _Waiting:
-    """A whole video in the folder whose upload is still to be done."""
-
-    def __init__(self, whole: Whole, storage: ObjectStorage, name: str) -> None:
-        self.path = whole.path
-        self.size = whole.size
-        self._storage = storage
-        self._name = name
-
-    async def keep(self) -> str:
-        sha256 = await to_thread.run_sync(sha256_of, self.path)
-        await self._storage.upload(self._name, sha256)
-        return sha256
-
-
-class _ObjectIncoming:
-    """A video on its way into the folder, and from there into the object store."""
-
-    def __init__(self, part: Incoming, storage: ObjectStorage, name: str) -> None:
-        self._part = part
-        self._storage = storage
-        self._name = name
-
-    @property
-    def path(self) -> Path:
-        return self._part.path
-
-    @property
-    def size(self) -> int:
-        return self._part.size
-
-    async def write(self, chunk: bytes) -> None:
-        await self._part.write(chunk)
-
-    async def flush(self) -> None:
-        await self._part.flush()
-
-    async def keep(self) -> str:
-        sha256 = await self._part.keep()  # whole and durable here first
-        await self._storage.upload(self._name, sha256)
-        return sha256
 
 
 def _opened(bucket: Bucket) -> "S3Store | GCSStore | AzureStore":

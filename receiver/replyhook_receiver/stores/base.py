@@ -20,6 +20,7 @@ from replyhook_receiver.records import (
     Submission,
     Task,
 )
+from replyhook_receiver.stores.links import Links
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
 """Builds a notification's body; the store calls it inside the transaction that makes the fact."""
@@ -30,6 +31,11 @@ class Store(Protocol):
 
     All raise ``StoreUnavailable`` when the database cannot; the same call may then be made again.
     """
+
+    @property
+    def links(self) -> Links:
+        """Which video is fetched next, and from where."""
+        ...
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
@@ -103,7 +109,8 @@ class Store(Protocol):
     async def claim(self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
         """Take up to ``limit`` due tasks (or tasks whose lease has run out), counting the attempt.
 
-        A job that is past its deadline becomes a ``reconcile`` task in the same transaction, once.
+        A job that is past its deadline becomes a ``reconcile`` task in the same transaction, once; a link that is about
+        to end an ``expiring`` one. Downloads that are to be in the order of their links are claimed from ``links``.
         """
         ...
 

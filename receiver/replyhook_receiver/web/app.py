@@ -41,9 +41,15 @@ from replyhook_receiver.web.live import stream_routes
 from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.web.videos import Videos
 from replyhook_receiver.work.asking import Asker
+from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.download import Download
+from replyhook_receiver.work.expiring import tell_last_call
+from replyhook_receiver.work.fetching import Fetcher
 from replyhook_receiver.work.notify import Notify
+from replyhook_receiver.work.queueing import DownloadQueue
+from replyhook_receiver.work.receiving import Bounds
 from replyhook_receiver.work.reconcile import FetchResult, Reconcile
+from replyhook_receiver.work.refreshing import LinkRefresher
 from replyhook_receiver.work.relay import Relay
 from replyhook_receiver.work.worker import Handler, Worker
 
@@ -75,8 +81,9 @@ def create_app(
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
     lifetime = timedelta(seconds=settings.video_link_seconds)
     links = VideoLinks(secrets.signing_keys, public_url=public_url, lifetime=lifetime)
-    announcer = Announcer(public_url=public_url, personal=personal, links=links)
-    deadlines = Deadlines(provider.capabilities for provider in providers.values())
+    capabilities = {name: provider.capabilities for name, provider in providers.items()}
+    announcer = Announcer(public_url=public_url, personal=personal, links=links, capabilities=capabilities)
+    deadlines = Deadlines(capabilities.values())
     store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines)
     storage = storage_for(settings)
     door = Door(allowed_networks=settings.allowed_networks)
@@ -96,21 +103,31 @@ def create_app(
         now=now,
     )
     stream = Stream(store)
+    bounds = Bounds(max_bytes=settings.max_video_bytes, bytes_per_second=settings.slowest_download_bytes_per_second)
+    download = Download(
+        store=store,
+        storage=storage,
+        fetcher=Fetcher(door=door, storage=storage, bounds=bounds, min_free_bytes=settings.min_free_disk_bytes),
+        providers=providers,
+        confirmer=HostConfirmer(asker),
+        refresher=LinkRefresher(store=store, asker=asker, now=now),
+    )
+    queue = DownloadQueue(
+        links=store.links,
+        storage=storage,
+        per_host=settings.downloads_per_host,
+        min_free_bytes=settings.min_free_disk_bytes,
+    )
     worker = Worker(
         store=store,
         now=now,
         handlers={
             TaskKind.DOWNLOAD: Handler(
-                run=Download(
-                    store=store,
-                    storage=storage,
-                    door=door,
-                    providers=providers,
-                    asker=asker,
-                    max_bytes=settings.max_video_bytes,
-                ),
+                run=download,
                 policy=DOWNLOADS,
                 concurrency=settings.download_concurrency,
+                claims=queue,
+                give_up=download.give_up,
             ),
             TaskKind.NOTIFY: Handler(
                 run=Notify(
@@ -129,7 +146,7 @@ def create_app(
                     providers=providers,
                     tokens=tokens,
                     public_url=public_url,
-                    max_bytes=settings.max_video_bytes,
+                    bounds=bounds,
                     now=now,
                 ),
                 policy=RELAYS,
@@ -143,6 +160,7 @@ def create_app(
                 policy=RESULTS,
                 concurrency=4,
             ),
+            TaskKind.EXPIRING: Handler(run=tell_last_call, policy=RESULTS, concurrency=4),
         },
     )
     store.on_change(tasks=worker.wake, notifications=stream.nudge)
@@ -163,7 +181,7 @@ def create_app(
         *api.routes(keys),
         *videos.routes(keys),
         *stream_routes(stream, store, announcer, keys, now),
-        *health_routes(store, worker if with_worker else None),
+        *health_routes(store, worker if with_worker else None, lambda: queue.state),
     ]
     app = Starlette(
         routes=routes,
@@ -179,7 +197,7 @@ def create_app(
             Middleware(AccessLog, routes=routes),
         ],
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(store, storage, door, ingest, worker if with_worker else None, stream, key_sets),
+        lifespan=_lifespan(store, storage, door, ingest, worker if with_worker else None, download, stream, key_sets),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
@@ -218,6 +236,7 @@ def _lifespan(
     door: Door,
     ingest: Ingest,
     worker: Worker | None,
+    download: Download,
     stream: Stream,
     key_sets: dict[str, KeySet],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
@@ -232,6 +251,7 @@ def _lifespan(
                 stack.push_async_callback(key_set.close)
             await ingest.start()
             if worker is not None:
+                await download.clear_up()
                 stack.push_async_callback(worker.stop)
                 await worker.start()
             stack.callback(stream.close)

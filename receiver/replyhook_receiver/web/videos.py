@@ -1,9 +1,10 @@
-"""Stored videos over HTTP: for those with a key and by signed links; whole, in parts, or from the object store."""
+"""Stored videos and posters over HTTP: with a key or by signed links; whole, in parts, or from the object store."""
 
 import base64
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from starlette.requests import Request
@@ -11,11 +12,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from replyhook_receiver.errors import LinkExpired, LinkUnknown, UnknownJob
-from replyhook_receiver.records import AssetRecord, JobRecord
+from replyhook_receiver.records import JobRecord
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.video_links import VideoLinks
-from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.auth import ApiKeys, Endpoint
 from replyhook_receiver.web.problems import problem
 
 REDIRECT_SECONDS = 300
@@ -23,6 +24,21 @@ REDIRECT_SECONDS = 300
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is in storage and may be asked for. ``digest`` as in ``Repr-Digest``; ``bytes``: where it is known."""
+
+    name: str
+    file_name: str
+    content_type: str
+    etag: str
+    bytes: int | None = None
+    digest: str | None = None
+
+
+Find = Callable[[JobRecord], Awaitable[Kept | None]]
 
 
 class Videos:
@@ -38,47 +54,75 @@ class Videos:
         self._now = now
 
     def routes(self, keys: ApiKeys) -> list[Route]:
-        """A job's video for those with a key; a signed link's for everybody."""
-        return [
-            Route("/v1/jobs/{id}/video", keys.guard(self.of_job), methods=["GET"]),
-            Route("/videos/{token}", self.of_link, methods=["GET"]),
+        """A job's video and its poster, for those with a key; by a signed link for everybody."""
+        table: list[tuple[str, Endpoint]] = [
+            ("/v1/jobs/{id}/video", keys.guard(self._with_job(self._video))),
+            ("/v1/jobs/{id}/poster", keys.guard(self._with_job(self._poster))),
+            ("/videos/{token}", self._with_link(self._video)),
+            ("/videos/{token}/poster", self._with_link(self._poster)),
         ]
+        return [Route(path, endpoint, methods=["GET"]) for path, endpoint in table]
 
-    async def of_job(self, request: Request) -> Response:
-        """A job's stored video."""
-        job = await self._store.job(request.path_params["id"])
-        if job is None:
-            raise UnknownJob(f"there is no job {request.path_params['id'][:64]}")
-        return await self._answer(request, job)
+    def _with_job(self, find: Find) -> Endpoint:
+        async def answer(request: Request) -> Response:
+            job = await self._store.job(request.path_params["id"])
+            if job is None:
+                raise UnknownJob(f"there is no job {request.path_params['id'][:64]}")
+            return await self._answer(request, job, await find(job))
 
-    async def of_link(self, request: Request) -> Response:
-        """The video of a signed link: 404 for whatever we did not sign, 410 once it has run out."""
-        try:
-            job = await self._store.job(self._links.job_id(request.path_params["token"], self._now()))
-        except LinkExpired as error:
-            return problem(410, str(error), headers={"cache-control": "no-store"})
-        except LinkUnknown:
-            job = None
-        if job is None:
-            return problem(404, "there is no video here", headers={"cache-control": "no-store"})
-        return await self._answer(request, job)
+        return answer
 
-    async def _answer(self, request: Request, job: JobRecord) -> Response:
+    def _with_link(self, find: Find) -> Endpoint:
+        """404 for whatever we did not sign, 410 once it has run out."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                job = await self._store.job(self._links.job_id(request.path_params["token"], self._now()))
+            except LinkExpired as error:
+                return problem(410, str(error), headers={"cache-control": "no-store"})
+            except LinkUnknown:
+                job = None
+            if job is None:
+                return problem(404, "there is no video here", headers={"cache-control": "no-store"})
+            return await self._answer(request, job, await find(job))
+
+        return answer
+
+    async def _video(self, job: JobRecord) -> Kept | None:
         asset = job.asset
-        if not asset.stored_at or asset.name is None or asset.sha256 is None or asset.bytes is None:
-            return problem(404, f"job {job.id} has no stored video; its video's status is {asset.status}")
-        headers = _headers(job.id, asset, asset.sha256)
-        if _is_known(request, headers["etag"]):
+        if not asset.stored_at or asset.name is None or asset.sha256 is None:
+            return None
+        return Kept(
+            name=asset.name,
+            file_name=f"{job.id}.mp4",
+            content_type=asset.content_type or "application/octet-stream",
+            etag=f'"{asset.sha256}"',
+            bytes=asset.bytes,
+            digest=f"sha-256=:{base64.b64encode(bytes.fromhex(asset.sha256)).decode()}:",
+        )
+
+    async def _poster(self, job: JobRecord) -> Kept | None:
+        name = await self._store.links.poster(job.id) if job.asset.stored_at else None
+        if name is None:
+            return None
+        etag = f'"{job.asset.sha256}-poster"'  # made of the video's bytes
+        return Kept(name=name, file_name=f"{job.id}.jpg", content_type="image/jpeg", etag=etag)
+
+    async def _answer(self, request: Request, job: JobRecord, kept: Kept | None) -> Response:
+        if kept is None:
+            return problem(404, f"job {job.id} has no such thing stored; its video's status is {job.asset.status}")
+        headers = _headers(kept)
+        if _is_known(request, kept.etag):
             return Response(status_code=304, headers=headers)
         if request.method == "GET" and self._redirects:
-            link = await self._storage.link(asset.name, seconds=REDIRECT_SECONDS)
+            link = await self._storage.link(kept.name, seconds=REDIRECT_SECONDS)
             if link is not None:
-                return _redirected(link, headers["repr-digest"])
-        size = await self._storage.size(asset.name)
-        if size != asset.bytes:
-            _log.error("the stored video of %s has %s bytes instead of %d", job.id, size, asset.bytes)
-            return problem(500, "the stored video is missing or damaged: our fault, not yours; it is logged")
-        return self._body(request, asset.name, asset.bytes, headers)
+                return _redirected(link, kept.digest)
+        size = await self._storage.size(kept.name)
+        if size is None or size != (kept.bytes or size):
+            _log.error("what is stored of %s has %s bytes instead of %s", job.id, size, kept.bytes)
+            return problem(500, "what was stored is missing or damaged: our fault, not yours; it is logged")
+        return self._body(request, kept.name, size, headers)
 
     def _body(self, request: Request, name: str, size: int, headers: dict[str, str]) -> Response:
         if request.method == "HEAD":
@@ -114,17 +158,16 @@ def span_of(header: str, size: int) -> tuple[int, int] | None:
     return (start, stop) if start < size else (size, size)
 
 
-def _headers(job_id: str, asset: AssetRecord, sha256: str) -> dict[str, str]:
-    digest = base64.b64encode(bytes.fromhex(sha256)).decode()
-    return {
-        "etag": f'"{sha256}"',
+def _headers(kept: Kept) -> dict[str, str]:
+    headers = {
+        "etag": kept.etag,
         "accept-ranges": "bytes",
         "cache-control": "private, no-cache",
-        "content-type": asset.content_type or "application/octet-stream",
-        "content-disposition": f'inline; filename="{job_id}.mp4"',
-        "repr-digest": f"sha-256=:{digest}:",
+        "content-type": kept.content_type,
+        "content-disposition": f'inline; filename="{kept.file_name}"',
         "x-content-type-options": "nosniff",
     }
+    return headers | ({"repr-digest": kept.digest} if kept.digest else {})
 
 
 def _is_known(request: Request, etag: str) -> bool:
@@ -132,11 +175,8 @@ def _is_known(request: Request, etag: str) -> bool:
     return etag in offered or "*" in offered
 
 
-def _redirected(link: str, digest: str) -> Response:
-    headers = {
-        "location": link,
-        "cache-control": "no-store",
-        "referrer-policy": "no-referrer",
-        "x-target-digest": digest,  # Repr-Digest would be of this answer, and object stores send none
-    }
+def _redirected(link: str, digest: str | None) -> Response:
+    headers = {"location": link, "cache-control": "no-store", "referrer-policy": "no-referrer"}
+    if digest is not None:
+        headers["x-target-digest"] = digest  # Repr-Digest would be of this answer, and object stores send none
     return Response(status_code=302, headers=headers)

@@ -15,6 +15,7 @@ from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.announcements import RELAYED
 from replyhook_receiver.errors import (
     AnswerTooLarge,
+    LowDisk,
     NetworkRefused,
     NetworkTrouble,
     NotAVideo,
@@ -35,7 +36,7 @@ from replyhook_receiver.records import (
 from replyhook_receiver.storage.base import Storage, Whole, video_name
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.work.keeping import keep
-from replyhook_receiver.work.receiving import receive
+from replyhook_receiver.work.receiving import Bounds, receive
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Relay:
         providers: Mapping[str, Provider],
         tokens: TokenKeys,
         public_url: str,
-        max_bytes: int,
+        bounds: Bounds,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -64,7 +65,7 @@ class Relay:
         self._providers = providers
         self._tokens = tokens
         self._public_url = public_url
-        self._max_bytes = max_bytes
+        self._bounds = bounds
         self._now = now
 
     async def __call__(self, task: Task) -> Done:
@@ -89,7 +90,7 @@ class Relay:
             return Done(
                 submission=Submission(outcome=SubmissionOutcome.REFUSED, error=f"{type(error).__name__}: {error}")
             )
-        except (NetworkTrouble, AnswerTooLarge, NotAVideo, UnreadableMessage, SubmitOutcomeUnknown) as error:
+        except (NetworkTrouble, AnswerTooLarge, NotAVideo, LowDisk, UnreadableMessage, SubmitOutcomeUnknown) as error:
             return _unknown(f"{type(error).__name__}: {error}")
 
     async def _read(self, job: JobRecord, provider: Provider, incoming: Incoming) -> Done:
@@ -122,14 +123,14 @@ class Relay:
     async def _keep_video(self, job: JobRecord, incoming: Incoming) -> Done:
         """A body that is the video itself goes straight to storage; what is kept of it is a callback of our own."""
         async with self._storage.incoming(video_name(job.id, job.created_at)) as part:
-            await receive(incoming, part, max_bytes=self._max_bytes)
+            await receive(incoming, part, bounds=self._bounds)
             return await self._kept(job, part, incoming.headers)
 
     async def _kept(self, job: JobRecord, whole: Whole, headers: Mapping[str, str]) -> Done:
         size = whole.size
         video: StoredVideo | None
         try:
-            video = await keep(whole, video_name(job.id, job.created_at))
+            video = await keep(self._storage, whole, video_name(job.id, job.created_at))
         except StorageTrouble as error:
             _log.warning("the video of %s waits here: %s", job.id, error)
             video = None  # its download begins with what is here

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from replyhook.ids import new_id
-from replyhook_receiver.storage.base import video_name
+from replyhook_receiver.storage.base import poster_name, video_name
 from tests.receiver.object_store import BUCKET, SECRET_KEY, ObjectServer
 from tests.receiver.support import AUTH, NOW, Clock, Host, Receiver, a_receiver, says, until, useapi_body, waits
 
@@ -21,10 +21,12 @@ JOB = "job_06gzvyj6038xt427xgy6esgkjx"
 
 
 @asynccontextmanager
-async def receiving(folder: Path, host: Host, endpoint: str, prefix: str, **moved: float) -> AsyncIterator[Receiver]:
+async def receiving(
+    folder: Path, host: Host, endpoint: str, prefix: str, *, settings: dict[str, Any] | None = None, **moved: float
+) -> AsyncIterator[Receiver]:
     """A receiver whose videos go to an object store; its clock stands, ``moved`` ahead."""
     segmind = {"base_url": f"{host.url}/segmind", "api_key": "k", "media_hosts": ("127.0.0.1",)}
-    more: dict[str, Any] = {"storage_url": f"s3://{BUCKET}/{prefix}", "storage_endpoint": endpoint}
+    more: dict[str, Any] = {"storage_url": f"s3://{BUCKET}/{prefix}", "storage_endpoint": endpoint} | (settings or {})
     clock = Clock(NOW + timedelta(**moved))
     async with a_receiver(folder, host, providers={"segmind": segmind}, clock=clock, **more) as running:
         yield running
@@ -91,7 +93,7 @@ async def test_stopped_while_a_paid_answer_is_uploaded_it_is_neither_lost_nor_pa
 ) -> None:
     host.will(SUBMIT, says(200, clip, content_type="video/mp4"))
     contents = {"provider": "segmind", "video": "https://a.example/in.mp4", "request": {"prompt": "on"}, "id": JOB}
-    upload = f"/{BUCKET}/{prefix}/{video_name(JOB, NOW)}"
+    upload = f"/{BUCKET}/{prefix}/{poster_name(video_name(JOB, NOW))}"  # which comes first
     host.will(upload, waits(1000, says(200)))
     async with receiving(tmp_path, host, host.url, prefix) as receiver:
         await receiver.client.post("/v1/jobs", json=contents, headers=AUTH)
@@ -102,3 +104,16 @@ async def test_stopped_while_a_paid_answer_is_uploaded_it_is_neither_lost_nor_pa
         assert shown["status"] == "succeeded"
         assert await fetched(restarted, JOB) == clip
     assert host.asked(SUBMIT) == 1
+
+
+async def test_a_low_disk_does_not_hold_up_the_upload_that_would_make_room(
+    tmp_path: Path, host: Host, object_server: ObjectServer, prefix: str, clip: bytes
+) -> None:
+    link = host.will("/one.mp4", says(200, clip), says(410))
+    async with receiving(tmp_path, host, NOBODY, prefix) as receiver:
+        job, path = await receiver.register("useapi")
+        await receiver.client.post(path, content=useapi_body(job, "COMPLETED", url=link))
+        await receiver.eventually(job, lambda job: job["video"]["problem"], seconds=30)
+    more = {"min_free_disk_bytes": 2**62}
+    async with receiving(tmp_path, host, object_server.endpoint, prefix, settings=more, minutes=5) as restarted:
+        await restarted.eventually(job, lambda job: job["video"]["status"] == "stored")

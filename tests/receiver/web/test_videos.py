@@ -258,6 +258,7 @@ async def test_no_log_line_holds_a_link(
     caplog.set_level(logging.DEBUG)
     _, link = await stored(receiver, host, clip)
     await receiver.client.get(link)
+    await receiver.client.get(f"{link}/poster")
     next(iter(receiver.files())).unlink()
     await receiver.client.get(link)
     assert "/videos/{token} 200" in caplog.text
@@ -327,6 +328,28 @@ async def test_while_the_object_store_is_away_the_video_is_asked_for_again_later
         assert is_problem(answer, 503)
         assert "retry-after" in answer.headers
         assert "127.0.0.1" not in answer.text
+
+
+@pytest.mark.parametrize("redirects", [True, False])
+async def test_a_poster_goes_where_its_video_goes_and_is_served_like_it(
+    tmp_path: Path, host: Host, object_server: ObjectServer, clip: bytes, redirects: bool
+) -> None:
+    async with (
+        cloudy(tmp_path, host, object_server, storage_redirects=redirects) as receiver,
+        httpx.AsyncClient() as out,
+    ):
+        job, link = await stored(receiver, host, clip)
+        assert list(receiver.settings.storage_path.rglob("*.*")) == []
+        for path, auth in ((f"/v1/jobs/{job}/poster", AUTH), (f"{link}/poster", {})):
+            answer = await receiver.client.get(path, headers=auth)
+            assert answer.status_code == (302 if redirects else 200)
+            picture = await out.get(answer.headers["location"]) if redirects else answer
+            assert picture.content[:2] == b"\xff\xd8"
+            assert picture.headers["content-type"] == "image/jpeg"
+            head = await receiver.client.head(path, headers=auth)
+            assert head.headers["content-length"] == str(len(picture.content))
+        assert is_problem(await receiver.client.get(f"/v1/jobs/{job}/poster"), 401)
+        assert is_problem(await receiver.client.get(f"{link}x/poster"), 404)
 
 
 @pytest.mark.parametrize("redirects", [True, False])

@@ -25,7 +25,7 @@ from replyhook_receiver.records import (
     Task,
 )
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registering, tasks
+from replyhook_receiver.stores.sqlite import facts, links, outcomes, overdue, registering, tasks
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.rows import (
     callback_from,
@@ -51,6 +51,7 @@ class SQLiteStore:
         self._describe = describe
         self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
         self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
+        self.links = links.SQLiteLinks(self.database, lifetime=self._deadlines.lifetime)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
@@ -166,6 +167,8 @@ class SQLiteStore:
         def work(raw: sqlite3.Connection) -> list[Task]:
             if TaskKind.RECONCILE in kinds:
                 overdue.sweep(raw, now)
+            if TaskKind.EXPIRING in kinds:
+                links.sweep(raw, now)
             return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now)
 
         return await self.database.write(work)
