@@ -13,6 +13,7 @@ _SIGNED_BY = frozenset(
     {"signature", "sig", "awsaccesskeyid", "googleaccessid", "key-pair-id", "ossaccesskeyid", "policy", "hmac", "token"}
 )
 _LONGEST_NUMBER = 12
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)  # else it is none
 _MAX_FIELDS = 100
 
 LAST_CALL = timedelta(hours=1)
@@ -48,7 +49,7 @@ def said_by(url: str) -> datetime | None:
     if _SIGNED_BY & query.keys():
         found += [_unix(query.get("expires", "")), _iso(query.get("se", ""))]
     found.append(_unix(query.get("q-sign-time", "").partition(";")[2]))
-    return min((end for end in found if end is not None), default=None)
+    return min((end for end in found if end is not None and _EARLIEST <= end <= _LATEST), default=None)
 
 
 def _from_date_and_seconds(query: Mapping[str, str], family: str) -> datetime | None:

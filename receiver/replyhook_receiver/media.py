@@ -16,7 +16,8 @@ else:
     HAS_PYAV = True
 
 SNIFFED_BYTES = 12
-_MAX_PIXELS = 8192 * 8192
+_MAX_PIXELS = 4096 * 2304
+"""Of larger pictures no poster is made: a decoder holds several whole ones."""
 _POSTER_WIDTH = 640
 _LOOKED_THROUGH = 50
 
@@ -76,6 +77,8 @@ def make_poster(path: Path) -> bytes | None:
             video = container.streams.video[0]
             if not 0 < video.width * video.height <= _MAX_PIXELS:
                 return None
+            video.codec_context.thread_count = 1  # one picture is wanted: more threads would only hold more of them
+            video.codec_context.skip_frame = "NONKEY"
             for number, packet in enumerate(container.demux(video)):
                 for frame in packet.decode():
                     return _as_jpeg(frame)

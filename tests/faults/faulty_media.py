@@ -1,4 +1,4 @@
-"""A media host with a file for each job, whose links misbehave: cut anywhere, deaf to Range, refused until asked."""
+"""A media host with a file for each job, and links that are cut anywhere, deaf to Range, or refused at first."""
 
 import hashlib
 import random

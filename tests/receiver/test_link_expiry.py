@@ -44,6 +44,8 @@ def test_a_signed_link_says_when_it_ends(query: str) -> None:
         HOST + "Expires=-5&Signature=a",
         HOST + "Expires=\u0661\u0662&Signature=a",
         HOST + "se=never&sig=a",
+        HOST + "se=0001-01-01T00:00:00%2B14:00&sig=a",
+        HOST + "Expires=1&sig=a",
         HOST + "&".join(f"a{number}=b" for number in range(1000)),
         "https://[",
         "relayed:job_1",

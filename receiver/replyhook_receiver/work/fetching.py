@@ -38,7 +38,7 @@ class Fetcher:
         """Take what came of asking for the rest; False where everything has to be asked for."""
         if incoming.status == _REST and mark.is_continued_by(incoming.headers, part.size):
             _check_coding(incoming)
-            await self._receive(incoming, part, mark.length)
+            await self._receive(incoming, part, mark.length_of_all(incoming.headers))
             return True
         if incoming.status == _NO_MORE and mark.is_whole_at(incoming.headers, part.size):
             return True

@@ -4,12 +4,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 
 import msgspec
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,18})")
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,256}"')  # what else might stand there could not be sent back
 _SETTLED = timedelta(seconds=1)
 
 
@@ -45,6 +46,11 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
         """The headers that ask for the rest, if it is still the rest of the same."""
         return {"range": f"bytes={offset}-", "if-range": self.validator}
 
+    def length_of_all(self, headers: Mapping[str, str]) -> int | None:
+        """The length of the whole, as it was announced first or as a 206 says it."""
+        found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+        return int(found[3]) if self.length is None and found and found[3] != "*" else self.length
+
     def is_continued_by(self, headers: Mapping[str, str], offset: int) -> bool:
         """Whether a 206 holds what follows ``offset`` bytes, up to the end, of the very same."""
         found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
@@ -75,10 +81,10 @@ def _link(url: str) -> str:
 def _validator(headers: Mapping[str, str]) -> str | None:
     """What may stand in If-Range: a strong ETag, else a date of change that the next change cannot share (RFC 9110)."""
     etag = headers.get("etag", "")
-    if etag.startswith('"') and etag.endswith('"') and len(etag) > 2:
+    if _STRONG_ETAG.fullmatch(etag):
         return etag
     try:
         changed, answered = (parsedate_to_datetime(headers.get(name, "")) for name in ("last-modified", "date"))
-        return headers["last-modified"] if answered - changed >= _SETTLED else None
+        return format_datetime(changed, usegmt=True) if answered - changed >= _SETTLED else None
     except (ValueError, TypeError):
         return None

@@ -84,8 +84,11 @@ async def test_the_date_of_the_last_change_will_do(bench: Bench, video: bytes) -
     assert bench.host.seen[1][2]["if-range"] == MODIFIED
 
 
-async def test_what_has_no_strong_validator_is_begun_anew(bench: Bench, video: bytes) -> None:
-    url = bench.host.will("/one.mp4", serves(video, etag='W/"v1"', cut_after=9_000), serves(video, etag='W/"v1"'))
+@pytest.mark.parametrize("etag", ['W/"v1"', "v1", '"\xe9"', '"a"b"', '""', '"' + "v" * 5000 + '"'])
+async def test_what_has_no_strong_validator_that_can_be_sent_back_is_begun_anew(
+    bench: Bench, video: bytes, etag: str
+) -> None:
+    url = bench.host.will("/one.mp4", serves(video, etag=etag, cut_after=9_000), serves(video, etag=etag))
     await assert_stored(bench, await downloaded(bench, url), video)
     assert ranges(bench.host) == [None, None]
 
