@@ -118,7 +118,7 @@ class Transport:
                         part.write(chunk)
                         if on_progress is not None:
                             on_progress(part.size, total)
-                    part.keep(response.headers)
+                    part.keep(_promised(response))
                 return _plain(response, b"")
         except httpx.HTTPError as error:
             raise ConnectionTrouble(error) from error
@@ -191,7 +191,7 @@ class AsyncTransport:
                         part.write(chunk)
                         if on_progress is not None:
                             on_progress(part.size, total)
-                    part.keep(response.headers)
+                    part.keep(_promised(response))
                 return _plain(response, b"")
         except httpx.HTTPError as error:
             raise ConnectionTrouble(error) from error
@@ -223,6 +223,12 @@ def _plain(response: httpx.Response, body: bytes) -> HTTPResponse:
     headers = {name.lower(): value for name, value in response.headers.items()}
     headers.setdefault("date", formatdate(usegmt=True))  # RFC 9110 §6.6.1: who receives an answer without it adds it
     return HTTPResponse(status=response.status_code, headers=headers, body=body)
+
+
+def _promised(response: httpx.Response) -> dict[str, str]:
+    """What the answer says of its body; where we were sent on to it, the digest is who sent us on's."""
+    told = response.history[0].headers.get("x-target-digest") if response.history else None
+    return dict(response.headers) | ({"repr-digest": told} if told else {})
 
 
 def _grow(body: bytearray, chunk: bytes) -> None:

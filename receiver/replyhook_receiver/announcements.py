@@ -1,43 +1,64 @@
 """What a notification says: one body for the webhook, the stream and every other channel."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from replyhook.notifications import SNAPSHOT, NotificationType
+from replyhook.providers import Capabilities
+from replyhook_receiver.costs import price_of
 from replyhook_receiver.records import JobRecord
+from replyhook_receiver.video_links import VideoLinks
 
 _MASK = "(personal)"
+_UNKNOWN: Mapping[str, Capabilities] = {}
 RELAYED = "relayed:"
 """What stands for the link of a video that came in the answer to the submit itself."""
 
 
 class Announcer:
-    """Builds notification bodies. ``personal`` names the providers whose job ids hold personal details."""
+    """Builds notification bodies. ``personal`` names the providers whose job ids hold personal details.
 
-    def __init__(self, *, public_url: str, personal: frozenset[str]) -> None:
+    A stored video's link is one of ``links``, whose time counts from the moment of telling, so that a body told at one
+    moment is always the same; without them it is the address that wants a key. ``capabilities`` know what jobs cost, by
+    provider.
+    """
+
+    def __init__(
+        self,
+        *,
+        public_url: str,
+        personal: frozenset[str],
+        links: VideoLinks | None = None,
+        capabilities: Mapping[str, Capabilities] = _UNKNOWN,
+    ) -> None:
         self._public_url = public_url
         self._personal = personal
+        self._links = links
+        self._capabilities = capabilities
 
     def body(self, job: JobRecord, kind: NotificationType, now: datetime) -> bytes:
         """The JSON body ``{type, timestamp, data}`` of a notification about ``job``."""
-        return msgspec.json.encode({"type": kind, "timestamp": now, "data": self.describe(job)})
+        data = self.describe(job, now)
+        if kind is NotificationType.VIDEO_FAILED:
+            data["paid_for"] = self._paid_for(job)
+        return msgspec.json.encode({"type": kind, "timestamp": now, "data": data})
 
     def snapshot(self, job: JobRecord, now: datetime) -> bytes:
         """The body of what is no notification but tells how ``job`` is now."""
-        return msgspec.json.encode({"type": SNAPSHOT, "timestamp": now, "data": self.describe(job)})
+        return msgspec.json.encode({"type": SNAPSHOT, "timestamp": now, "data": self.describe(job, now)})
 
-    def describe(self, job: JobRecord) -> dict[str, Any]:
-        """A job as people and programs are told of it."""
-        shown_id = _MASK if job.provider_job_id and job.provider in self._personal else job.provider_job_id
+    def describe(self, job: JobRecord, now: datetime) -> dict[str, Any]:
+        """A job as people and programs are told of it at this moment."""
         error = {"code": job.error.code, "message": job.error.message} if job.error else None
         return {
             "id": job.id,
             "reference": job.reference,
             "user": job.user,
             "provider": job.provider,
-            "provider_job_id": shown_id,
+            "provider_job_id": self._shown_id(job),
             "status": job.status,
             "progress": job.progress,
             "trust": job.trust,
@@ -48,14 +69,29 @@ class Announcer:
             "overdue_at": job.overdue_at,
             "overdue_reason": job.overdue_reason,
             "error": error,
-            "video": self._video(job),
+            "video": self._video(job, now),
         }
 
-    def _video(self, job: JobRecord) -> dict[str, Any]:
+    def _paid_for(self, job: JobRecord) -> dict[str, Any]:
+        """What money went into a video that is lost: enough to ask the provider for it, or for the money back."""
+        known = self._capabilities.get(job.provider)
+        price = price_of(job, known) if known else None
+        dollars = {"lowest": str(price.lowest), "highest": str(price.highest), "currency": "USD"} if price else None
+        return {
+            "provider": job.provider,
+            "provider_job_id": self._shown_id(job),
+            "price": dollars,
+            "submitted_at": job.submitted_at,
+        }
+
+    def _shown_id(self, job: JobRecord) -> str | None:
+        return _MASK if job.provider_job_id and job.provider in self._personal else job.provider_job_id
+
+    def _video(self, job: JobRecord, now: datetime) -> dict[str, Any]:
         asset = job.asset
         return {
             "status": asset.status,
-            "url": f"{self._public_url}/v1/jobs/{job.id}/video" if asset.stored_at else None,
+            "url": self._url(job.id, now) if asset.stored_at else None,
             "bytes": asset.bytes,
             "sha256": asset.sha256,
             "content_type": asset.content_type,
@@ -67,3 +103,6 @@ class Announcer:
             "provider_url_expires_at": asset.expires_at,
             "problem": asset.problem,
         }
+
+    def _url(self, job_id: str, now: datetime) -> str:
+        return self._links.url(job_id, now) if self._links else f"{self._public_url}/v1/jobs/{job_id}/video"

@@ -5,6 +5,7 @@ environment is passed in as a mapping, so that nothing but the entry point touch
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from replyhook.errors import ConfigurationError
 from replyhook.providers import PROVIDERS, Provider, make_provider
 from replyhook.signatures import standard_webhooks_key
 from replyhook.tokens import MIN_KEY_LENGTH, ReplyKeys
+from replyhook_receiver.places import Bucket, checked_endpoint, read_place
 
 PREFIX = "REPLYHOOK_"
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "API_KEY", "RECEIVER_URL", "REQUIRE_ALL")}
@@ -45,7 +47,17 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     data_dir: Path = Field(default=Path("replyhook-data"), description="folder for the database, videos and own keys")
     database_url: str = Field(default="", description="sqlite:///path; by default replyhook.db in data_dir")
-    storage_url: str = Field(default="", description="file:///path; by default videos/ in data_dir")
+    storage_url: str = Field(
+        default="",
+        description="file:///path, s3://bucket/prefix, gs://… or az://…; by default videos/ in data_dir",
+    )
+    storage_endpoint: str = Field(default="", description="address of an object store that is not the cloud's own")
+    storage_redirects: bool = Field(
+        default=True, description="whether an object store serves its videos itself, by short-lived links"
+    )
+    video_link_seconds: int = Field(
+        default=7 * 24 * 3600, ge=60, le=366 * 24 * 3600, description="how long a told link to a video works"
+    )
     signing_keys: SecretList = Field(default=(), description="keys of reply URLs, newest first")
     api_keys: SecretList = Field(default=(), description="keys that programs call /v1 with")
     reply_keys: SecretList = Field(default=(), description="user:key of each detached client, newest first")
@@ -66,7 +78,14 @@ class Settings(BaseSettings):
         default=64 * 1024 * 1024, ge=1024, description="callback bodies held in memory at a time, in all; then 503"
     )
     max_video_bytes: int = Field(default=4 * 1024**3, ge=1, description="largest video taken")
-    download_concurrency: int = Field(default=4, ge=1, le=64, description="downloads at a time")
+    min_free_disk_bytes: int = Field(
+        default=1024**3, ge=0, description="room to be left on the disk: with less, downloads wait; callbacks do not"
+    )
+    download_concurrency: int = Field(default=8, ge=1, le=64, description="downloads at a time")
+    downloads_per_host: int = Field(default=4, ge=1, le=64, description="downloads at a time from one media host")
+    slowest_download_bytes_per_second: int = Field(
+        default=8192, ge=0, description="a download slower than this over 30 s is broken off and resumed; 0: no limit"
+    )
     delivery_concurrency: int = Field(default=16, ge=1, le=256, description="notifications sent at a time")
     relay_concurrency: int = Field(default=4, ge=1, le=64, description="relayed submits held open at a time")
     relay_patience_seconds: int = Field(
@@ -182,9 +201,16 @@ class Settings(BaseSettings):
         return _local_path(self.database_url, "sqlite") if self.database_url else self.data_dir / "replyhook.db"
 
     @property
+    def storage_place(self) -> Path | Bucket:
+        """Where videos are kept."""
+        place = read_place(self.storage_url) if self.storage_url else self.data_dir / "videos"
+        return replace(place, endpoint=self.storage_endpoint) if isinstance(place, Bucket) else place
+
+    @property
     def storage_path(self) -> Path:
-        """The folder for videos."""
-        return _local_path(self.storage_url, "file") if self.storage_url else self.data_dir / "videos"
+        """The folder videos come into: where they stay, or wait for their upload."""
+        place = self.storage_place
+        return self.data_dir / "spool" if isinstance(place, Bucket) else place
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -204,10 +230,15 @@ class Settings(BaseSettings):
 
     @field_validator("storage_url")
     @classmethod
-    def _folder(cls, value: str) -> str:
+    def _place(cls, value: str) -> str:
         if value:
-            _local_path(value, "file")
+            read_place(value)
         return value
+
+    @field_validator("storage_endpoint")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        return checked_endpoint(value) if value else value
 
 
 class _Environ(EnvSettingsSource):

@@ -28,6 +28,7 @@ class Cause(StrEnum):
     OVERDUE = "overdue"
     NO_RESULT = "no_result"
     FOREIGN_HOST = "foreign_host"
+    DEAD_LINK = "dead_link"
 
 
 class Questions:

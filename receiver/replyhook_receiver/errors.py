@@ -7,6 +7,8 @@
   + UnknownJob              no such job
   + UnknownCallback         no such callback
   + BindConflict            the callback cannot be bound to that job
+  + LinkUnknown             a link to a video that we did not sign
+  + LinkExpired             a link to a video whose time is over
   + RegistrationConflict    the job is registered with other contents
   + SubmissionConflict      the job's submission was reported differently before
   + NetworkRefused          the address or URL is not one we talk to
@@ -15,15 +17,20 @@
     - Unreachable           no connection was made, so certainly nothing was sent
   + AnswerTooLarge          more bytes than we take
   + DownloadRefused         the other side answered, but not with a video
-    - LinkDead              it will never again answer with this video
+    - LinkRefused           it answered that it is not there, or not for us
+    - LinkDead              nobody has a link that answers with this video
   + NotAVideo               what came is not a whole video
+  + StorageTrouble          the place for videos could not be written or read
+  + LowDisk                 there is no room for it: it waits
+  + PartInUse               another worker is at it
   + DeliveryRefused         an endpoint answered, but not with success
     - EndpointGone          it asked not to be called again
   + ResultMissing           the provider has no result yet
   + NoNews                  no callback came, and the provider, asked as often as it may be, had no end to tell
   + CannotAsk               a question cannot be asked: the provider's key or its job id is not known
 
-``retryable`` on the class is what the worker asks; never a list of types.
+``retryable`` on the class is what the worker asks; never a list of types. So is ``counts``: whether a try that ended so
+was one.
 """
 
 from datetime import timedelta
@@ -34,6 +41,7 @@ class ReceiverTrouble(Exception):
     """Anything the receiver raises on purpose."""
 
     retryable: ClassVar[bool] = False
+    counts: ClassVar[bool] = True
     retry_after: timedelta | None = None
 
 
@@ -61,6 +69,14 @@ class UnknownCallback(ReceiverTrouble):
 
 class BindConflict(ReceiverTrouble):
     """The callback cannot be bound to that job."""
+
+
+class LinkUnknown(ReceiverTrouble):
+    """A link to a video that we did not sign."""
+
+
+class LinkExpired(ReceiverTrouble):
+    """A link to a video whose time is over."""
 
 
 class RegistrationConflict(ReceiverTrouble):
@@ -99,8 +115,12 @@ class DownloadRefused(ReceiverTrouble):
     retryable = True
 
 
+class LinkRefused(DownloadRefused):
+    """The link answered that the video is not there, or not for us. Its provider may have a fresh one."""
+
+
 class LinkDead(DownloadRefused):
-    """The link will never again answer with this video."""
+    """Nobody has a link that answers with this video."""
 
     retryable = False
 
@@ -109,6 +129,28 @@ class NotAVideo(ReceiverTrouble):
     """What came is not a whole video. It may be on a second try: cut connections look like this."""
 
     retryable = True
+
+
+class StorageTrouble(ReceiverTrouble):
+    """The place for videos could not be written or read. The message never holds an address or a credential."""
+
+    retryable = True
+
+
+class LowDisk(ReceiverTrouble):
+    """There is no room for a video. It waits until there is, for as long as that takes."""
+
+    retryable = True
+    counts = False
+    retry_after = timedelta(minutes=1)
+
+
+class PartInUse(ReceiverTrouble):
+    """Another worker, or a process that has not ended yet, is fetching this very video."""
+
+    retryable = True
+    counts = False
+    retry_after = timedelta(seconds=5)
 
 
 class DeliveryRefused(ReceiverTrouble):

@@ -62,6 +62,7 @@ class TaskKind(StrEnum):
     NOTIFY = "notify"
     RECONCILE = "reconcile"
     RELAY = "relay"
+    EXPIRING = "expiring"
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
-"""Looking inside a video: is it one, is it whole, how long and how large is it."""
+"""Looking inside a video: is it one, is it whole, how long and how large is it, what does it begin with."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,11 @@ except ImportError:  # without [media] the container's signature is all that is 
 else:
     HAS_PYAV = True
 
-_SNIFFED_BYTES = 12
+SNIFFED_BYTES = 12
+_MAX_PIXELS = 4096 * 2304
+"""Of larger pictures no poster is made: a decoder holds several whole ones."""
+_POSTER_WIDTH = 640
+_LOOKED_THROUGH = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,12 @@ class VideoDetails:
     height: int | None = None
 
 
+def check_start(start: bytes) -> None:
+    """Raise ``NotAVideo`` unless these first bytes are those of an MP4 (or QuickTime) file."""
+    if start[4:8] != b"ftyp":
+        raise NotAVideo("what came is not an MP4 video (no ftyp at its start)")
+
+
 def inspect(path: Path) -> VideoDetails:
     """Check that ``path`` is a whole MP4 (or QuickTime) video. Raises ``NotAVideo``.
 
@@ -33,9 +44,7 @@ def inspect(path: Path) -> VideoDetails:
     whole (LIBRARIES: tried).
     """
     with path.open("rb") as file:
-        start = file.read(_SNIFFED_BYTES)
-    if start[4:8] != b"ftyp":
-        raise NotAVideo("what came is not an MP4 video (no ftyp at its start)")
+        check_start(file.read(SNIFFED_BYTES))
     check_sample_counts(path)
     return _read_through(path) if HAS_PYAV else VideoDetails()
 
@@ -57,3 +66,39 @@ def _read_through(path: Path) -> VideoDetails:
             return VideoDetails(duration_seconds=duration, width=video.width, height=video.height)
     except (av.error.FFmpegError, ValueError) as error:
         raise NotAVideo(f"the video cannot be read ({type(error).__name__})") from error
+
+
+def make_poster(path: Path) -> bytes | None:
+    """A small JPEG of the first picture of a video, or None where none can be made (or there is no PyAV)."""
+    if not HAS_PYAV:
+        return None
+    try:
+        with av.open(path, mode="r", format="mov,mp4,m4a,3gp,3g2,mj2", metadata_errors="replace") as container:
+            video = container.streams.video[0]
+            if not 0 < video.width * video.height <= _MAX_PIXELS:
+                return None
+            video.codec_context.thread_count = 1  # one picture is wanted: more threads would only hold more of them
+            video.codec_context.skip_frame = "NONKEY"
+            for number, packet in enumerate(container.demux(video)):
+                for frame in packet.decode():
+                    return _as_jpeg(frame)
+                if number > _LOOKED_THROUGH:
+                    break
+    except (av.error.FFmpegError, ValueError, IndexError, MemoryError):
+        return None  # a video without a poster is still a video
+    return None
+
+
+def _as_jpeg(frame: "av.VideoFrame") -> bytes | None:
+    width = min(_POSTER_WIDTH, frame.width) // 2 * 2
+    height = max(frame.height * width // max(frame.width, 1) // 2 * 2, 2)
+    if width < 2 or height > _MAX_PIXELS // width:
+        return None
+    file = io.BytesIO()
+    with av.open(file, mode="w", format="mjpeg") as output:
+        stream = output.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
+        picture = frame.reformat(width=width, height=height, format="yuvj420p", dst_color_range="JPEG")
+        picture.pts = None
+        output.mux([*stream.encode(picture), *stream.encode(None)])
+    return file.getvalue()

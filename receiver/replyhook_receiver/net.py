@@ -28,11 +28,19 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 MAX_REDIRECTS = 5
 MAX_ANSWER_BYTES = 1024 * 1024
-_CHUNK_BYTES = 256 * 1024
 _RESOLVE_SECONDS = 5.0
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.LocalProtocolError)
 _ALL_PORTS = frozenset(range(1, 65536))
 _OWN_RULE = "our own rule"
+_PUBLIC_ONLY = ssrfguard.AddressTable(
+    (
+        *ssrfguard.DEFAULT_DENIED.blocks,
+        # IPv4 as some networks translate it (RFC 7915): a private address may be inside, and the table has it not.
+        ssrfguard.Block(
+            network=ip_network("::ffff:0:0:0/96"), name="translated IPv4", rfc="RFC 7915", reach=ssrfguard.Reach.DENIED
+        ),
+    )
+)
 _NOTHING_BUT_EXCEPTIONS = ssrfguard.AddressTable(
     tuple(
         ssrfguard.Block(network=ip_network(everything), name="plain http", rfc=_OWN_RULE, reach=ssrfguard.Reach.DENIED)
@@ -43,11 +51,12 @@ _NOTHING_BUT_EXCEPTIONS = ssrfguard.AddressTable(
 _HTTPS_ONLY = "plain http is only for networks in REPLYHOOK_ALLOWED_NETWORKS; use https"
 
 HostRule = Callable[[str], bool]
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """An answer whose body is still to come, in chunks of at most 256 KiB."""
+    """An answer whose body is still to come, in chunks as they come."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,6 +77,7 @@ class Door:
             exceptions = tuple(ip_network(text, strict=False) for text in allowed_networks)
             self._https = ssrfguard.Policy(
                 allowed_schemes=frozenset({"https"}),
+                denied_networks=_PUBLIC_ONLY,
                 allowed_networks=exceptions,
                 allowed_ports=_ALL_PORTS,
                 max_redirects=MAX_REDIRECTS,
@@ -145,9 +155,17 @@ class Door:
             yield Incoming(status=response.status_code, headers=_headers(response), chunks=_chunks(response))
 
     @asynccontextmanager
-    async def fetch(self, url: str, *, allows_host: HostRule, silence_seconds: float = 30.0) -> AsyncIterator[Incoming]:
+    async def fetch(
+        self,
+        url: str,
+        *,
+        allows_host: HostRule,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        silence_seconds: float = 30.0,
+    ) -> AsyncIterator[Incoming]:
         """Get ``url``, following at most 5 redirects; every hop's host must be allowed and its address public.
 
+        ``headers`` go to every hop, so they hold no credentials; from https no redirect leads to http.
         ``silence_seconds`` bounds the wait for the next bytes. Raises ``HostNotListed``, ``NetworkRefused``,
         ``NetworkTrouble``.
         """
@@ -155,16 +173,13 @@ class Door:
             host = _host(url)
             if not allows_host(host):
                 raise HostNotListed(f"the host {host!r} is not one of the provider's media hosts")
-            request = HTTPRequest(method="GET", url=url)
+            request = HTTPRequest(method="GET", url=url, headers=headers)
             async with self._open(request, silence_seconds) as response:
                 location = response.headers.get("location")
                 if response.status_code not in (301, 302, 303, 307, 308) or location is None:
                     yield Incoming(status=response.status_code, headers=_headers(response), chunks=_chunks(response))
                     return
-            try:
-                url = urljoin(url, location)
-            except ValueError as error:
-                raise NetworkRefused("redirected to what is not a URL") from error
+            url = _next_hop(url, location)
         raise NetworkRefused(f"more than {MAX_REDIRECTS} redirects")
 
     @asynccontextmanager
@@ -216,6 +231,16 @@ def _why(error: ssrfguard.SSRFGuardError) -> str:
     return type(error).__name__
 
 
+def _next_hop(url: str, location: str) -> str:
+    try:
+        target = urljoin(url, location)
+    except ValueError as error:
+        raise NetworkRefused("redirected to what is not a URL") from error
+    if url[:8].lower() == "https://" and target[:8].lower() != "https://":
+        raise NetworkRefused("redirected from https to what is not")
+    return target
+
+
 def _host(url: str) -> str:
     try:
         return (urlsplit(url).hostname or "").rstrip(".").lower()
@@ -228,5 +253,5 @@ def _headers(response: httpx.Response) -> dict[str, str]:
 
 
 async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    async for chunk in response.aiter_raw(_CHUNK_BYTES):
+    async for chunk in response.aiter_raw():  # as they come: a size would hold back what drips, and lose it at a cut
         yield chunk

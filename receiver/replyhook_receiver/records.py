@@ -272,6 +272,7 @@ class StoredVideo:
     duration_seconds: float | None = None
     width: int | None = None
     height: int | None = None
+    poster: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,10 +290,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """A task to be tried again at ``due_at``."""
+    """A task to be tried again at ``due_at``. ``counts``: whether this try was one, or was kept from being one."""
 
     due_at: datetime
     problem: str
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

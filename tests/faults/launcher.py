@@ -18,6 +18,15 @@ def short_leases() -> None:
     worker._RENEW_SECONDS = 0.5
 
 
+def quick_downloads() -> None:
+    """The same, and a download is tried again at once, often: cuts and kills are many here."""
+    from replyhook_receiver.retries import RetryPolicy
+    from replyhook_receiver.web import app
+
+    short_leases()
+    app.DOWNLOADS = RetryPolicy(delays=(0.05,) * 60)
+
+
 def without_fsync() -> None:
     """A commit is not synced (`synchronous = NORMAL`), after the receiver has checked that it is."""
     from replyhook_receiver.stores.sqlite import store
@@ -32,7 +41,11 @@ def without_fsync() -> None:
     store.connect = weaker
 
 
-CHANGES: dict[str, Callable[[], None]] = {"short-leases": short_leases, "without-fsync": without_fsync}
+CHANGES: dict[str, Callable[[], None]] = {
+    "short-leases": short_leases,
+    "quick-downloads": quick_downloads,
+    "without-fsync": without_fsync,
+}
 
 if __name__ == "__main__":
     CHANGES[sys.argv.pop(1)]()

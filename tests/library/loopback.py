@@ -110,11 +110,12 @@ def says(status: int, content: object = None, **headers: str) -> Answer:
     return answer
 
 
-def sends_on(url: str) -> Answer:
+def sends_on(url: str, **headers: str) -> Answer:
     """Redirect to ``url``."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
 
     async def answer(request: Request) -> Response:  # noqa: ARG001 - an answer is given the request
-        return RedirectResponse(url, status_code=307)
+        return RedirectResponse(url, status_code=307, headers=named)
 
     return answer
 

@@ -1,5 +1,8 @@
 """Downloading over real HTTP: a video whole under its name, or not at all."""
 
+import base64
+import contextlib
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,18 @@ def test_a_video_in_an_object_store_is_followed_there_without_our_key(
     drive(job.download(tmp_path / "out.mp4"))
     assert (tmp_path / "out.mp4").read_bytes() == VIDEO
     assert "authorization" not in world.to("GET /bucket/")[0].headers
+
+
+def test_an_object_stores_bytes_are_checked_against_what_the_receiver_says_of_them(
+    drive: Driver, job: Any, world: World, tmp_path: Path
+) -> None:
+    elsewhere = f"{world.url.replace('127.0.0.1', 'localhost')}/bucket/video.mp4"
+    for content, is_kept in ((b"another", False), (VIDEO, True)):
+        digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        world.will_answer("GET /v1/jobs/", sends_on(elsewhere, x_target_digest=f"sha-256=:{digest}:"))
+        with contextlib.nullcontext() if is_kept else pytest.raises(UnreadableMessage):
+            drive(job.download(tmp_path / "out.mp4"))
+        assert (tmp_path / "out.mp4").exists() == is_kept
 
 
 def test_a_compressing_proxy_does_not_change_the_video(drive: Driver, job: Any, world: World, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """What the receiver's tests share: a host on loopback, a running receiver, a real video."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from replyhook_receiver.sandbox.video import make_clip
+from tests.receiver.object_store import CREDENTIALS, ObjectServer, an_object_server
 from tests.receiver.support import Host, Receiver, a_host, a_receiver
 
 
@@ -27,3 +28,17 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     make_clip(path, seconds=1, width=64, height=36, fps=10)
     return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def _object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    with an_object_server(tmp_path_factory.mktemp("weed")) as running:
+        yield running
+
+
+@pytest.fixture
+def object_server(_object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
+    """A real S3 server, with its credentials where a receiver looks for them."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return _object_server

@@ -332,8 +332,9 @@ class Receiver:
             return raw.execute(statement).fetchall()
 
     def files(self) -> list[Path]:
-        """Everything in the storage folder."""
-        return [path for path in self.settings.storage_path.rglob("*") if path.is_file()]
+        """Everything in the storage folder but posters."""
+        paths = self.settings.storage_path.rglob("*")
+        return [path for path in paths if path.is_file() and path.suffix != ".jpg"]
 
 
 def settings_for(folder: Path, **more: Any) -> Settings:

@@ -7,6 +7,7 @@ import pytest
 from replyhook.errors import ConfigurationError
 from replyhook.providers import PROVIDERS
 from replyhook_receiver.config import Settings, is_loopback, load
+from replyhook_receiver.places import Bucket
 
 KEY = "k" * 32
 WHSEC = "whsec_" + "QUJD" * 8
@@ -94,7 +95,8 @@ def test_every_problem_is_named_at_once_and_no_secret_is_shown() -> None:
         "REPLYHOOK_PUBLIC_URL": "http://hooks.example.com",
         "REPLYHOOK_ALLOWED_NETWORKS": "not-a-network",
         "REPLYHOOK_DATABASE_URL": "postgresql://user:geheim@db/x",
-        "REPLYHOOK_STORAGE_URL": "s3://bucket",
+        "REPLYHOOK_STORAGE_URL": "s3://key:geheim@bucket/x",
+        "REPLYHOOK_STORAGE_ENDPOINT": "https://key:geheim@s3.example.com",
         "REPLYHOOK_LOG_LEVEL": "loud",
         "REPLYHOOK_PROVIDERS__FAL__NO_SUCH": SECRET,
     }
@@ -103,7 +105,7 @@ def test_every_problem_is_named_at_once_and_no_secret_is_shown() -> None:
     words = str(caught.value)
     for name in ("port", "signing_keys", "api_keys", "notification_secrets", "public_url", "allowed_networks"):
         assert f"\n  {name}" in words, name
-    for name in ("database_url", "storage_url", "log_level", "download_concurrency", "no_such"):
+    for name in ("database_url", "storage_url", "storage_endpoint", "log_level", "download_concurrency", "no_such"):
         assert name in words, name
     assert "geheim" not in words
     assert caught.value.__cause__ is None
@@ -170,6 +172,44 @@ def test_paths_are_taken_from_urls() -> None:
     )
     assert (settings.database_path, settings.storage_path) == (Path("/var/lib/x.db"), Path("/srv/videos"))
     assert load({"REPLYHOOK_DATABASE_URL": "sqlite:///here.db"}).database_path == Path("here.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "bucket"),
+    [
+        ("s3://videos", Bucket(scheme="s3", name="videos", prefix="", endpoint="http://minio:9000")),
+        ("s3://videos/", Bucket(scheme="s3", name="videos", prefix="", endpoint="http://minio:9000")),
+        ("gs://a.b-c/x/y_z/", Bucket(scheme="gs", name="a.b-c", prefix="x/y_z", endpoint="http://minio:9000")),
+        ("az://videos/x", Bucket(scheme="az", name="videos", prefix="x", endpoint="http://minio:9000")),
+    ],
+)
+def test_videos_may_go_to_a_bucket_and_wait_beside_the_database(url: str, bucket: Bucket) -> None:
+    settings = load({"REPLYHOOK_STORAGE_URL": url, "REPLYHOOK_STORAGE_ENDPOINT": "http://minio:9000/"})
+    assert settings.storage_place == bucket
+    assert settings.storage_path == Path("replyhook-data/spool")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://", "s3:///x", "s3://b", "s3://Bucket", "s3://bucket/../x", "s3://bucket//x", "s3://bucket/a?b=geheim",
+        "videos", "s3://geheim:key@bucket", "s3://bucket:9000/x", "s3://bucket/\u00e4", "S3://bucket", "https://s3.example.com/b",
+        "file://", "file:///", "file://host/x", "s3://bucket/.x", "s3://bucket/x\n", "memory:///", "s3://" + "b" * 64,
+    ],
+)  # fmt: skip
+def test_a_place_for_videos_that_cannot_be_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="storage_url") as caught:
+        load({"REPLYHOOK_STORAGE_URL": url})
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["s3.example.com", "ftp://x", "https://", "https://k:geheim@x", "https://x/?a=geheim", "https://["]
+)
+def test_an_object_stores_address_holds_no_keys(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="storage_endpoint") as caught:
+        load({"REPLYHOOK_STORAGE_ENDPOINT": url})
+    assert "geheim" not in str(caught.value)
 
 
 def test_settings_show_no_secret() -> None:

@@ -67,3 +67,28 @@ async def test_a_foreign_host_is_told_by_callback_and_status_call_alike_and_has_
         assert told == fresh
         assert httpx.URL(told).host == "localhost"
         assert (await world.client.get(told)).content[4:8] == b"ftyp"
+
+
+async def test_a_download_may_be_cut_at_any_byte_and_still_comes_whole_in_the_end(tmp_path):
+    async with a_world(tmp_path) as world:
+        told, fresh = await both_links(world, "aihubmax", "cut_anywhere")
+        whole = (await world.client.get(fresh)).content
+        received = b""
+        for _ in range(200):
+            async with world.client.stream("GET", told, headers={"range": f"bytes={len(received)}-"}) as answer:
+                more, _ = await received_of(answer)
+            received += more
+            if len(received) == len(whole):
+                break
+        assert received == whole
+
+
+async def test_a_host_that_is_deaf_to_ranges_sends_everything_again(tmp_path):
+    async with a_world(tmp_path) as world:
+        told, fresh = await both_links(world, "aihubmax", "no_range")
+        whole = (await world.client.get(fresh)).content
+        async with world.client.stream("GET", told) as answer:
+            received, is_whole = await received_of(answer)
+        assert not is_whole
+        again = await world.client.get(told, headers={"range": f"bytes={len(received)}-"})
+        assert (again.status_code, again.content) == (200, whole)

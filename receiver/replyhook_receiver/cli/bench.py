@@ -81,6 +81,51 @@ def ingest(
         _show(result)
 
 
+@bench.command()
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Rounds of all cases in turn."
+)
+@click.option(
+    "--mebibytes", type=click.IntRange(1, 100_000), default=256, show_default=True, help="Size of the video in MiB."
+)
+@click.option("--quick", is_flag=True, help="2 rounds of 32 MiB: to see that it runs, not to quote.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Folder on the disk to be measured; what is made there is removed.  [default: the system's temporary one]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def download(rounds: int, mebibytes: int, quick: bool, directory: Path | None, as_json: bool) -> None:
+    """Fetch a video as the receiver does: address checked, sniffed, hashed, resumable, synced, renamed.
+
+    Compared in one run, in turn, with a bare httpx stream into a file, and with one that waits for the disk, too. The
+    media host is a process of its own on loopback.
+    """
+    import uvloop
+
+    from replyhook_receiver.bench import DownloadOptions, run_download
+    from replyhook_receiver.serving import configure_logging
+
+    configure_logging("error")
+    with tempfile.TemporaryDirectory(prefix="replyhook-bench-", dir=directory) as folder:
+        options = DownloadOptions(
+            folder=Path(folder), rounds=2 if quick else rounds, mebibytes=32 if quick else mebibytes
+        )
+        result = uvloop.run(run_download(options, say=lambda text: click.echo(text, err=True)))
+    if as_json:
+        click.echo(result.as_json())
+    else:
+        click.echo(f"bare httpx stream to disk      {result.bare:8,.0f} MiB/s")
+        click.echo(f"the same, and fsync            {result.bare_synced:8,.0f} MiB/s")
+        click.echo(f"replyhook                      {result.ours:8,.0f} MiB/s")
+        met = "reached" if result.met else "not reached"
+        click.echo(
+            f"ratio to bare: {result.ratio:.2f} (aim 0.8: {met}); to bare and fsync: {result.ratio_to_synced:.2f}"
+        )
+        click.echo(f"memory added by a video of {result.mebibytes} MiB: {result.added_memory_mib:.1f} MiB")
+
+
 def _show(result: "IngestResult") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

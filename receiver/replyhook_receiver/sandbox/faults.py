@@ -29,13 +29,25 @@ class Fault(StrEnum):
     EXPIRED_LINK = "expired_link"  # it answers 403
     TRUNCATED = "truncated"  # it answers the first half of the file as if that were all
     CUT_OFF = "cut_off"  # the connection closes after half of what was announced
+    CUT_ANYWHERE = "cut_anywhere"  # the same at a random byte, also when the rest alone is asked for
+    NO_RANGE = "no_range"  # cut off once in the middle; who asks for the rest gets everything, from the start
     SLOW = "slow"  # it answers a few KB a second
     HTML = "html"  # it answers 200 with a page
     FOREIGN_HOST = "foreign_host"  # every link names another host than the documented ones; the file is there
 
 
 FAILING = frozenset({Fault.FAILED, Fault.MODERATED})
-SPOILT_LINKS = frozenset({Fault.EXPIRED_LINK, Fault.TRUNCATED, Fault.CUT_OFF, Fault.SLOW, Fault.HTML})
+SPOILT_LINKS = frozenset(
+    {
+        Fault.EXPIRED_LINK,
+        Fault.TRUNCATED,
+        Fault.CUT_OFF,
+        Fault.CUT_ANYWHERE,
+        Fault.NO_RANGE,
+        Fault.SLOW,
+        Fault.HTML,
+    }
+)
 
 
 class UnknownWish(ValueError):

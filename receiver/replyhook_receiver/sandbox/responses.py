@@ -1,5 +1,6 @@
 """Answers that misbehave on the wire: no answer at all, half a file, a slow one, something else than a video."""
 
+import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -79,6 +80,43 @@ class _CutOff(FileResponse):
         await super().__call__(scope, receive, half)
 
 
+class _CutAnywhere(FileResponse):
+    """The connection is closed at any byte of what was announced, of the rest as well; or, by chance, at its end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        left, is_cut = 0, False
+
+        async def some(message: Message) -> None:
+            nonlocal left, is_cut
+            if message["type"] == "http.response.start":
+                length = int(dict(message["headers"]).get(b"content-length", b"0"))
+                left = random.randint(0, length)
+                is_cut = left < length
+                await send(message)
+            elif not is_cut:
+                await send(message)
+            elif left >= 0:
+                body = message.get("body", b"")[:left]
+                left -= len(body)
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                if not left:
+                    left = -1
+                    await hang_up(receive)
+
+        await super().__call__(scope, receive, some)
+
+
+class _NoRange(_CutOff):
+    """Who asks for the rest gets everything, from the start, in peace."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if any(name == b"range" for name, _ in scope["headers"]):
+            headers = [(name, text) for name, text in scope["headers"] if name not in (b"range", b"if-range")]
+            await FileResponse.__call__(self, {**scope, "headers": headers}, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+
 class _Slow(FileResponse):
     """The body trickles."""
 
@@ -114,6 +152,10 @@ async def video_answer(path: Path, fault: Fault, *, slow_bytes_per_second: float
             return Response(whole[: len(whole) // 2], media_type=VIDEO)
         case Fault.CUT_OFF:
             return _CutOff(path, media_type=VIDEO)
+        case Fault.CUT_ANYWHERE:
+            return _CutAnywhere(path, media_type=VIDEO)
+        case Fault.NO_RANGE:
+            return _NoRange(path, media_type=VIDEO)
         case Fault.SLOW:
             return _Slow(path, media_type=VIDEO, bytes_per_second=slow_bytes_per_second)
         case _:

@@ -1,22 +1,44 @@
 """The Storage protocol: where videos go. A video appears whole under its name or not at all."""
 
+import re
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+_MAX_NAME_LENGTH = 512
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,199})*")
 
-class Incoming(Protocol):
-    """A video on its way in."""
+
+class Whole(Protocol):
+    """A video all of which is on this machine, for a look inside before it is kept."""
 
     @property
     def path(self) -> Path:
-        """Where its bytes are so far, for a look inside before it is kept."""
+        """Where its bytes are so far."""
         ...
 
     @property
     def size(self) -> int:
         """How many bytes have come."""
+        ...
+
+    async def keep(self) -> str:
+        """Make it durable under its name; its SHA-256 in hexadecimal. Raises ``StorageTrouble``."""
+        ...
+
+
+class Incoming(Whole, Protocol):
+    """A video on its way in."""
+
+    @property
+    def note(self) -> bytes:
+        """What was noted with the bytes that are there; empty where nobody can vouch for them."""
+        ...
+
+    async def begin(self, note: bytes) -> None:
+        """Throw away what is there and begin anew. Without a note nothing will remain of it for another try."""
         ...
 
     async def write(self, chunk: bytes) -> None:
@@ -27,23 +49,79 @@ class Incoming(Protocol):
         """Let what was written be seen at ``path``."""
         ...
 
-    async def keep(self) -> str:
-        """Make it durable under its name; its SHA-256 in hexadecimal."""
-        ...
-
 
 class Storage(Protocol):
-    """A place for videos."""
+    """A place for videos. A name that is none of ours (``checked_name``) is a ``ValueError``.
 
-    def incoming(self, name: str) -> AbstractAsyncContextManager[Incoming]:
-        """Take in a video called ``name``; without ``keep`` nothing of it remains."""
+    Its methods raise ``LowDisk`` where there is no room on this machine, ``PartInUse`` for a part twice.
+    """
+
+    def incoming(self, name: str, *, resume: bool = False) -> AbstractAsyncContextManager[Incoming]:
+        """Take in a video called ``name``; without ``keep`` nothing of it remains.
+
+        With ``resume`` it goes on with what an earlier try has left, in whatever process that was, and leaves what it
+        has come to, with its note, to the next.
+        """
         ...
 
-    def local_path(self, name: str) -> Path | None:
-        """The file of a stored video, or None where it is not (or not on this machine)."""
+    async def put(self, name: str, content: bytes) -> None:
+        """Store something small beside the videos, whole or not at all."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Remove what has come so far of a video that nobody will go on with."""
+        ...
+
+    def unfinished(self) -> list[str]:
+        """The names of the videos that something was left of, to be gone on with."""
+        ...
+
+    def free_bytes(self) -> int:
+        """How much room there is where videos come in."""
+        ...
+
+    async def taken_in(self, name: str) -> Whole | None:
+        """All of a video that came before, but whose ``keep`` failed or was not lived to be noted; to be kept again."""
+        ...
+
+    def has_waiting(self) -> bool:
+        """Whether whole videos wait here for their ``keep``: room that work on them gives back."""
+        ...
+
+    async def size(self, name: str) -> int | None:
+        """The bytes of a stored video, or None where there is none. Raises ``StorageTrouble``."""
+        ...
+
+    def read(self, name: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """A stored video's bytes from ``start`` up to ``stop``, a few at a time. Raises ``StorageTrouble``."""
+        ...
+
+    async def link(self, name: str, *, seconds: int) -> str | None:
+        """Where anybody can fetch a stored video for ``seconds``; None where this place gives no such links."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what killed processes left of unfinished videos."""
         ...
 
 
 def video_name(job_id: str, finished_at: datetime) -> str:
     """A video's name: by date and job id, so that nothing of it comes from outside."""
     return f"{finished_at:%Y/%m/%d}/{job_id}.mp4"
+
+
+def checked_name(name: str) -> str:
+    """``name``, if it is plain letters in plain folders. Raises ``ValueError``: it may have come from outside."""
+    if len(name) > _MAX_NAME_LENGTH or not _NAME.fullmatch(name):
+        raise ValueError("a video's name holds letters, digits, dots and dashes, and never leaves its folder")
+    return name
+
+
+def poster_name(video: str) -> str:
+    """The name of a video's poster, beside it."""
+    return f"{video.removesuffix('.mp4')}.jpg"
+
+
+def job_of(video: str) -> str:
+    """The job whose video has this name."""
+    return video.rpartition("/")[2].removesuffix(".mp4")

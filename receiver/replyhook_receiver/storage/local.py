@@ -1,8 +1,7 @@
 """Videos in a folder on this machine."""
 
 import contextlib
-import hashlib
-import os
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +9,10 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from replyhook_receiver.storage.base import Incoming
+from replyhook_receiver.errors import PartInUse
+from replyhook_receiver.storage.base import Incoming, Whole, checked_name, poster_name
+from replyhook_receiver.storage.files import KeptFile, read_file
+from replyhook_receiver.storage.part import NOTE_SUFFIX, PART_SUFFIX, Part, disk_errors, make_durable
 
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 
@@ -22,72 +24,111 @@ class LocalStorage:
         self._root = root.resolve()
 
     @asynccontextmanager
-    async def incoming(self, name: str) -> AsyncIterator[Incoming]:
-        """Take in a video called ``name``; without ``keep`` nothing of it remains."""
-        part = await to_thread.run_sync(_LocalIncoming, self._path(name))
+    async def incoming(self, name: str, *, resume: bool = False) -> AsyncIterator[Incoming]:
+        """Take in a video called ``name``; without ``keep`` nothing of it remains.
+
+        With ``resume`` it goes on with what an earlier try has left, in whatever process that was, and leaves what it
+        has come to, with its note, to the next.
+        """
+        part = await to_thread.run_sync(lambda: Part(self._path(name), resume=resume))
         try:
             yield part
         finally:
-            await to_thread.run_sync(part.discard)
+            await part.leave()
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Store something small beside the videos, whole or not at all."""
+        await to_thread.run_sync(_put, self._path(name), content)
+
+    async def forget(self, name: str) -> None:
+        """Remove what has come so far of a video that nobody will go on with."""
+        path = self._path(name)
+        left = (_part_of(path), path.with_name(f".{path.name}{NOTE_SUFFIX}"), _part_of(self._path(poster_name(name))))
+        if not any(part.exists() for part in left):
+            return
+        try:
+            async with self.incoming(name, resume=True) as part:
+                await part.begin(b"")
+                if self.local_path(name) is None:  # killed between the two
+                    self._path(poster_name(name)).unlink(missing_ok=True)
+                    _part_of(self._path(poster_name(name))).unlink(missing_ok=True)
+        except PartInUse:
+            return
+
+    def unfinished(self) -> list[str]:
+        """The names of the videos that something was left of, to be gone on with."""
+        found = set()
+        for suffix in (NOTE_SUFFIX, f".mp4{PART_SUFFIX}"):
+            for path in self._root.rglob(f".*{suffix}"):
+                own = path.name[1:].removesuffix(NOTE_SUFFIX).removesuffix(PART_SUFFIX)
+                found.add(path.with_name(own).relative_to(self._root).as_posix())
+        return sorted(found)
 
     def sweep(self) -> None:
         """Remove what killed processes left of unfinished videos; what is younger than a day may be somebody's."""
         oldest = time.time() - _ABANDONED_AFTER_SECONDS
-        for part in self._root.rglob(".*.part"):
+        for part in self._root.rglob(f".*{PART_SUFFIX}"):
             with contextlib.suppress(OSError):
                 if part.stat().st_mtime < oldest:
                     part.unlink()
+
+    def free_bytes(self) -> int:
+        """How much room there is where videos come in."""
+        there = self._root
+        while not there.exists():
+            there = there.parent
+        return shutil.disk_usage(there).free
 
     def local_path(self, name: str) -> Path | None:
         """The file of a stored video, or None where it is not there."""
         path = self._path(name)
         return path if path.is_file() else None
 
+    async def taken_in(self, name: str) -> Whole | None:
+        """A video that is kept, though nobody may have noted it."""
+        path = await to_thread.run_sync(self.local_path, name)
+        return None if path is None else await to_thread.run_sync(KeptFile, path)
+
+    def has_kept(self) -> bool:
+        """Whether a whole video is here."""
+        return any(not path.name.startswith(".") for path in self._root.rglob("*.mp4"))
+
+    def has_waiting(self) -> bool:
+        """Never: what is kept here stays here."""
+        return False
+
+    async def size(self, name: str) -> int | None:
+        """The bytes of a stored video, or None where there is none."""
+        path = await to_thread.run_sync(self.local_path, name)
+        return None if path is None else (await to_thread.run_sync(path.stat)).st_size
+
+    def read(self, name: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """A stored video's bytes from ``start`` up to ``stop``."""
+        return read_file(self._path(name), start, stop)
+
+    async def link(self, name: str, *, seconds: int) -> str | None:  # noqa: ARG002 - the protocol's parameters
+        """None: who wants a video from this machine has to ask the receiver."""
+        checked_name(name)
+        return None
+
     def _path(self, name: str) -> Path:
-        path = (self._root / name).resolve()
+        path = (self._root / checked_name(name)).resolve()
         if not path.is_relative_to(self._root) or path == self._root:
             raise ValueError("a video's name must stay inside the storage folder")
         return path
 
 
-class _LocalIncoming:
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self.path = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+def _part_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}{PART_SUFFIX}")
+
+
+def _put(target: Path, content: bytes) -> None:
+    part = _part_of(target)  # always the same: what a killed process left is written over
+    with disk_errors():
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("xb")
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    async def write(self, chunk: bytes) -> None:
-        await to_thread.run_sync(self._append, chunk)
-
-    async def flush(self) -> None:
-        await to_thread.run_sync(self._file.flush)
-
-    async def keep(self) -> str:
-        await to_thread.run_sync(self._rename)
-        return self._hash.hexdigest()
-
-    def discard(self) -> None:
         try:
-            self._file.close()  # a full disk may say so only now
-        except OSError:
-            pass
+            with part.open("wb") as file:
+                file.write(content)
+                make_durable(file, part, target)
         finally:
-            self.path.unlink(missing_ok=True)
-
-    def _append(self, chunk: bytes) -> None:
-        self._file.write(chunk)
-        self._hash.update(chunk)
-        self.size += len(chunk)
-
-    def _rename(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.path.replace(self._target)
-        folder = os.open(self._target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            part.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.stores.history import History
 from replyhook_receiver.stores.idempotency import IdempotencyStore
+from replyhook_receiver.stores.links import Links
 from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.streams import StreamStore
@@ -58,6 +59,11 @@ class Store(Protocol):
     @property
     def streams(self) -> StreamStore:
         """Notifications, in their order."""
+        ...
+
+    @property
+    def links(self) -> Links:
+        """Which video is fetched next, and from where."""
         ...
 
     async def open(self) -> None:
@@ -126,7 +132,8 @@ class Store(Protocol):
     async def claim(self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
         """Take up to ``limit`` due tasks (or tasks whose lease has run out), counting the attempt.
 
-        A job that is past its deadline becomes a ``reconcile`` task in the same transaction, once.
+        A job that is past its deadline becomes a ``reconcile`` task in the same transaction, once; a link that is about
+        to end an ``expiring`` one. Downloads that are to be in the order of their links are claimed from ``links``.
         """
         ...
 

@@ -1,13 +1,12 @@
-"""The job API: register, report the submit, look, take the video."""
+"""The job API: register, report the submit, look."""
 
-import base64
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook.errors import InvalidRequest, VerificationError
@@ -19,12 +18,10 @@ from replyhook_receiver.counters import Questions, Refusals
 from replyhook_receiver.errors import NetworkRefused, UnknownJob
 from replyhook_receiver.net import Door
 from replyhook_receiver.records import JobRecord, Registration
-from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.idempotency import Idempotency, made_id_of
 from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_jobs_query, read_model
-from replyhook_receiver.web.problems import problem
 from replyhook_receiver.work.asking import no_key
 
 MAX_BODY_BYTES = 256 * 1024
@@ -37,7 +34,6 @@ class JobApi:
         self,
         *,
         store: Store,
-        storage: Storage,
         door: Door,
         tokens: TokenKeys,
         announcer: Announcer,
@@ -49,7 +45,6 @@ class JobApi:
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
-        self._storage = storage
         self._door = door
         self._tokens = tokens
         self._announcer = announcer
@@ -68,7 +63,6 @@ class JobApi:
             ("PUT", "/v1/jobs/{id}", self.register),
             ("GET", "/v1/jobs/{id}", self.show),
             ("POST", "/v1/jobs/{id}/submission", self.report_submission),
-            ("GET", "/v1/jobs/{id}/video", self.video),
             ("GET", "/v1/refusals", self.refusals),
             ("GET", "/v1/questions", self.questions),
         ]
@@ -92,13 +86,14 @@ class JobApi:
             token = self._tokens.mint(provider=job.provider, job_id=job.id, now=job.created_at)
         reply_url = build_reply_url(self._public_url, provider=job.provider, token=token)
         warnings = [] if self._providers[job.provider].api_key else [_cannot_ask(job.provider)]
-        return _json({**self._announcer.describe(job), "reply_url": reply_url, "warnings": warnings})
+        return _json({**self._announcer.describe(job, self._now()), "reply_url": reply_url, "warnings": warnings})
 
     async def jobs(self, request: Request) -> Response:
         """The jobs, newest first, of which the query is true."""
         wanted, before, limit = read_jobs_query(request.query_params)
         found = await self._store.jobs(wanted, before=before, limit=limit + 1)
-        shown = [self._announcer.describe(job) for job in found[:limit]]
+        now = self._now()
+        shown = [self._announcer.describe(job, now) for job in found[:limit]]
         return _json({"data": shown, "has_more": len(found) > limit})
 
     async def relay(self, request: Request) -> Response:
@@ -107,35 +102,20 @@ class JobApi:
         registration = model.checked_relay(self._providers, made_id=made_id_of(request, "job"))
         await self._check_targets(registration)
         job = await self._store.register(registration, now=self._now())
-        return _json(self._announcer.describe(job), status=202)
+        return _json(self._announcer.describe(job, self._now()), status=202)
 
     async def report_submission(self, request: Request) -> Response:
         """Keep what became of the submit."""
         submission = (await read_model(request, SubmissionModel)).checked()
         job = await self._store.record_submission(request.path_params["id"], submission, now=self._now())
-        return _json(self._announcer.describe(job))
+        return _json(self._announcer.describe(job, self._now()))
 
     async def show(self, request: Request) -> Response:
         """A job as we know it."""
         job = await self._job(request)
         waiting_for = await self._store.relays.waiting_for(job.id) if job.relay_video is not None else None
-        shown = self._announcer.describe(job)
+        shown = self._announcer.describe(job, self._now())
         return _json(shown if waiting_for is None else {**shown, "waiting_for": waiting_for})
-
-    async def video(self, request: Request) -> Response:
-        """The stored video; ``Range`` is honoured."""
-        job = await self._job(request)
-        path = self._storage.local_path(job.asset.name) if job.asset.stored_at and job.asset.name else None
-        if path is None or job.asset.sha256 is None:
-            return problem(404, f"job {job.id} has no stored video; its video's status is {job.asset.status}")
-        digest = base64.b64encode(bytes.fromhex(job.asset.sha256)).decode()
-        return FileResponse(
-            path,
-            media_type=job.asset.content_type,
-            filename=f"{job.id}.mp4",
-            content_disposition_type="inline",
-            headers={"repr-digest": f"sha-256=:{digest}:", "x-content-type-options": "nosniff"},
-        )
 
     async def refusals(self, _: Request) -> Response:
         """How many callbacks were refused since the start, by provider and reason."""

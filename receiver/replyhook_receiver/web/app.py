@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from anyio import to_thread
 from starlette.applications import Starlette
@@ -25,10 +25,12 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets, secrets_for
 from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RELAYS, RESULTS
-from replyhook_receiver.storage.local import LocalStorage
+from replyhook_receiver.storage.base import Storage
+from replyhook_receiver.storage.chosen import storage_for
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stream import Stream
+from replyhook_receiver.video_links import VideoLinks
 from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
@@ -40,10 +42,17 @@ from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.web.stream_links import StreamLinks
+from replyhook_receiver.web.videos import Videos
 from replyhook_receiver.work.asking import Asker
+from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.download import Download
+from replyhook_receiver.work.expiring import tell_last_call
+from replyhook_receiver.work.fetching import Fetcher
 from replyhook_receiver.work.notify import Notify
+from replyhook_receiver.work.queueing import DownloadQueue
+from replyhook_receiver.work.receiving import Bounds
 from replyhook_receiver.work.reconcile import FetchResult, Reconcile
+from replyhook_receiver.work.refreshing import LinkRefresher
 from replyhook_receiver.work.relay import Relay
 from replyhook_receiver.work.worker import Handler, Worker
 
@@ -73,11 +82,14 @@ def create_app(
     _check_reply_urls(public_url, secrets, now())
     providers = settings.make_providers()
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
-    announcer = Announcer(public_url=public_url, personal=personal)
-    deadlines = Deadlines(provider.capabilities for provider in providers.values())
+    lifetime = timedelta(seconds=settings.video_link_seconds)
+    links = VideoLinks(secrets.signing_keys, public_url=public_url, lifetime=lifetime)
+    capabilities = {name: provider.capabilities for name, provider in providers.items()}
+    announcer = Announcer(public_url=public_url, personal=personal, links=links, capabilities=capabilities)
+    deadlines = Deadlines(capabilities.values())
     max_jobs = {name: provider.max_jobs for name, provider in providers.items()}
     store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines, max_jobs=max_jobs)
-    storage = LocalStorage(settings.storage_path)
+    storage = storage_for(settings)
     door = Door(allowed_networks=settings.allowed_networks)
     tokens = TokenKeys(secrets.signing_keys)
     refusals = Refusals()
@@ -95,21 +107,31 @@ def create_app(
         now=now,
     )
     stream = Stream(store)
+    bounds = Bounds(max_bytes=settings.max_video_bytes, bytes_per_second=settings.slowest_download_bytes_per_second)
+    download = Download(
+        store=store,
+        storage=storage,
+        fetcher=Fetcher(door=door, storage=storage, bounds=bounds, min_free_bytes=settings.min_free_disk_bytes),
+        providers=providers,
+        confirmer=HostConfirmer(asker),
+        refresher=LinkRefresher(store=store, asker=asker, now=now),
+    )
+    queue = DownloadQueue(
+        links=store.links,
+        storage=storage,
+        per_host=settings.downloads_per_host,
+        min_free_bytes=settings.min_free_disk_bytes,
+    )
     worker = Worker(
         store=store,
         now=now,
         handlers={
             TaskKind.DOWNLOAD: Handler(
-                run=Download(
-                    store=store,
-                    storage=storage,
-                    door=door,
-                    providers=providers,
-                    asker=asker,
-                    max_bytes=settings.max_video_bytes,
-                ),
+                run=download,
                 policy=DOWNLOADS,
                 concurrency=settings.download_concurrency,
+                claims=queue,
+                give_up=download.give_up,
             ),
             TaskKind.NOTIFY: Handler(
                 run=Notify(
@@ -128,7 +150,7 @@ def create_app(
                     providers=providers,
                     tokens=tokens,
                     public_url=public_url,
-                    max_bytes=settings.max_video_bytes,
+                    bounds=bounds,
                     patience_seconds=settings.relay_patience_seconds,
                     now=now,
                 ),
@@ -143,12 +165,12 @@ def create_app(
                 policy=RESULTS,
                 concurrency=4,
             ),
+            TaskKind.EXPIRING: Handler(run=tell_last_call, policy=RESULTS, concurrency=4),
         },
     )
     store.on_change(tasks=worker.wake, notifications=stream.nudge)
     api = JobApi(
         store=store,
-        storage=storage,
         door=door,
         tokens=tokens,
         announcer=announcer,
@@ -166,6 +188,7 @@ def create_app(
         links=StreamLinks(tokens=tokens, public_url=public_url),
         now=now,
     )
+    videos = Videos(store=store, storage=storage, links=links, redirects=settings.storage_redirects, now=now)
     keys = ApiKeys(secrets.api_keys)
     inspection = Inspection(
         store=store,
@@ -179,8 +202,9 @@ def create_app(
     routes: list[Route] = [
         *api.routes(keys),
         *inspection.routes(keys),
+        *videos.routes(keys),
         *live.routes(keys),
-        *health_routes(store, worker if with_worker else None),
+        *health_routes(store, worker if with_worker else None, lambda: queue.state),
     ]
     app = Starlette(
         routes=routes,
@@ -196,7 +220,7 @@ def create_app(
             Middleware(AccessLog, routes=routes),
         ],
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(store, storage, door, ingest, worker if with_worker else None, stream, key_sets),
+        lifespan=_lifespan(store, storage, door, ingest, worker if with_worker else None, download, stream, key_sets),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
@@ -231,10 +255,11 @@ def _key_sets(
 
 def _lifespan(
     store: Store,
-    storage: LocalStorage,
+    storage: Storage,
     door: Door,
     ingest: Ingest,
     worker: Worker | None,
+    download: Download,
     stream: Stream,
     key_sets: dict[str, KeySet],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
@@ -249,6 +274,7 @@ def _lifespan(
                 stack.push_async_callback(key_set.close)
             await ingest.start()
             if worker is not None:
+                await download.clear_up()
                 stack.push_async_callback(worker.stop)
                 await worker.start()
             stack.push_async_callback(stream.stop)

@@ -124,7 +124,7 @@ class Inspection:
         """Say whose an orphan is."""
         wanted = await read_model(request, BindModel)
         job = await self._replayer.bind(request.path_params["id"], wanted.job)
-        return _json(self._announcer.describe(job))
+        return _json(self._announcer.describe(job, self._now()))
 
     async def events(self, request: Request) -> Response:
         """The facts, newest first: each once, however often it was told."""
@@ -143,7 +143,7 @@ class Inspection:
         if story is None:
             raise UnknownJob(f"there is no job {request.path_params['id'][:64]}")
         now = self._now()
-        job = self._announcer.describe(story.job)
+        job = self._announcer.describe(story.job, now)
         if job["video"]["provider_url"] is not None:
             job["video"]["provider_url"] = shown_url(job["video"]["provider_url"])
         entries = timeline(story, self._shown, now)

@@ -13,6 +13,7 @@ from replyhook_receiver.errors import (
     BindConflict,
     NetworkRefused,
     RegistrationConflict,
+    StorageTrouble,
     StoreUnavailable,
     SubmissionConflict,
     UnknownCallback,
@@ -29,7 +30,9 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
+    410: "Gone",
     413: "Content too large",
+    416: "Range not satisfiable",
     422: "Not possible",
     429: "Too many",
     500: "Fault of ours",
@@ -64,7 +67,7 @@ async def on_known_error(_: Request, error: Exception) -> Response:
             return problem(404, str(error))
         case RegistrationConflict() | SubmissionConflict() | BindConflict():
             return problem(409, str(error))
-        case StoreUnavailable():
+        case StoreUnavailable() | StorageTrouble():
             return unavailable(str(error))
         case _:
             raise error
@@ -100,6 +103,7 @@ HANDLERS: dict[Any, Any] = {
     BindConflict: on_known_error,
     RegistrationConflict: on_known_error,
     SubmissionConflict: on_known_error,
+    StorageTrouble: on_known_error,
     StoreUnavailable: on_known_error,
     Exception: on_fault,
 }

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from replyhook.errors import ReplyhookError
-from replyhook.jobs import JobEvent, JobStatus
+from replyhook.ids import new_id
+from replyhook.jobs import JobEvent, JobStatus, Trust
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.providers import Provider
 from replyhook_receiver.counters import Cause, Questions
 from replyhook_receiver.errors import CannotAsk, ResultMissing
 from replyhook_receiver.net import Door
-from replyhook_receiver.records import JobRecord, SubmissionOutcome
+from replyhook_receiver.records import JobRecord, Report, ReportSource, SubmissionOutcome
 
 NO_PROVIDER_KEY = "no_provider_key"
 NO_PROVIDER_JOB_ID = "no_provider_job_id"
+
+MAX_QUESTIONS = 3
+"""How often a provider is asked about the links of one job, for one cause (P8)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,22 @@ class Asker:
     async def _send(self, job: JobRecord, request: HTTPRequest, cause: Cause) -> HTTPResponse:
         self._questions.ask(job.provider, cause)
         return await self._door.send(request)
+
+
+def as_report(job: JobRecord, event: JobEvent, answer: HTTPResponse, now: datetime) -> Report:
+    """What a provider answered, to be kept as a callback is."""
+    return Report(
+        callback_id=new_id("cb", at=now.timestamp()),
+        provider=job.provider,
+        account=job.account,
+        job_id=job.id,
+        received_at=now,
+        headers=(("content-type", answer.headers.get("content-type", "")),),
+        body=answer.body,
+        trust=Trust.RECONCILED,
+        event=event,
+        source=ReportSource.RECONCILE,
+    )
 
 
 def no_key(provider: str) -> str:

@@ -1,27 +1,48 @@
-"""Taking in a video's bytes: bounded in size and in patience, and as many as were announced."""
+"""Taking in a video's bytes: bounded in size and in patience, looked at as soon as there is something to see."""
 
 import time
+from dataclasses import dataclass
 
 from replyhook_receiver.errors import AnswerTooLarge, NetworkTrouble, NotAVideo
+from replyhook_receiver.media import SNIFFED_BYTES, check_start
 from replyhook_receiver.net import Incoming
 from replyhook_receiver.storage.base import Incoming as Part
 
-_SLOW_AFTER_SECONDS = 30.0
-_SLOWEST_BYTES_PER_SECOND = 8192
-"""A host that drips must not hold one of the few places for ever."""
+WINDOW_SECONDS = 30.0
+SLOWEST_BYTES_PER_SECOND = 8192
 
 
-async def receive(incoming: Incoming, part: Part, *, max_bytes: int) -> None:
-    """Write the whole body to ``part``. Raises ``AnswerTooLarge``, ``NetworkTrouble``, ``NotAVideo`` (cut off)."""
-    started = time.monotonic()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What is taken: how much, and how slow it may be over a while (0: as slow as it likes).
+
+    A host that drips must not hold one of the few places for ever.
+    """
+
+    max_bytes: int
+    bytes_per_second: int = SLOWEST_BYTES_PER_SECOND
+    window_seconds: float = WINDOW_SECONDS
+
+
+async def receive(incoming: Incoming, part: Part, *, bounds: Bounds) -> None:
+    """Append the whole body to ``part``. Raises ``AnswerTooLarge``, ``NetworkTrouble``, ``NotAVideo``, ``LowDisk``."""
+    start = bytearray()
+    is_seen = part.size > 0
+    began, size_then = time.monotonic(), part.size
     async for chunk in incoming.chunks:
-        seconds = time.monotonic() - started
-        if seconds > _SLOW_AFTER_SECONDS and part.size < seconds * _SLOWEST_BYTES_PER_SECOND:
-            raise NetworkTrouble(f"the other side sends less than {_SLOWEST_BYTES_PER_SECOND} bytes a second")
-        if part.size + len(chunk) > max_bytes:
-            raise AnswerTooLarge(f"the video is larger than max_video_bytes ({max_bytes})")
+        if not is_seen:
+            start += chunk[:SNIFFED_BYTES]
+            if len(start) >= SNIFFED_BYTES:
+                check_start(bytes(start))
+                is_seen = True
+        if part.size + len(chunk) > bounds.max_bytes:
+            raise AnswerTooLarge(f"the video is larger than max_video_bytes ({bounds.max_bytes})")
         await part.write(chunk)
+        seconds = time.monotonic() - began
+        if seconds > bounds.window_seconds:
+            if part.size - size_then < seconds * bounds.bytes_per_second:
+                raise NetworkTrouble(f"the other side sends less than {bounds.bytes_per_second} bytes a second")
+            began, size_then = time.monotonic(), part.size
     await part.flush()
-    length = incoming.headers.get("content-length")
-    if length is not None and length != str(part.size):
-        raise NotAVideo(f"the video was cut off after {part.size} of {length} bytes")
+    if part.size == 0:
+        raise NotAVideo("an empty answer came in place of the video")

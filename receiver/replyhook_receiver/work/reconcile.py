@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from replyhook.ids import new_id
-from replyhook.jobs import JobEvent, JobStatus, Trust
-from replyhook.messages import HTTPResponse
+from replyhook.jobs import JobEvent, JobStatus
 from replyhook_receiver.counters import Cause, Questions
 from replyhook_receiver.deadlines import Deadlines, next_question
 from replyhook_receiver.errors import NoNews, ReceiverTrouble, ResultMissing
-from replyhook_receiver.records import Done, JobRecord, Report, ReportSource, Task
+from replyhook_receiver.records import Done, JobRecord, Task
 from replyhook_receiver.stores.base import Store
-from replyhook_receiver.work.asking import Answer, Asker
+from replyhook_receiver.work.asking import Answer, Asker, as_report
 
 
 class FetchResult:
@@ -33,7 +31,7 @@ class FetchResult:
         answer = await self._asker.ask(job, Cause.NO_RESULT)
         if answer.event is None or not _is_end(answer.event):
             raise ResultMissing("the provider has no result yet")
-        return Done(report=_report(job, answer.event, answer.response, self._now()))
+        return Done(report=as_report(job, answer.event, answer.response, self._now()))
 
 
 class Reconcile:
@@ -69,7 +67,7 @@ class Reconcile:
             raise self._after(job, task, trouble) from trouble
         if answer.event is not None and _is_end(answer.event):
             self._questions.recover(job.provider)
-            return Done(report=_report(job, answer.event, answer.response, self._now()))
+            return Done(report=as_report(job, answer.event, answer.response, self._now()))
         await self._keep_what_settles(job, answer)
         raise self._after(job, task, ResultMissing("the provider has no result yet"), is_done=_is_success(answer.event))
 
@@ -78,7 +76,7 @@ class Reconcile:
         event = answer.event
         is_unsettled = job.status is JobStatus.UNKNOWN or job.provider_job_id is None
         if is_unsettled and event is not None and event.status is not None and event.status is not JobStatus.SUCCEEDED:
-            await self._store.accept(_report(job, event, answer.response, self._now()))
+            await self._store.accept(as_report(job, event, answer.response, self._now()))
 
     def _after(self, job: JobRecord, task: Task, trouble: ReceiverTrouble, *, is_done: bool = False) -> ReceiverTrouble:
         """What to raise: ``trouble`` with the time until the next question, or that this was the last.
@@ -112,18 +110,3 @@ def _is_success(event: JobEvent | None) -> bool:
 def _is_end(event: JobEvent) -> bool:
     is_final = event.status is not None and event.status.is_terminal
     return is_final and (event.result is not None or event.status is not JobStatus.SUCCEEDED)
-
-
-def _report(job: JobRecord, event: JobEvent, answer: HTTPResponse, now: datetime) -> Report:
-    return Report(
-        callback_id=new_id("cb", at=now.timestamp()),
-        provider=job.provider,
-        account=job.account,
-        job_id=job.id,
-        received_at=now,
-        headers=(("content-type", answer.headers.get("content-type", "")),),
-        body=answer.body,
-        trust=Trust.RECONCILED,
-        event=event,
-        source=ReportSource.RECONCILE,
-    )

@@ -1,12 +1,12 @@
 """Submitting a job ourselves, once: for providers that cannot call back, their answer to the submit is the callback."""
 
+import logging
 import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 
 import msgspec
-from anyio import to_thread
 
 from replyhook.errors import (
     ProviderUnavailable,
@@ -22,8 +22,15 @@ from replyhook.patience import Patience
 from replyhook.providers import USUAL_BUSY_PAUSE_SECONDS, CallbackKind, Provider
 from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.announcements import RELAYED
-from replyhook_receiver.errors import AnswerTooLarge, NetworkRefused, NetworkTrouble, NotAVideo, Unreachable
-from replyhook_receiver.media import inspect
+from replyhook_receiver.errors import (
+    AnswerTooLarge,
+    LowDisk,
+    NetworkRefused,
+    NetworkTrouble,
+    NotAVideo,
+    StorageTrouble,
+    Unreachable,
+)
 from replyhook_receiver.net import MAX_ANSWER_BYTES, Door, Incoming
 from replyhook_receiver.records import (
     Done,
@@ -36,9 +43,12 @@ from replyhook_receiver.records import (
     SubmissionOutcome,
     Task,
 )
-from replyhook_receiver.storage.base import Storage, video_name
+from replyhook_receiver.storage.base import Storage, Whole, video_name
 from replyhook_receiver.stores.base import Store
-from replyhook_receiver.work.receiving import receive
+from replyhook_receiver.work.keeping import keep
+from replyhook_receiver.work.receiving import Bounds, receive
+
+_log = logging.getLogger(__name__)
 
 BLOCKING_SECONDS = 900.0
 """How long a blocking call may stay silent: about 99 s are typical (PROVIDERS §4.5)."""
@@ -59,7 +69,7 @@ class Relay:
         providers: Mapping[str, Provider],
         tokens: TokenKeys,
         public_url: str,
-        max_bytes: int,
+        bounds: Bounds,
         patience_seconds: float,
         now: Callable[[], datetime],
     ) -> None:
@@ -69,7 +79,7 @@ class Relay:
         self._providers = providers
         self._tokens = tokens
         self._public_url = public_url
-        self._max_bytes = max_bytes
+        self._bounds = bounds
         self._patience_seconds = patience_seconds
         self._now = now
 
@@ -80,7 +90,7 @@ class Relay:
             return Done()
         refused_since = await self._store.relays.refused_since(job.id)
         if not await self._store.begin_submit(job.id, now=self._now()):
-            return _unknown("the receiver was stopped in the middle of the submit")
+            return await self._after_stop(job)
         provider = self._providers[job.provider]
         token = self._tokens.mint(provider=job.provider, job_id=job.id, now=job.created_at)
         request = provider.build_submit(
@@ -94,7 +104,7 @@ class Relay:
                 return await self._read(job, provider, incoming)
         except (Unreachable, NetworkRefused, SubmissionRefused, ProviderUnavailable) as error:
             return self._refused(provider, error, refused_since)
-        except (NetworkTrouble, AnswerTooLarge, NotAVideo, UnreadableMessage, SubmitOutcomeUnknown) as error:
+        except (NetworkTrouble, AnswerTooLarge, NotAVideo, LowDisk, UnreadableMessage, SubmitOutcomeUnknown) as error:
             return _unknown(f"{type(error).__name__}: {error}")
 
     def _refused(
@@ -142,30 +152,36 @@ class Relay:
             report=self._report(job, event, headers, body),
         )
 
+    async def _after_stop(self, job: JobRecord) -> Done:
+        """What a stop in the middle left: nothing that tells, or the whole video, if it had come that far."""
+        whole = await self._storage.taken_in(video_name(job.id, job.created_at))
+        if whole is None:
+            return _unknown("the receiver was stopped in the middle of the submit")
+        return await self._kept(job, whole, {})
+
     async def _keep_video(self, job: JobRecord, incoming: Incoming) -> Done:
         """A body that is the video itself goes straight to storage; what is kept of it is a callback of our own."""
-        name = video_name(job.id, job.created_at)
-        async with self._storage.incoming(name) as part:
-            await receive(incoming, part, max_bytes=self._max_bytes)
-            details = await to_thread.run_sync(inspect, part.path)
-            sha256 = await part.keep()
-        content_type = incoming.headers.get("content-type", "")
-        facts = {"content_type": content_type, "bytes": part.size, "sha256": sha256}
+        async with self._storage.incoming(video_name(job.id, job.created_at)) as part:
+            await receive(incoming, part, bounds=self._bounds)
+            return await self._kept(job, part, incoming.headers)
+
+    async def _kept(self, job: JobRecord, whole: Whole, headers: Mapping[str, str]) -> Done:
+        size = whole.size
+        video: StoredVideo | None
+        try:
+            video = await keep(self._storage, whole, video_name(job.id, job.created_at))
+        except StorageTrouble as error:
+            _log.warning("the video of %s waits here: %s", job.id, error)
+            video = None  # its download begins with what is here
+        content_type = headers.get("content-type", "")
+        facts = {"content_type": content_type, "bytes": size, "sha256": video.sha256 if video else None}
         event = JobEvent(
-            provider_job_id=None, status=JobStatus.SUCCEEDED, result=Asset(url=f"{RELAYED}{job.id}", bytes=part.size)
+            provider_job_id=None, status=JobStatus.SUCCEEDED, result=Asset(url=f"{RELAYED}{job.id}", bytes=size)
         )
         return Done(
             submission=Submission(outcome=SubmissionOutcome.ACCEPTED),
-            report=self._report(job, event, tuple(incoming.headers.items()), msgspec.json.encode(facts)),
-            video=StoredVideo(
-                name=name,
-                bytes=part.size,
-                sha256=sha256,
-                content_type="video/mp4",
-                duration_seconds=details.duration_seconds,
-                width=details.width,
-                height=details.height,
-            ),
+            report=self._report(job, event, tuple(headers.items()), msgspec.json.encode(facts)),
+            video=video,
         )
 
     def _report(self, job: JobRecord, event: JobEvent, headers: tuple[tuple[str, str], ...], body: bytes) -> Report:

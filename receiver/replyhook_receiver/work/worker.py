@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from replyhook.errors import ReplyhookError
 from replyhook_receiver.errors import ReceiverTrouble, StoreUnavailable
@@ -25,15 +26,29 @@ _STOP_SECONDS = 5.0
 _STORE_PAUSE_SECONDS = 1.0
 _FINISH_TRIES = 30
 _CLOCK_SLACK = timedelta(seconds=5)
+_HELD_BACK_SECONDS = 1.0
+
+
+class Claims(Protocol):
+    """A kind of task that is not simply claimed in the order of its duty."""
+
+    async def claim(self, *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
+        """Take up to ``limit`` tasks; fewer than are due where something keeps them back. Also asked for none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """How one kind of task is run, how many at a time, and when it is tried again."""
+    """How one kind of task is run, how many at a time, and when it is tried again.
+
+    ``claims`` chooses which is next, where that is not the oldest; ``give_up`` is told of a task that is given up.
+    """
 
     run: Callable[[Task], Awaitable[Done | NotNow]]
     policy: RetryPolicy
     concurrency: int
+    claims: Claims | None = None
+    give_up: Callable[[Task], Awaitable[None]] | None = None
 
 
 class Worker:
@@ -101,15 +116,38 @@ class Worker:
         if self._running and now - self._renewed_at > LEASE / 2:
             await self._renew_held()  # after a stall our own leases may have run out: they are ours before anybody's
         free = self._free_places()
+        await self._look_without_places(free, now)
         due = await self._store.next_due(now=now, kinds=list(free)) if free else None
         if due is None:
             return None  # nothing waits, or all places are taken: a commit or an end wakes us
         if due > now:
             return (due - now).total_seconds()
+        started = 0
         for kind, places in free.items():
-            for task in await self._store.claim([kind], limit=places, lease=LEASE, now=now):
+            tasks = await self._claim(kind, places, now)
+            started += len(tasks)
+            for task in tasks:
                 self._start(task)
-        return 0.0
+        return 0.0 if started else await self._pause_of_the_held_back(free, now)
+
+    async def _claim(self, kind: TaskKind, places: int, now: datetime) -> list[Task]:
+        claims = self._handlers[kind].claims
+        if claims is not None:
+            return await claims.claim(limit=places, lease=LEASE, now=now)
+        return await self._store.claim([kind], limit=places, lease=LEASE, now=now)
+
+    async def _look_without_places(self, free: Mapping[TaskKind, int], now: datetime) -> None:
+        for kind, handler in self._handlers.items():
+            if kind not in free and handler.claims is not None:
+                await handler.claims.claim(limit=0, lease=LEASE, now=now)
+
+    async def _pause_of_the_held_back(self, free: Mapping[TaskKind, int], now: datetime) -> float:
+        """How long to wait where due work is kept back (its host is busy, the disk is full), which may end unheard."""
+        if all(self._handlers[kind].claims is None for kind in free):
+            return 0.0
+        others = [kind for kind in free if self._handlers[kind].claims is None]
+        due = await self._store.next_due(now=now, kinds=others) if others else None
+        return min(_HELD_BACK_SECONDS, max((due - now).total_seconds(), 0.0)) if due else _HELD_BACK_SECONDS
 
     async def _follow_clock(self, now: datetime) -> None:
         """Where the clock was set back since the last look, let what waits not wait that much longer."""
@@ -148,7 +186,7 @@ class Worker:
         except (ReceiverTrouble, ReplyhookError) as error:
             outcome = self._after_failure(task, handler.policy, error)
         except asyncio.CancelledError:
-            await self._finish(task, Retry(due_at=self._now(), problem="the worker was stopped"))
+            await self._finish(task, Retry(due_at=self._now(), problem="the worker was stopped", counts=False))
             raise
         except Exception as error:
             _log.exception("a %s task failed by a fault of ours", task.kind)
@@ -157,6 +195,9 @@ class Worker:
 
     def _after_failure(self, task: Task, policy: RetryPolicy, error: Exception) -> Outcome:
         known = isinstance(error, ReceiverTrouble | ReplyhookError)
+        if isinstance(error, ReceiverTrouble) and not error.counts:
+            _log.info("%s of %s waits: %s", task.kind, task.subject, error)
+            return Retry(due_at=self._now() + (error.retry_after or LEASE), problem=str(error), counts=False)
         delay = policy.next_delay(
             attempt=task.attempt,
             retryable=error.retryable if isinstance(error, ReceiverTrouble | ReplyhookError) else True,
@@ -178,8 +219,17 @@ class Worker:
                 "%s of %s was done but could not be noted; it will be done again: %s", task.kind, task.subject, error
             )
             return
+        give_up = self._handlers[task.kind].give_up
         if not kept:
             _log.warning("%s of %s took too long: another worker has it", task.kind, task.subject)
+        elif isinstance(outcome, Dead) and give_up is not None:
+            await self._give_up(task, give_up)
+
+    async def _give_up(self, task: Task, give_up: Callable[[Task], Awaitable[None]]) -> None:
+        try:
+            await give_up(task)
+        except Exception:
+            _log.exception("what %s of %s left behind could not be cleared away", task.kind, task.subject)
 
     async def _finish_patiently(self, task: Task, outcome: Outcome) -> bool:
         for _ in range(_FINISH_TRIES - 1):

@@ -1,8 +1,6 @@
 """The job API: register, report the submit, look, take the video."""
 
 import asyncio
-import base64
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,8 @@ from tests.receiver.support import (
     SECRETS,
     TOKENS,
     WHSEC,
-    Host,
     Receiver,
     callback_path,
-    says,
     settings_for,
     useapi_body,
 )
@@ -314,37 +310,6 @@ async def test_a_personal_provider_id_is_never_shown(receiver: Receiver) -> None
     assert shown["provider_job_id"] == "(personal)"
     assert "jane.doe" not in json.dumps(shown)
     assert b"jane.doe" not in receiver.rows("SELECT body FROM notifications")[0][0]
-
-
-async def test_a_stored_video_is_served_whole_and_in_parts(receiver: Receiver, host: Host, clip: bytes) -> None:
-    link = host.will("/one.mp4", says(200, clip, content_type="video/mp4"))
-    job, path = await receiver.register("useapi")
-    response = await receiver.client.get(f"/v1/jobs/{job}/video", headers=AUTH)
-    assert is_problem(response, 404)
-    assert "none" in response.json()["detail"]
-    await receiver.client.post(path, content=useapi_body(job, "COMPLETED", url=link))
-    shown = await receiver.eventually(job, lambda job: job["video"]["status"] == "stored")
-    assert shown["video"]["url"] == f"{PUBLIC_URL}/v1/jobs/{job}/video"
-    assert shown["video"]["sha256"] == hashlib.sha256(clip).hexdigest()
-    assert shown["video"]["bytes"] == len(clip)
-
-    whole = await receiver.client.get(f"/v1/jobs/{job}/video", headers=AUTH)
-    assert (whole.status_code, whole.content, whole.headers["content-type"]) == (200, clip, "video/mp4")
-    digest = base64.b64encode(hashlib.sha256(clip).digest()).decode()
-    assert whole.headers["repr-digest"] == f"sha-256=:{digest}:"
-    assert whole.headers["accept-ranges"] == "bytes"
-    assert whole.headers["x-content-type-options"] == "nosniff"
-    part = await receiver.client.get(f"/v1/jobs/{job}/video", headers=AUTH | {"range": "bytes=10-19"})
-    assert (part.status_code, part.content) == (206, clip[10:20])
-    assert part.headers["content-range"] == f"bytes 10-19/{len(clip)}"
-    tail = await receiver.client.get(f"/v1/jobs/{job}/video", headers=AUTH | {"range": "bytes=-5"})
-    assert (tail.status_code, tail.content) == (206, clip[-5:])
-    beyond = await receiver.client.get(f"/v1/jobs/{job}/video", headers=AUTH | {"range": f"bytes={len(clip)}-"})
-    assert beyond.status_code == 416
-    changed = await receiver.client.get(
-        f"/v1/jobs/{job}/video", headers=AUTH | {"range": "bytes=0-1", "if-range": '"other"'}
-    )
-    assert (changed.status_code, len(changed.content)) == (200, len(clip))
 
 
 # The list

@@ -21,9 +21,15 @@ from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.storage.local import LocalStorage
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.work.asking import Asker
+from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.download import Download
+from replyhook_receiver.work.expiring import tell_last_call
+from replyhook_receiver.work.fetching import Fetcher
 from replyhook_receiver.work.notify import Notify
+from replyhook_receiver.work.queueing import DownloadQueue
+from replyhook_receiver.work.receiving import Bounds
 from replyhook_receiver.work.reconcile import FetchResult
+from replyhook_receiver.work.refreshing import LinkRefresher
 from replyhook_receiver.work.worker import Handler, Worker
 from tests.contracts.store_contract import BUT_OVERDUE, accepted_as, registration, report
 from tests.receiver.support import LOOPBACK, WHSEC, Host, until
@@ -31,7 +37,11 @@ from tests.receiver.support import LOOPBACK, WHSEC, Host, until
 TRIES = 3
 AT_ONCE = RetryPolicy(delays=(0.01,) * (TRIES - 1), jitter=0.0)
 OLDER_WHSEC = "whsec_" + "T0xE" * 10
-ANNOUNCER = Announcer(public_url="https://hooks.example.com", personal=frozenset({"useapi"}))
+ANNOUNCER = Announcer(
+    public_url="https://hooks.example.com",
+    personal=frozenset({"useapi"}),
+    capabilities={name: make_provider(name).capabilities for name in ("fal", "useapi")},
+)
 
 
 def now() -> datetime:
@@ -50,6 +60,8 @@ class Bench:
     door: Door
     worker: Worker
     handlers: Mapping[TaskKind, Handler]
+    download: Download
+    queue: DownloadQueue
 
     async def job(self, provider: str = "fal", *, provider_job_id: str | None = "r-1", **more: Any) -> str:
         """A registered job, submitted when it has a provider job id."""
@@ -85,6 +97,10 @@ class Bench:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as raw:
             return raw.execute(statement).fetchall()
 
+    def videos(self) -> list[Path]:
+        """The stored videos."""
+        return [path for path in self.files() if path.suffix == ".mp4"]
+
     def files(self) -> list[Path]:
         """Everything in the storage folder."""
         return [path for path in self.folder.rglob("*") if path.is_file()]
@@ -100,6 +116,10 @@ async def a_bench(
     media_hosts: tuple[str, ...] = ("127.0.0.1",),
     make_store: type[SQLiteStore] | None = None,
     policy: RetryPolicy = AT_ONCE,
+    bounds: Bounds | None = None,
+    per_host: int = 4,
+    min_free_bytes: int = 0,
+    fetcher_min_free_bytes: int = 0,
 ) -> AsyncIterator[Bench]:
     """A working bench; ``host`` plays the providers, the media hosts and the users' endpoints."""
     database, folder = tmp_path / "replyhook.db", tmp_path / "videos"
@@ -110,21 +130,31 @@ async def a_bench(
     }
     async with Door(allowed_networks=(LOOPBACK,)) as door:
         asker = Asker(door=door, providers=providers, questions=Questions())
+        storage = LocalStorage(folder)
         download = Download(
             store=store,
-            storage=LocalStorage(folder),
-            door=door,
+            storage=storage,
+            fetcher=Fetcher(
+                door=door,
+                storage=storage,
+                bounds=bounds or Bounds(max_bytes=max_bytes),
+                min_free_bytes=fetcher_min_free_bytes,
+            ),
             providers=providers,
-            asker=asker,
-            max_bytes=max_bytes,
+            confirmer=HostConfirmer(asker),
+            refresher=LinkRefresher(store=store, asker=asker, now=now),
         )
+        queue = DownloadQueue(links=store.links, storage=storage, per_host=per_host, min_free_bytes=min_free_bytes)
         channel = WebhookChannel(door=door, secrets=(WHSEC, OLDER_WHSEC))
         notify = Notify(store=store, channels={"webhook": channel}, now=now)
         fetch_result = FetchResult(store=store, asker=asker, now=now)
         handlers = {
-            TaskKind.DOWNLOAD: Handler(run=download, policy=policy, concurrency=4),
+            TaskKind.DOWNLOAD: Handler(
+                run=download, policy=policy, concurrency=4, claims=queue, give_up=download.give_up
+            ),
             TaskKind.NOTIFY: Handler(run=notify, policy=policy, concurrency=4),
             TaskKind.FETCH_RESULT: Handler(run=fetch_result, policy=policy, concurrency=4),
+            TaskKind.EXPIRING: Handler(run=tell_last_call, policy=policy, concurrency=4),
         }
         worker = Worker(store=store, handlers=handlers, now=now)
         store.on_change(tasks=worker.wake, notifications=lambda: None)
@@ -132,7 +162,15 @@ async def a_bench(
         try:
             await worker.start()
             yield Bench(
-                store=store, database=database, folder=folder, host=host, door=door, worker=worker, handlers=handlers
+                store=store,
+                database=database,
+                folder=folder,
+                host=host,
+                door=door,
+                worker=worker,
+                handlers=handlers,
+                download=download,
+                queue=queue,
             )
         finally:
             await worker.stop()

@@ -101,7 +101,11 @@ async def test_a_silent_job_is_asked_about_once_past_its_deadline_and_ends_as_by
         await pass_minutes(receiver, 600)
         assert (host.asked(STATUS), host.asked(RESULT)) == (1, 1)
         assert await questions(receiver) == {
-            "fal": {"asked": {"overdue": 1, "no_result": 0, "foreign_host": 0}, "recovered": 1, "lost": 0}
+            "fal": {
+                "asked": {"overdue": 1, "no_result": 0, "foreign_host": 0, "dead_link": 0},
+                "recovered": 1,
+                "lost": 0,
+            }
         }
 
 

@@ -19,6 +19,7 @@ from replyhook_receiver.records import (
     Task,
 )
 from replyhook_receiver.stores.base import Describe
+from replyhook_receiver.stores.sqlite import links
 from replyhook_receiver.stores.sqlite.facts import accept, announce, expect_video
 from replyhook_receiver.stores.sqlite.overdue import keep_overdue
 from replyhook_receiver.stores.sqlite.registering import record_submission
@@ -38,7 +39,8 @@ def finish(
                 return False
             _keep_success(raw, task, outcome, now, describe, deadlines)
         case Retry():
-            if release(raw, task, state="ready", due_at=outcome.due_at, problem=outcome.problem, now=now) is None:
+            due_at, problem, counts = outcome.due_at, outcome.problem, outcome.counts
+            if release(raw, task, state="ready", due_at=due_at, problem=problem, now=now, counts=counts) is None:
                 return False
             _keep_problem(raw, task, outcome.problem, AssetStatus.PENDING)
         case NotNow():
@@ -64,6 +66,8 @@ def _keep_success(
     if done.video is not None:
         _keep_video(raw, task.subject, done.video, now)
         announce(raw, task.subject, NotificationType.VIDEO_STORED, now, describe)
+    if task.kind is TaskKind.EXPIRING:
+        links.announce_last_call(raw, task.subject, now, describe)
     if task.kind is TaskKind.NOTIFY:
         raw.execute(
             "UPDATE deliveries SET status = 'delivered', answer = ?, delivered_ms = ?, problem = NULL WHERE id = ?",
@@ -90,7 +94,7 @@ def _keep_video(raw: sqlite3.Connection, job_id: str, video: StoredVideo, now: d
     raw.execute(
         """
         UPDATE assets SET status = ?, name = ?, bytes = ?, sha256 = ?, content_type = ?, duration_ms = ?, width = ?,
-            height = ?, stored_ms = ?, problem = NULL
+            height = ?, stored_ms = ?, poster = ?, problem = NULL
         WHERE job_id = ?
         """,
         (
@@ -103,9 +107,11 @@ def _keep_video(raw: sqlite3.Connection, job_id: str, video: StoredVideo, now: d
             video.width,
             video.height,
             to_ms(now),
+            video.poster,
             job_id,
         ),
     )
+    links.end(raw, job_id)
 
 
 def _keep_problem(raw: sqlite3.Connection, task: Task, problem: str, status: AssetStatus) -> None:
@@ -113,6 +119,12 @@ def _keep_problem(raw: sqlite3.Connection, task: Task, problem: str, status: Ass
         raw.execute("UPDATE assets SET status = ?, problem = ? WHERE job_id = ?", (status, problem, task.subject))
     elif task.kind is TaskKind.NOTIFY:
         raw.execute("UPDATE deliveries SET problem = ? WHERE id = ?", (problem, task.subject))
+
+
+def _how_lost(raw: sqlite3.Connection, job_id: str, now: datetime) -> AssetStatus:
+    """A video that was not had before its link ended is ``expired``; any other is ``failed``."""
+    over = "SELECT 1 FROM assets WHERE job_id = ? AND expires_ms <= ?"
+    return AssetStatus.EXPIRED if raw.execute(over, (job_id, to_ms(now))).fetchone() else AssetStatus.FAILED
 
 
 def _try_another_link(raw: sqlite3.Connection, job_id: str, now: datetime, describe: Describe) -> bool:
@@ -151,10 +163,11 @@ def _keep_dead_relay(
 def _keep_failure(
     raw: sqlite3.Connection, task: Task, problem: str, now: datetime, describe: Describe, deadlines: Deadlines
 ) -> None:
-    _keep_problem(raw, task, problem, AssetStatus.FAILED)
+    _keep_problem(raw, task, problem, _how_lost(raw, task.subject, now))
     if task.kind is TaskKind.DOWNLOAD:
         if _try_another_link(raw, task.subject, now, describe):
             return
+        links.end(raw, task.subject)
         announce(raw, task.subject, NotificationType.VIDEO_FAILED, now, describe)
     elif task.kind is TaskKind.NOTIFY:
         raw.execute("UPDATE deliveries SET status = 'dead' WHERE id = ?", (task.subject,))

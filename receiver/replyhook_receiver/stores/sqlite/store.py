@@ -24,7 +24,7 @@ from replyhook_receiver.records import (
     Task,
 )
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registering, relays, tasks
+from replyhook_receiver.stores.sqlite import facts, links, outcomes, overdue, registering, relays, tasks
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.history import SQLiteHistory
 from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
@@ -67,6 +67,7 @@ class SQLiteStore:
         self.history = SQLiteHistory(self.database)
         self.replays = SQLiteReplays(self.database, accept_all=self._accept_all, describe=describe)
         self.streams = SQLiteStreams(self.database)
+        self.links = links.SQLiteLinks(self.database, lifetime=self._deadlines.lifetime)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
@@ -171,6 +172,8 @@ class SQLiteStore:
                 overdue.sweep(raw, now)
             if TaskKind.RELAY in kinds:
                 relays.admit(raw, self.relays.max_jobs, limit=limit, now=now)
+            if TaskKind.EXPIRING in kinds:
+                links.sweep(raw, now)
             return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now)
 
         return await self.database.write(work)

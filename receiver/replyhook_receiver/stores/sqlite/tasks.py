@@ -65,18 +65,37 @@ def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: date
 def claim(
     raw: sqlite3.Connection, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime
 ) -> list[Task]:
-    """Take due tasks, oldest duty first, and those whose lease has run out. The attempt counts before it is made."""
+    """Take due tasks, oldest duty first, and those whose lease has run out."""
+    return lease_tasks(raw, due_tasks(raw, kinds, limit=limit, now=now), lease=lease, now=now)
+
+
+def due_tasks(
+    raw: sqlite3.Connection,
+    kinds: Sequence[TaskKind],
+    *,
+    limit: int,
+    now: datetime,
+    but_pending_videos: bool = False,
+) -> list[sqlite3.Row]:
+    """Due tasks, oldest duty first, and those whose lease has run out."""
     marks = ", ".join("?" for _ in kinds)
-    rows = raw.execute(
+    pending = "(SELECT 1 FROM assets a WHERE a.job_id = tasks.subject AND a.status = 'pending')"
+    more = f"AND NOT EXISTS {pending}" if but_pending_videos else ""
+    return raw.execute(
         f"""
-        SELECT kind, subject, attempts, due_ms FROM tasks WHERE state = 'ready' AND due_ms <= ? AND kind IN ({marks})
+        SELECT kind, subject, attempts, due_ms FROM tasks
+            WHERE state = 'ready' AND due_ms <= ? AND kind IN ({marks}) {more}
         UNION ALL
         SELECT kind, subject, attempts, due_ms FROM tasks
-            WHERE state = 'leased' AND lease_until_ms <= ? AND kind IN ({marks})
+            WHERE state = 'leased' AND lease_until_ms <= ? AND kind IN ({marks}) {more}
         ORDER BY due_ms LIMIT ?
         """,  # noqa: S608 - question marks only
         (to_ms(now), *kinds, to_ms(now), *kinds, limit),
     ).fetchall()
+
+
+def lease_tasks(raw: sqlite3.Connection, rows: Iterable[sqlite3.Row], *, lease: timedelta, now: datetime) -> list[Task]:
+    """Take these tasks. The attempt counts before it is made."""
     until = now + lease
     tasks = [
         Task(
@@ -111,6 +130,7 @@ def bring_forward(raw: sqlite3.Connection, by: timedelta) -> None:
     by_ms = by // timedelta(milliseconds=1)
     raw.execute("UPDATE tasks SET due_ms = due_ms - ? WHERE state = 'ready'", (by_ms,))
     raw.execute("UPDATE deadlines SET due_ms = due_ms - ?", (by_ms,))
+    raw.execute("UPDATE last_calls SET due_ms = due_ms - ?", (by_ms,))
 
 
 def settle_times(raw: sqlite3.Connection, *, latest_due: datetime, latest_lease: datetime, now: datetime) -> int:
@@ -122,7 +142,14 @@ def settle_times(raw: sqlite3.Connection, *, latest_due: datetime, latest_lease:
 
 
 def release(
-    raw: sqlite3.Connection, task: Task, *, state: str, due_at: datetime, problem: str | None, now: datetime
+    raw: sqlite3.Connection,
+    task: Task,
+    *,
+    state: str,
+    due_at: datetime,
+    problem: str | None,
+    now: datetime,
+    counts: bool = True,
 ) -> str | None:
     """End a claim: the task is ``done``, ``dead``, or ``ready`` again at ``due_at``.
 
@@ -137,28 +164,38 @@ def release(
     after = "ready" if anew else state
     raw.execute(
         f"""
-        UPDATE tasks SET state = ?, due_ms = ?, attempts = CASE WHEN ? THEN 0 ELSE attempts END, again = 0,
+        UPDATE tasks SET state = ?, due_ms = ?, attempts = CASE WHEN ? THEN 0 ELSE max(attempts - ?, 0) END, again = 0,
             lease = NULL, lease_until_ms = NULL, problem = ?, finished_ms = ?
         WHERE {held}
         """,  # noqa: S608
-        (after, to_ms(now if anew else due_at), anew, problem, None if after == "ready" else to_ms(now), *mine),
+        (
+            after,
+            to_ms(now if anew else due_at),
+            anew,
+            int(not counts),
+            problem,
+            None if after == "ready" else to_ms(now),
+            *mine,
+        ),
     )
     return after
 
 
 def next_due(raw: sqlite3.Connection, kinds: Sequence[TaskKind]) -> datetime | None:
     """When the earliest waiting task of these kinds is due, or the earliest lease runs out; for questions about jobs
-    that are overdue, when the earliest is."""
+    that are overdue, when the earliest is, and for links that end, when that is to be said."""
     marks = ", ".join("?" for _ in kinds)
     deadlines = "UNION ALL SELECT min(due_ms) FROM deadlines" if TaskKind.RECONCILE in kinds else ""
+    last_calls = "UNION ALL SELECT min(due_ms) FROM last_calls" if TaskKind.EXPIRING in kinds else ""
     row = raw.execute(
         f"""
         SELECT min(due) AS due FROM (
             SELECT min(due_ms) AS due FROM tasks WHERE state = 'ready' AND kind IN ({marks})
             UNION ALL SELECT min(lease_until_ms) FROM tasks WHERE state = 'leased' AND kind IN ({marks})
             {deadlines}
+            {last_calls}
         )
-        """,  # noqa: S608 - question marks, and a constant
+        """,  # noqa: S608 - question marks, and constants
         (*kinds, *kinds),
     ).fetchone()
     return from_ms(row["due"])

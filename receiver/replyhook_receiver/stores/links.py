@@ -1,0 +1,29 @@
+"""The Links protocol: which video is fetched next, and what is remembered of the links that videos are fetched from."""
+
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from replyhook_receiver.records import Task
+
+
+class Links(Protocol):
+    """The links of videos that are not stored yet. All raise ``StoreUnavailable`` when the database cannot."""
+
+    async def date(self) -> None:
+        """Work out when links end that were told since the last time, and when that has to be said."""
+        ...
+
+    async def claim(self, *, limit: int, per_host: int, lease: timedelta, now: datetime) -> list[Task]:
+        """Take up to ``limit`` due downloads, the link that ends first before the others, as ``Store.claim`` does.
+
+        Of one host no more than ``per_host`` are held at a time, by all workers together.
+        """
+        ...
+
+    async def count_dead_answer(self, job_id: str) -> int:
+        """Note that a link of this job was refused; how often that was so by now."""
+        ...
+
+    async def poster(self, job_id: str) -> str | None:
+        """The name of a stored video's poster, where there is one."""
+        ...

@@ -1,0 +1,30 @@
+"""A video that is wholly here: looked into, kept with its poster, described."""
+
+from anyio import to_thread
+
+from replyhook_receiver.errors import LowDisk
+from replyhook_receiver.media import inspect, make_poster
+from replyhook_receiver.records import StoredVideo
+from replyhook_receiver.storage.base import Storage, Whole, poster_name
+
+
+async def keep(storage: Storage, whole: Whole, name: str) -> StoredVideo:
+    """Keep it if it is a video. Raises ``NotAVideo``, ``LowDisk``, ``StorageTrouble``."""
+    details = await to_thread.run_sync(inspect, whole.path)
+    size = whole.size
+    picture = await to_thread.run_sync(make_poster, whole.path)
+    if picture is not None:
+        try:
+            await storage.put(poster_name(name), picture)
+        except LowDisk:
+            picture = None  # a video without a poster is still a video
+    return StoredVideo(
+        name=name,
+        bytes=size,
+        sha256=await whole.keep(),
+        content_type="video/mp4",
+        duration_seconds=details.duration_seconds,
+        width=details.width,
+        height=details.height,
+        poster=None if picture is None else poster_name(name),
+    )

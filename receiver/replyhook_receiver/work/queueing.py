@@ -1,0 +1,50 @@
+"""Which downloads may begin: the link that ends first, not too many from one host, and none while the disk is low."""
+
+import logging
+from datetime import datetime, timedelta
+
+from anyio import to_thread
+
+from replyhook_receiver.records import Task
+from replyhook_receiver.storage.base import Storage
+from replyhook_receiver.stores.links import Links
+
+_log = logging.getLogger(__name__)
+
+
+class DownloadQueue:
+    """Claims download tasks for the worker. Held back by a low disk they lose no tries; callbacks are still taken."""
+
+    def __init__(self, *, links: Links, storage: Storage, per_host: int, min_free_bytes: int) -> None:
+        self._links = links
+        self._storage = storage
+        self._per_host = per_host
+        self._min_free_bytes = min_free_bytes
+        self._is_low = False
+
+    @property
+    def state(self) -> str:
+        """``ok``, or ``low_disk`` while no downloads are begun for want of room."""
+        return "low_disk" if self._is_low else "ok"
+
+    async def claim(self, *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
+        """Take up to ``limit`` downloads. Asked for none, it only notes when new links end."""
+        if limit == 0 or not (await self._has_room() or await to_thread.run_sync(self._storage.has_waiting)):
+            await self._links.date()
+            return []
+        return await self._links.claim(limit=limit, per_host=self._per_host, lease=lease, now=now)
+
+    async def _has_room(self) -> bool:
+        free = await to_thread.run_sync(self._storage.free_bytes)
+        is_low = free < self._min_free_bytes
+        if is_low and not self._is_low:
+            _log.error(
+                "low disk: %d MiB are free where videos are stored, %d MiB (min_free_disk_bytes) are to be; downloads "
+                "wait until there is room, callbacks are still taken",
+                free // 2**20,
+                self._min_free_bytes // 2**20,
+            )
+        elif self._is_low and not is_low:
+            _log.warning("there is room on the disk again: downloads go on")
+        self._is_low = is_low
+        return not is_low
