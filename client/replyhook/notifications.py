@@ -13,6 +13,9 @@ from replyhook.signatures import verify_standard_webhooks
 SNAPSHOT = "job.snapshot"
 """What the stream calls a job as it is now, which it tells between what was announced and what will be."""
 
+TEST = "endpoint.test"
+"""What is sent when somebody tries an endpoint: about no job."""
+
 
 class NotificationType(StrEnum):
     """Every type of notification."""

@@ -17,6 +17,10 @@
   + NotAVideo               what came is not a whole video
   + DeliveryRefused         an endpoint answered, but not with success
     - EndpointGone          it asked not to be called again
+    - NeverTaken            it said that it will never take this
+  + ChannelTrouble          a channel could not do its work: a service away, a setting wrong
+  + UnknownEndpoint         no such endpoint
+  + EndpointConflict        the endpoint cannot be changed so
   + ResultMissing           the provider has no result yet
   + NoNews                  no callback came, and the provider, asked as often as it may be, had no end to tell
   + CannotAsk               a question cannot be asked: the provider's key or its job id is not known
@@ -106,16 +110,38 @@ class DeliveryRefused(ReceiverTrouble):
 
     retryable = True
 
-    def __init__(self, message: str, *, status: int, retry_after: timedelta | None = None) -> None:
+    def __init__(self, message: str, *, status: int, retry_after: timedelta | None = None, answer: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.answer = answer
+        """The first KiB of what it said."""
 
 
 class EndpointGone(DeliveryRefused):
     """The endpoint asked not to be called again (410)."""
 
     retryable = False
+
+
+class NeverTaken(DeliveryRefused):
+    """The other side said that it will never take this: a mailbox that is not there."""
+
+    retryable = False
+
+
+class ChannelTrouble(ReceiverTrouble):
+    """A channel could not do its work. The message never holds a URL: those of chat services are secrets."""
+
+    retryable = True
+
+
+class UnknownEndpoint(ReceiverTrouble):
+    """No such endpoint."""
+
+
+class EndpointConflict(ReceiverTrouble):
+    """The endpoint cannot be changed so."""
 
 
 class ResultMissing(ReceiverTrouble):

@@ -20,6 +20,7 @@ from replyhook_receiver.records import (
     Submission,
     Task,
 )
+from replyhook_receiver.stores.endpoints import Endpoints
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
 """Builds a notification's body; the store calls it inside the transaction that makes the fact."""
@@ -30,6 +31,11 @@ class Store(Protocol):
 
     All raise ``StoreUnavailable`` when the database cannot; the same call may then be made again.
     """
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The registered places to notify."""
+        ...
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""

@@ -1,7 +1,7 @@
 """How the receiver is put together, and what starts and stops with it."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from replyhook.ids import new_id
 from replyhook.providers import PROVIDERS, Provider
 from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.announcements import Announcer
-from replyhook_receiver.channels.webhook import WebhookChannel
+from replyhook_receiver.channels.registry import make_channels
 from replyhook_receiver.config import Settings, is_loopback
 from replyhook_receiver.counters import Questions, Refusals
 from replyhook_receiver.deadlines import Deadlines
@@ -25,6 +25,7 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets, secrets_for
 from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RELAYS, RESULTS
+from replyhook_receiver.standing import settle_endpoints
 from replyhook_receiver.storage.local import LocalStorage
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.sqlite import SQLiteStore
@@ -33,6 +34,7 @@ from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
+from replyhook_receiver.web.endpoints import EndpointApi
 from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import stream_routes
@@ -75,6 +77,7 @@ def create_app(
     store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines)
     storage = LocalStorage(settings.storage_path)
     door = Door(allowed_networks=settings.allowed_networks)
+    channels = make_channels(settings, door=door, secrets=secrets.notification_secrets)
     tokens = TokenKeys(secrets.signing_keys)
     refusals = Refusals()
     questions = Questions()
@@ -108,11 +111,7 @@ def create_app(
                 concurrency=settings.download_concurrency,
             ),
             TaskKind.NOTIFY: Handler(
-                run=Notify(
-                    store=store,
-                    channels={"webhook": WebhookChannel(door=door, secrets=secrets.notification_secrets)},
-                    now=now,
-                ),
+                run=Notify(store=store, channels=channels, now=now),
                 policy=DELIVERIES,
                 concurrency=settings.delivery_concurrency,
             ),
@@ -144,7 +143,7 @@ def create_app(
     api = JobApi(
         store=store,
         storage=storage,
-        door=door,
+        channels=channels,
         tokens=tokens,
         announcer=announcer,
         refusals=refusals,
@@ -156,9 +155,15 @@ def create_app(
     keys = ApiKeys(secrets.api_keys)
     routes: list[Route] = [
         *api.routes(keys),
+        *EndpointApi(endpoints=store.endpoints, channels=channels, now=now).routes(keys),
         *stream_routes(stream, store, announcer, keys, now),
         *health_routes(store, worker if with_worker else None),
     ]
+
+    async def settle_standing() -> None:
+        wanted = [endpoint.wanted() for endpoint in settings.endpoints]
+        await settle_endpoints(wanted, endpoints=store.endpoints, channels=channels, now=now())
+
     app = Starlette(
         routes=routes,
         middleware=[
@@ -173,7 +178,9 @@ def create_app(
             Middleware(AccessLog, routes=routes),
         ],
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(store, storage, door, ingest, worker if with_worker else None, stream, key_sets),
+        lifespan=_lifespan(
+            store, storage, door, ingest, worker if with_worker else None, stream, key_sets, settle_standing
+        ),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
@@ -214,6 +221,7 @@ def _lifespan(
     worker: Worker | None,
     stream: Stream,
     key_sets: dict[str, KeySet],
+    settle_standing: Callable[[], Awaitable[None]],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -221,6 +229,7 @@ def _lifespan(
             await stack.enter_async_context(door)
             stack.push_async_callback(store.close)
             await store.open()
+            await settle_standing()
             await to_thread.run_sync(storage.sweep)
             for key_set in key_sets.values():
                 stack.push_async_callback(key_set.close)

@@ -10,10 +10,12 @@ from starlette.responses import Response
 
 from replyhook.errors import InvalidRequest
 from replyhook_receiver.errors import (
+    EndpointConflict,
     NetworkRefused,
     RegistrationConflict,
     StoreUnavailable,
     SubmissionConflict,
+    UnknownEndpoint,
     UnknownJob,
 )
 
@@ -56,9 +58,9 @@ async def on_known_error(_: Request, error: Exception) -> Response:
             return problem(422, str(error), field=error.field, value=shown, allowed=error.allowed)
         case NetworkRefused():
             return problem(422, str(error))
-        case UnknownJob():
+        case UnknownJob() | UnknownEndpoint():
             return problem(404, str(error))
-        case RegistrationConflict() | SubmissionConflict():
+        case RegistrationConflict() | SubmissionConflict() | EndpointConflict():
             return problem(409, str(error))
         case StoreUnavailable():
             return unavailable(str(error))
@@ -82,8 +84,10 @@ HANDLERS: dict[Any, Any] = {
     InvalidRequest: on_known_error,
     NetworkRefused: on_known_error,
     UnknownJob: on_known_error,
+    UnknownEndpoint: on_known_error,
     RegistrationConflict: on_known_error,
     SubmissionConflict: on_known_error,
+    EndpointConflict: on_known_error,
     StoreUnavailable: on_known_error,
     Exception: on_fault,
 }

@@ -21,5 +21,5 @@ class Notify:
         delivery = await self._store.delivery(task.subject)
         if delivery is None or delivery.delivered:
             return Done()
-        status = await self._channels[delivery.channel].send(delivery, now=self._now())
-        return Done(status=status)
+        answer = await self._channels[delivery.channel].send(delivery, now=self._now())
+        return Done(status=answer.status)

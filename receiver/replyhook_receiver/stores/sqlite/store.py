@@ -27,6 +27,7 @@ from replyhook_receiver.records import (
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, outcomes, overdue, registering, tasks
 from replyhook_receiver.stores.sqlite.database import Database
+from replyhook_receiver.stores.sqlite.endpoints import SQLiteEndpoints
 from replyhook_receiver.stores.sqlite.rows import (
     callback_from,
     notification_from,
@@ -51,6 +52,7 @@ class SQLiteStore:
         self._describe = describe
         self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
         self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
+        self.endpoints = SQLiteEndpoints(self.database)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
@@ -135,7 +137,8 @@ class SQLiteStore:
 
     async def delivery(self, delivery_id: str) -> DeliveryRecord | None:
         statement = """
-            SELECT n.*, e.channel, e.url, e.secret, e.types, d.status AS delivery_status
+            SELECT n.*, e.channel, e.url, e.secret, e.types, e.headers, e.secrets, e.disabled_ms,
+                d.status AS delivery_status
             FROM deliveries d
             JOIN notifications n ON n.sequence = d.notification
             JOIN endpoints e ON e.id = d.endpoint_id

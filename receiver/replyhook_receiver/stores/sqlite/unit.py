@@ -73,6 +73,7 @@ class Unit:
         self._called: dict[tuple[str, str, str], str] = {}
         self._known: dict[str, bool] = {}
         self._endpoints: dict[str, list[tuple[str, NotifyTarget]]] = {}
+        self._standing: list[tuple[str, NotifyTarget, str | None]] | None = None
         self._senders: dict[tuple[str, str], bool] = {}
         self._detached: dict[str, int] = {}
         self._last_sequence: int | None = None
@@ -195,15 +196,20 @@ class Unit:
         self._notifications.append((sequence, new_id("ntf", at=at.timestamp()), job_id, kind.value, body, to_ms(at)))
         for endpoint_id, target in self._endpoints_of(job_id):
             self.add_delivery(sequence, kind, endpoint_id, target, at)
+        for endpoint_id, target, user in self.standing_endpoints():
+            if user is None or user == job.user:
+                self.add_delivery(sequence, kind, endpoint_id, target, at)
 
     def add_delivery(
         self, sequence: int, kind: NotificationType, endpoint_id: str, target: NotifyTarget, at: datetime
     ) -> None:
-        """The duty to bring a notification to an endpoint, where the endpoint wants it."""
-        if target.wants(kind):
+        """The duty to bring a notification to an endpoint, where the endpoint wants it; while it is disabled, a duty
+        that waits."""
+        if target.wants(kind) and target.keeps(at):
             delivery_id = new_id("dlv", at=at.timestamp())
             self._deliveries.append((delivery_id, sequence, endpoint_id, to_ms(at)))
-            self.add_task(TaskKind.NOTIFY, delivery_id, at)
+            if target.disabled_at is None:
+                self.add_task(TaskKind.NOTIFY, delivery_id, at)
 
     def add_task(self, kind: TaskKind, subject: str, at: datetime, *, revive: bool = False) -> None:
         """Work that is to be done."""
@@ -235,6 +241,13 @@ class Unit:
             rows = self._raw.execute("SELECT * FROM endpoints WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
             self._endpoints[job_id] = [(row["id"], target_from(row)) for row in rows]
         return self._endpoints[job_id]
+
+    def standing_endpoints(self) -> Sequence[tuple[str, NotifyTarget, str | None]]:
+        """Those that are no job's own, each with the user whose jobs it hears of (None: everybody's)."""
+        if self._standing is None:
+            rows = self._raw.execute("SELECT * FROM endpoints WHERE job_id IS NULL AND removed_ms IS NULL ORDER BY id")
+            self._standing = [(row["id"], target_from(row), row["user"]) for row in rows.fetchall()]
+        return self._standing
 
     def _next_sequence(self) -> int:
         """The next place in the stream. Nobody else gives any away: this is the only transaction that writes."""
