@@ -31,12 +31,16 @@
 from datetime import timedelta
 from typing import ClassVar
 
+from replyhook_receiver.answers import Answer
+
 
 class ReceiverTrouble(Exception):
     """Anything the receiver raises on purpose."""
 
     retryable: ClassVar[bool] = False
     retry_after: timedelta | None = None
+    answer: Answer | None = None
+    """How the other side took a delivery, where one was tried."""
 
 
 class StoreUnavailable(ReceiverTrouble):
@@ -110,12 +114,10 @@ class DeliveryRefused(ReceiverTrouble):
 
     retryable = True
 
-    def __init__(self, message: str, *, status: int, retry_after: timedelta | None = None, answer: bytes = b"") -> None:
+    def __init__(self, message: str, *, status: int, text: str = "", retry_after: timedelta | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.answer = Answer(status=status, text=text)
         self.retry_after = retry_after
-        self.answer = answer
-        """The first KiB of what it said."""
 
 
 class EndpointGone(DeliveryRefused):

@@ -11,12 +11,12 @@ import apprise
 from anyio import to_thread
 
 from replyhook.errors import InvalidRequest
-from replyhook_receiver.channels.base import Answer
+from replyhook_receiver.answers import Answer
 from replyhook_receiver.channels.message import read_message
 from replyhook_receiver.errors import ChannelTrouble, NetworkTrouble
 from replyhook_receiver.records import DeliveryRecord
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 25.0
 _THREADS = 8
 
 # Apprise, and what it sends with, log parts of the URLs.
@@ -53,7 +53,7 @@ class AppriseChannel:
             raise ChannelTrouble(f"Apprise failed ({type(error).__name__})") from None  # its words may hold the URL
         if not is_taken:
             raise ChannelTrouble("the service did not take it; Apprise does not say why")
-        return Answer()
+        return Answer(status=None)
 
 
 def _service(url: str) -> apprise.Apprise:

@@ -1,24 +1,14 @@
 """The Channel protocol: say which addresses are possible, send once."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from replyhook_receiver.answers import Answer
 from replyhook_receiver.records import DeliveryRecord
-
-KEPT_OF_ANSWER = 1024
 
 Poster = Callable[[str], Awaitable[bytes | None]]
 """Finds a job's poster frame, a JPEG, by the job's id; None where there is none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the other side said to what it took: its status, where it has such, and the first KiB of its words."""
-
-    status: int | None = None
-    body: bytes = field(default=b"", repr=False)
 
 
 class Channel(Protocol):
@@ -34,5 +24,5 @@ class Channel(Protocol):
         ...
 
     async def send(self, delivery: DeliveryRecord, *, now: datetime) -> Answer:
-        """Bring it. Raises ``DeliveryRefused``, ``NetworkRefused``, ``NetworkTrouble``, ``ChannelTrouble``."""
+        """Bring it. What was answered. Raises ``DeliveryRefused``, ``ChannelTrouble``, and the door's errors."""
         ...

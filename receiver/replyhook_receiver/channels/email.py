@@ -17,13 +17,14 @@ from typing import Literal
 import aiosmtplib
 
 from replyhook.errors import ConfigurationError, InvalidRequest
-from replyhook_receiver.channels.base import KEPT_OF_ANSWER, Answer, Poster
+from replyhook_receiver.answers import Answer, kept_text
+from replyhook_receiver.channels.base import Poster
 from replyhook_receiver.channels.message import Message, read_message
 from replyhook_receiver.config import is_loopback
-from replyhook_receiver.errors import ChannelTrouble, DeliveryRefused, NetworkTrouble, NeverTaken
+from replyhook_receiver.errors import ChannelTrouble, DeliveryRefused, NetworkRefused, NetworkTrouble, NeverTaken
 from replyhook_receiver.records import DeliveryRecord
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 25.0
 MAX_POSTER_BYTES = 1024 * 1024
 _MAILTO = "mailto:"
 _ADDRESS = re.compile(r"([A-Za-z0-9!#$&'*+/=?^_`{|}~.-]{1,64})@((?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63})")
@@ -79,18 +80,21 @@ class EmailChannel:
 
     async def send(self, delivery: DeliveryRecord, *, now: datetime) -> Answer:
         """Hand it to the mail server."""
-        recipient = _recipient(delivery.target.url)
+        try:
+            recipient = _recipient(delivery.target.url)
+        except InvalidRequest:
+            raise NetworkRefused("the endpoint's URL is not mailto: and one mail address") from None
         message = read_message(delivery.notification)
         try:
             mail = self.build(message, recipient, now=now, poster=await self._find_poster(message))
         except (MessageError, ValueError) as error:
-            raise NeverTaken(f"no mail can be made of it ({type(error).__name__})", status=0) from None
+            raise NetworkRefused(f"no mail can be made of it ({type(error).__name__})") from None
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 said = await self._hand_over(mail, recipient.addr_spec)
         except TimeoutError:
             raise NetworkTrouble(f"the mail server did not take it within {TIMEOUT_SECONDS:g} s") from None
-        return Answer(status=250, body=said.encode("utf-8", "replace")[:KEPT_OF_ANSWER])
+        return Answer(status=250, text=_kept(said, recipient.addr_spec))
 
     def build(
         self, message: Message, recipient: Address, *, now: datetime, poster: bytes | None = None
@@ -138,7 +142,7 @@ class EmailChannel:
                 await client.quit()  # it has taken the mail: whatever comes now changes nothing
             return said
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise _trouble(error) from None  # its words hold addresses
+            raise _trouble(error, recipient) from None  # its words hold addresses
         finally:
             client.close()
 
@@ -157,15 +161,19 @@ def _recipient(url: str) -> Address:
     return mail_address(url[len(_MAILTO) :])
 
 
-def _trouble(error: Exception) -> Exception:
+def _kept(said: str, recipient: str) -> str:
+    return kept_text(said.encode("utf-8", "replace"), secrets=[recipient])
+
+
+def _trouble(error: Exception, recipient: str) -> Exception:
     refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else []
     answer = refusals[0] if refusals else error
     if isinstance(answer, aiosmtplib.SMTPAuthenticationError):
         return ChannelTrouble(f"the mail server did not accept smtp_user and smtp_password ({answer.code})")
     if isinstance(answer, aiosmtplib.SMTPResponseException):
         kind = NeverTaken if 500 <= answer.code < 600 and refusals else DeliveryRefused
-        words = answer.message.encode("utf-8", "replace")[:KEPT_OF_ANSWER]
-        return kind(f"the mail server answered {answer.code}", status=answer.code, answer=words)
+        text = _kept(answer.message, recipient)
+        return kind(f"the mail server answered {answer.code}", status=answer.code, text=text)
     if isinstance(answer, aiosmtplib.SMTPNotSupported):
         return ChannelTrouble("the mail server does not offer what is set (STARTTLS or a log-in)")
     return NetworkTrouble(f"the mail server could not be talked to ({type(answer).__name__})")

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from replyhook.errors import ConfigurationError, InvalidRequest, ReplyhookError
-from replyhook_receiver.channels.base import Answer, Channel, Poster
+from replyhook_receiver.answers import Answer
+from replyhook_receiver.channels.base import Channel, Poster
 from replyhook_receiver.channels.email import EmailChannel, MailServer
 from replyhook_receiver.channels.webhook import WebhookChannel
 from replyhook_receiver.config import Settings
@@ -19,7 +20,7 @@ from replyhook_receiver.net import Door
 from replyhook_receiver.records import DeliveryRecord
 
 GROUP = "replyhook.channels"
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 25.0
 _HOW_TO_HAVE = {
     EMAIL: "set smtp_host and smtp_from",
     APPRISE: "pip install 'replyhook[apprise]'",
@@ -107,7 +108,7 @@ class _Guest:
             raise NetworkTrouble(f"the channel {self._name} did not end within {TIMEOUT_SECONDS:g} s") from None
         except Exception as error:
             raise ChannelTrouble(f"the channel {self._name} failed ({type(error).__name__})") from None
-        return said if isinstance(said, Answer) else Answer()
+        return said if isinstance(said, Answer) else Answer(status=None)
 
 
 def make_channels(settings: Settings, *, door: Door, secrets: Sequence[str], poster: Poster | None = None) -> Channels:

@@ -17,11 +17,11 @@ from replyhook.errors import ReplyhookError
 from replyhook.ids import new_id
 from replyhook.notifications import TEST
 from replyhook.signatures import SECRET_PREFIX
-from replyhook_receiver.channels.base import Answer
+from replyhook_receiver.answers import Answer
 from replyhook_receiver.channels.registry import Channels
 from replyhook_receiver.endpoint_rules import WEBHOOK
 from replyhook_receiver.endpoints import BY_HAND, Endpoint, EndpointOrigin
-from replyhook_receiver.errors import DeliveryRefused, EndpointConflict, ReceiverTrouble, StoreUnavailable
+from replyhook_receiver.errors import EndpointConflict, ReceiverTrouble
 from replyhook_receiver.records import DeliveryRecord, NotificationRecord, NotifyTarget
 from replyhook_receiver.stores.endpoints import Endpoints
 from replyhook_receiver.web.auth import ApiKeys
@@ -122,19 +122,16 @@ class EndpointApi:
         try:
             answer = await self._channels[endpoint.channel].send(delivery, now=self._now())
             problem = None
-        except DeliveryRefused as error:
-            answer, problem = Answer(status=error.status, body=error.answer), str(error)
-        except StoreUnavailable:
-            raise
         except (ReceiverTrouble, ReplyhookError) as error:
-            answer, problem = Answer(), str(error)
+            told = error.answer if isinstance(error, ReceiverTrouble) else None
+            answer, problem = told or Answer(status=None), str(error)
         return _json(
             {
                 "ok": problem is None,
                 "endpoint": endpoint.id,
                 "notification": delivery.notification.id,
                 "status": answer.status,
-                "answer": answer.body.decode("utf-8", "replace"),
+                "answer": answer.text,
                 "milliseconds": round((time.monotonic() - began) * 1000),
                 "problem": problem,
             }
