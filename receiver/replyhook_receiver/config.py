@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -81,8 +82,8 @@ class Settings(BaseSettings):
     smtp_user: str = Field(default="", description="who logs in to the mail server; nobody when empty")
     smtp_password: SecretStr = Field(default=SecretStr(""), description="the password for smtp_user")
     smtp_from: str = Field(default="", description="who mails are from, such as Replyhook <replyhook@example.com>")
-    smtp_ca_file: Path | None = Field(
-        default=None, description="certificates the mail server's is checked by; by default the system's"
+    smtp_ca_file: str = Field(
+        default="", description="certificates the mail server's is checked by; by default the system's"
     )
     channels: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description="settings of further channels, by name; JSON in the environment"
@@ -251,6 +252,13 @@ class _Environ(EnvSettingsSource):
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return self._environ
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """JSON, where a setting is a table or a list of them."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            raise ConfigurationError(f"{PREFIX}{field_name.upper()} is not JSON, or use the settings file") from None
 
 
 def load(

@@ -34,7 +34,7 @@ class EndpointSettings(BaseModel):
         try:
             self.wanted()
         except InvalidRequest as error:
-            raise ValueError(f"{error.field} must be {error.allowed}") from None
+            raise ValueError(f"{error.field}: {error.allowed}") from None
         return self
 
     def wanted(self) -> NewEndpoint:

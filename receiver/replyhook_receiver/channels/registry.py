@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from replyhook.errors import ConfigurationError, InvalidRequest, ReplyhookError
@@ -133,15 +134,18 @@ def mail_server(settings: Settings) -> MailServer | None:
     """The mail server, where one is set. Raises ``ConfigurationError``."""
     if not settings.smtp_host:
         return None
-    return MailServer(
-        host=settings.smtp_host,
-        port=settings.smtp_port,
-        sender=settings.smtp_from,
-        security=settings.smtp_security,
-        user=settings.smtp_user or None,
-        password=settings.smtp_password.get_secret_value() or None,
-        ca_file=settings.smtp_ca_file,
-    )
+    try:
+        return MailServer(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            sender=settings.smtp_from,
+            security=settings.smtp_security,
+            user=settings.smtp_user or None,
+            password=settings.smtp_password.get_secret_value() or None,
+            ca_file=Path(settings.smtp_ca_file) if settings.smtp_ca_file else None,
+        )
+    except InvalidRequest as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _installed() -> dict[str, Callable[[Mapping[str, Any]], Channel]]:
