@@ -27,7 +27,10 @@ from replyhook_receiver.records import DeliveryRecord
 TIMEOUT_SECONDS = 25.0
 MAX_POSTER_BYTES = 1024 * 1024
 _MAILTO = "mailto:"
-_ADDRESS = re.compile(r"([A-Za-z0-9!#$&'*+/=?^_`{|}~.-]{1,64})@((?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63})")
+_HEADERS = frozenset(
+    b"From To Subject Date Message-ID Auto-Submitted MIME-Version Content-Type Content-Transfer-Encoding".split()
+)
+_ADDRESS = re.compile(r"([A-Za-z0-9!#$&'*+=?^_`{|}~.-]{1,64})@((?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,7 @@ class EmailChannel:
         message_id = f"<{message.id}@{self._sender.domain}>"
         mail["From"] = self._sender
         mail["To"] = recipient
-        mail["Subject"] = message.subject
+        mail["Subject"] = message.subject.replace("=?", "= ?")  # Python decodes what looks encoded, line ends and all
         mail["Date"] = now
         mail["Message-ID"] = message_id
         mail["Auto-Submitted"] = "auto-generated"
@@ -116,6 +119,7 @@ class EmailChannel:
             page = parts[1] if isinstance(parts, list) else None
             if isinstance(page, EmailMessage):
                 page.add_related(poster, maintype="image", subtype="jpeg", cid=f"<{frame}>", filename="poster.jpg")
+        _check_headers(mail)
         return mail
 
     async def _find_poster(self, message: Message) -> bytes | None:
@@ -130,8 +134,8 @@ class EmailChannel:
             username=server.user,
             password=server.password,
             use_tls=server.security == "tls",
-            start_tls=server.security
-            == "starttls",  # never "if it is offered": who is in between could say that it is not
+            # Never "if it is offered": who is in between could say that it is not.
+            start_tls=server.security == "starttls",
             tls_context=self._tls_context,
             timeout=TIMEOUT_SECONDS,
         )
@@ -161,6 +165,14 @@ def _recipient(url: str) -> Address:
     return mail_address(url[len(_MAILTO) :])
 
 
+def _check_headers(mail: EmailMessage) -> None:
+    """Raise ``ValueError`` where the mail, as it will be sent, has a header that we did not give it."""
+    lines = mail.as_bytes().partition(b"\r\n\r\n")[0].split(b"\r\n")
+    names = [line.partition(b":")[0] for line in lines if line[:1] not in (b" ", b"\t")]
+    if len(names) != len(set(names)) or not _HEADERS.issuperset(names):
+        raise ValueError("a header that we did not give it")
+
+
 def _kept(said: str, recipient: str) -> str:
     return kept_text(said.encode("utf-8", "replace"), secrets=[recipient])
 
@@ -174,6 +186,6 @@ def _trouble(error: Exception, recipient: str) -> Exception:
         kind = NeverTaken if 500 <= answer.code < 600 and refusals else DeliveryRefused
         text = _kept(answer.message, recipient)
         return kind(f"the mail server answered {answer.code}", status=answer.code, text=text)
-    if isinstance(answer, aiosmtplib.SMTPNotSupported):
+    if type(answer) is aiosmtplib.SMTPException or isinstance(answer, aiosmtplib.SMTPNotSupported):
         return ChannelTrouble("the mail server does not offer what is set (STARTTLS or a log-in)")
     return NetworkTrouble(f"the mail server could not be talked to ({type(answer).__name__})")
