@@ -35,13 +35,14 @@ class AppriseChannel:
 
     async def check(self, url: str) -> None:
         """Whether Apprise knows such a service and the URL has all it needs."""
-        _service(url)
+        await to_thread.run_sync(_service, url, limiter=self._threads)  # it loads a hundred modules the first time
 
     async def send(self, delivery: DeliveryRecord, *, now: datetime) -> Answer:  # noqa: ARG002 - the protocol's
         """Send it. Apprise tells neither a status nor a reason."""
-        service, message = _service(delivery.target.url), read_message(delivery.notification)
+        message = read_message(delivery.notification)
 
         def notify() -> bool:
+            service = _service(delivery.target.url)
             return bool(service.notify(body=message.text, title=message.subject, body_format=apprise.NotifyFormat.TEXT))
 
         try:
@@ -49,6 +50,8 @@ class AppriseChannel:
                 is_taken = await to_thread.run_sync(notify, limiter=self._threads, abandon_on_cancel=True)
         except TimeoutError:
             raise NetworkTrouble(f"the service did not take it within {self._timeout_seconds:g} s") from None
+        except InvalidRequest:
+            raise
         except Exception as error:
             raise ChannelTrouble(f"Apprise failed ({type(error).__name__})") from None  # its words may hold the URL
         if not is_taken:

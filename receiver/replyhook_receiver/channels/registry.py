@@ -24,7 +24,7 @@ GROUP = "replyhook.channels"
 TIMEOUT_SECONDS = 25.0
 _HOW_TO_HAVE = {
     EMAIL: "set smtp_host and smtp_from",
-    APPRISE: "pip install 'replyhook[apprise]'",
+    APPRISE: "pip install 'replyhook[apprise]', and name its endpoints in the settings",
 }
 
 _log = logging.getLogger(__name__)
@@ -118,7 +118,8 @@ def make_channels(settings: Settings, *, door: Door, secrets: Sequence[str], pos
     server = mail_server(settings)
     if server is not None:
         channels[EMAIL] = EmailChannel(server=server, poster=poster)
-    if find_spec("apprise") is not None:
+    is_wanted = any(endpoint.channel == APPRISE for endpoint in settings.endpoints)
+    if is_wanted and find_spec("apprise") is not None:  # it takes long to load
         from replyhook_receiver.channels.apprise import AppriseChannel
 
         channels[APPRISE] = AppriseChannel()
