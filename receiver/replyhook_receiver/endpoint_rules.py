@@ -17,7 +17,8 @@ MAX_USER_LENGTH = 256
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
-_CHANNEL = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+MAX_CHANNEL_LENGTH = 32
+_CHANNEL = re.compile(rf"[a-z][a-z0-9_-]{{0,{MAX_CHANNEL_LENGTH - 1}}}")
 # What belongs to the connection, to the message's framing, or to us.
 _RESERVED_HEADERS = {
     "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "date", "expect",
@@ -95,4 +96,9 @@ def shown_endpoint_url(channel: str, url: str) -> str:
     """An endpoint's URL without what may be secret in it: chat services keep their tokens anywhere in theirs."""
     if channel == EMAIL:
         return url
-    return shown_url(url) if channel == WEBHOOK else f"{url.partition(':')[0]}://…"
+    if channel != WEBHOOK:
+        return f"{url.partition(':')[0][:MAX_CHANNEL_LENGTH]}:…"
+    # Chat services' webhooks have it in the path; what is short there is a word, not a token.
+    return "/".join(
+        part if place < 3 or len(part) < 16 else "…" for place, part in enumerate(shown_url(url).split("/"))
+    )
