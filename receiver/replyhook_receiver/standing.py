@@ -26,5 +26,6 @@ async def settle_endpoints(
             try:
                 await channels.check(endpoint.channel, endpoint.url, from_settings=True)
             except InvalidRequest as error:
-                raise ConfigurationError(f"endpoint {endpoint.name!r}: {error}") from error
+                # It ends the start, and is logged with all that led to it: the URL, which may be a secret, with it.
+                raise ConfigurationError(f"endpoint {endpoint.name!r}: {error}") from None
     await endpoints.synchronise(wanted, now=now)

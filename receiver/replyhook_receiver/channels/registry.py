@@ -60,7 +60,7 @@ class Channels(Mapping[str, Channel]):
             await self[channel].check(url)
         except NetworkRefused as error:
             allowed = f"{error}. An operator excepts private networks by REPLYHOOK_ALLOWED_NETWORKS on the receiver"
-            raise InvalidRequest(field, shown_endpoint_url(channel, url), allowed) from error
+            raise InvalidRequest(field, shown_endpoint_url(channel, url), allowed) from None
 
 
 class _Missing:

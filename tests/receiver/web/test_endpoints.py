@@ -393,3 +393,20 @@ async def test_a_settings_endpoint_that_could_never_be_notified_is_said_at_the_s
         async with a_receiver(tmp_path, host, endpoints=[hooks | given]):
             await asyncio.sleep(0)
     assert "slack://geheim" not in str(caught.value)
+    assert caught.value.__suppress_context__, "a log would show what led to it, the whole URL among it"
+
+
+async def test_a_channel_without_a_guard_takes_urls_from_the_settings_alone(
+    tmp_path: Path, host: Host, hooks: dict[str, Any]
+) -> None:
+    pytest.importorskip("apprise", reason="an extra")
+    url = f"json://{host.url.removeprefix('http://')}/hook"
+    async with a_receiver(tmp_path, host, endpoints=[hooks | {"channel": "apprise", "url": url}]) as receiver:
+        assert is_problem(await post(receiver, {"url": url, "channel": "apprise"}), 422, field="channel")
+        job = {"provider": "useapi", "notify": [{"url": url, "channel": "apprise"}]}
+        answer = await receiver.client.put(f"/v1/jobs/{new_id('job')}", json=job, headers=AUTH)
+        assert is_problem(answer, 422, field="channel")
+        failed = await fails(receiver)
+        await until(lambda: host.asked("/hook"))
+        assert failed in host.seen[0][3].decode()
+        assert json.loads((await receiver.client.get("/v1/endpoints", headers=AUTH)).text)["data"][0]["url"] == "json:…"
