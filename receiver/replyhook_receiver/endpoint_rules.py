@@ -36,8 +36,10 @@ def checked_url(url: str, *, field: str = "url") -> str:
     return url
 
 
-def checked_channel(channel: str, *, field: str = "channel") -> str:
-    """A channel's name, by its form."""
+def checked_channel(channel: str | None, url: str, *, field: str = "channel") -> str:
+    """A channel's name, by its form; the one that goes without saying where none is named."""
+    if channel is None:
+        return EMAIL if url[:7].lower() == "mailto:" else WEBHOOK
     if not _CHANNEL.fullmatch(channel):
         raise InvalidRequest(field, channel, f"{WEBHOOK}, {EMAIL}, or the name of another channel")
     return channel

@@ -4,7 +4,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from replyhook.errors import InvalidRequest
 from replyhook_receiver.endpoint_rules import (
-    WEBHOOK,
     checked_channel,
     checked_headers,
     checked_name,
@@ -23,7 +22,7 @@ class EndpointSettings(BaseModel):
 
     name: str
     url: SecretStr
-    channel: str = WEBHOOK
+    channel: str | None = None
     user: str | None = None
     types: tuple[str, ...] = ()
     headers: dict[str, SecretStr] = Field(default_factory=dict)
@@ -41,7 +40,7 @@ class EndpointSettings(BaseModel):
         """As a value of ours. Raises ``InvalidRequest``."""
         return NewEndpoint(
             name=checked_name(self.name),
-            channel=checked_channel(self.channel),
+            channel=checked_channel(self.channel, self.url.get_secret_value()),
             url=checked_url(self.url.get_secret_value()),
             user=None if self.user is None else checked_user(self.user),
             types=checked_types(self.types),

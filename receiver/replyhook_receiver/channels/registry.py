@@ -118,7 +118,7 @@ def make_channels(settings: Settings, *, door: Door, secrets: Sequence[str], pos
     server = mail_server(settings)
     if server is not None:
         channels[EMAIL] = EmailChannel(server=server, poster=poster)
-    is_wanted = any(endpoint.channel == APPRISE for endpoint in settings.endpoints)
+    is_wanted = any(endpoint.wanted().channel == APPRISE for endpoint in settings.endpoints)
     if is_wanted and find_spec("apprise") is not None:  # it takes long to load
         from replyhook_receiver.channels.apprise import AppriseChannel
 

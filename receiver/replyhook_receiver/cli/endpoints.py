@@ -27,7 +27,7 @@ def endpoints() -> None:
 
 @endpoints.command()
 @click.argument("url")
-@click.option("--channel", default="webhook", show_default=True, help="How: webhook, email, or another package's.")
+@click.option("--channel", help="How: webhook, email, or another package's.  [default: as the URL says]")
 @click.option("--name", help="What you call it.")
 @click.option("--user", help="Only this user's jobs.  [default: everybody's]")
 @click.option(
@@ -41,7 +41,7 @@ def endpoints() -> None:
 @output_option
 def add(
     url: str,
-    channel: str,
+    channel: str | None,
     name: str | None,
     user: str | None,
     types: tuple[str, ...],
@@ -52,8 +52,6 @@ def add(
 
     The secret that signs its notifications (whsec_...) is shown this once: on stderr, or in the JSON on stdout.
     """
-    if url.lower().startswith("mailto:") and channel == "webhook":
-        channel = "email"
     content = {"url": url, "channel": channel, "name": name, "user": user, "types": list(types)}
     pairs = dict(_pair(each) for each in headers)
     added = _object(ask("POST", "/v1/endpoints", json={**content, **({"headers": pairs} if pairs else {})}))

@@ -30,7 +30,7 @@ class EndpointModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/endpoints`."""
 
     url: str
-    channel: str = WEBHOOK
+    channel: str | None = None
     name: str | None = None
     user: str | None = None
     types: list[str] = []
@@ -39,11 +39,12 @@ class EndpointModel(msgspec.Struct, forbid_unknown_fields=True):
 
     def checked(self) -> NewEndpoint:
         """As a value of ours, without a secret where none was given. Raises ``InvalidRequest``."""
-        if self.channel != WEBHOOK and (self.headers or self.secret is not None):
-            raise InvalidRequest("channel", self.channel, "headers and secret are for webhooks: leave them out")
+        channel = checked_channel(self.channel, self.url)
+        if channel != WEBHOOK and (self.headers or self.secret is not None):
+            raise InvalidRequest("channel", channel, "headers and secret are for webhooks: leave them out")
         return NewEndpoint(
             url=checked_url(self.url),
-            channel=checked_channel(self.channel),
+            channel=channel,
             name=None if self.name is None else checked_name(self.name),
             user=None if self.user is None else checked_user(self.user),
             types=checked_types(self.types),

@@ -18,7 +18,6 @@ from replyhook.receiver_api import request_as_json
 from replyhook.urls import http_parts, shown_url
 from replyhook_receiver.endpoint_rules import (
     MAX_URL_LENGTH,
-    WEBHOOK,
     checked_channel,
     checked_headers,
     checked_secret,
@@ -38,7 +37,7 @@ class NotifyModel(msgspec.Struct, forbid_unknown_fields=True):
     url: str
     secret: str | None = None
     types: list[str] = []
-    channel: str = WEBHOOK
+    channel: str | None = None
     headers: dict[str, str] = {}
 
 
@@ -152,7 +151,7 @@ def read_jobs_query(query: Mapping[str, str]) -> tuple[JobFilter, str | None, in
 
 def _target(entry: NotifyModel) -> NotifyTarget:
     return NotifyTarget(
-        channel=checked_channel(entry.channel, field="notify.channel"),
+        channel=checked_channel(entry.channel, entry.url, field="notify.channel"),
         url=checked_url(entry.url, field="notify"),
         secret=None if entry.secret is None else checked_secret(entry.secret, field="notify.secret"),
         types=checked_types(entry.types, field="notify.types"),
