@@ -99,7 +99,8 @@ def shown_endpoint_url(channel: str, url: str) -> str:
     if channel == EMAIL:
         return url
     if channel != WEBHOOK:
-        return f"{url.partition(':')[0][:MAX_CHANNEL_LENGTH]}:…"
+        scheme, is_there, _ = url.partition(":")
+        return f"{scheme[:MAX_CHANNEL_LENGTH]}:…" if is_there else "…"
     # Chat services' webhooks have it in the path; what is short there is a word, not a token.
     return "/".join(
         part if place < 3 or len(part) < 16 else "…" for place, part in enumerate(shown_url(url).split("/"))

@@ -241,3 +241,10 @@ def test_wrong_endpoints_and_mail_servers_are_said_without_what_is_secret(enviro
     with pytest.raises(ConfigurationError, match=says) as caught:
         load({f"REPLYHOOK_{name}": value for name, value in environ.items()})
     assert "geheim" not in str(caught.value)
+
+
+def test_the_readmes_endpoints_are_possible(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    tables = readme.split("```toml\n[[endpoints]]", 1)[1].split("```")[0].replace("whsec_...", WHSEC)
+    settings = load({}, toml_file=file(tmp_path, f"[[endpoints]]{tables}"))
+    assert [endpoint.wanted().channel for endpoint in settings.endpoints] == ["webhook", "apprise"]

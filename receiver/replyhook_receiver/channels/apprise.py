@@ -13,6 +13,7 @@ from anyio import to_thread
 from replyhook.errors import InvalidRequest
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.channels.message import read_message
+from replyhook_receiver.endpoint_rules import APPRISE, shown_endpoint_url
 from replyhook_receiver.errors import ChannelTrouble, NetworkTrouble
 from replyhook_receiver.records import DeliveryRecord
 
@@ -62,7 +63,6 @@ class AppriseChannel:
 def _service(url: str) -> apprise.Apprise:
     service = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False))
     if not service.add(url):
-        raise InvalidRequest(
-            "url", f"{url.partition(':')[0][:32]}://…", "the URL of a service that Apprise knows, complete"
-        )
+        allowed = "the URL of a service that Apprise knows, complete"
+        raise InvalidRequest("url", shown_endpoint_url(APPRISE, url), allowed)
     return service

@@ -109,6 +109,8 @@ class EndpointApi:
         _check_is_no_settings(endpoint)
         if endpoint.channel != WEBHOOK:
             raise EndpointConflict(f"the channel {endpoint.channel} signs nothing: only webhooks have a secret")
+        if not endpoint.secrets:
+            raise EndpointConflict("it has no secret of its own: the receiver's notification_secrets sign for it")
         secret = rotation.secret or _new_secret()
         overlap = timedelta(hours=rotation.overlap_hours)
         endpoint = await self._endpoints.rotate(endpoint.id, secret, overlap=overlap, now=self._now())

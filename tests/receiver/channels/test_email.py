@@ -19,6 +19,7 @@ from replyhook_receiver.channels.base import Poster
 from replyhook_receiver.channels.email import EmailChannel, MailServer
 from replyhook_receiver.errors import ChannelTrouble, DeliveryRefused, NetworkTrouble
 from tests.contracts.channel_contract import NOW, ChannelContract, Place, delivery, notification
+from tests.receiver.support import Host, a_receiver, until, useapi_body
 
 RECIPIENT = "jane.doe@example.com"
 SENDER = "Replyhook <replyhook@hooks.example.com>"
@@ -199,3 +200,16 @@ def test_a_server_elsewhere_is_only_spoken_to_with_tls() -> None:
     with pytest.raises(ConfigurationError, match="this machine"):
         MailServer(host="mail.example.com", port=25, sender=SENDER, security="none")
     assert PASSWORD not in repr(MailServer(host="mail.example.com", port=587, sender=SENDER, password=PASSWORD))
+
+
+async def test_a_job_tells_its_own_mail_address(tmp_path: Path, host: Host) -> None:
+    box = tmp_path / "box"
+    box.mkdir()
+    with mail_server(box) as (port, _):
+        smtp = {"smtp_host": "127.0.0.1", "smtp_port": port, "smtp_security": "none", "smtp_from": SENDER}
+        async with a_receiver(tmp_path, host, **smtp) as receiver:
+            job, path = await receiver.register("useapi", notify=[{"url": f"mailto:{RECIPIENT}"}], reference="order-7")
+            await receiver.client.post(path, content=useapi_body(job, "FAILED"))
+            await until(lambda: receiver.rows("SELECT answer FROM deliveries WHERE status = 'delivered'") == [(250,)])
+    (mail,) = box.glob("*.eml")
+    assert b"Subject: Video failed: order-7" in mail.read_bytes()

@@ -133,6 +133,8 @@ async def test_a_jobs_own_place_may_have_headers_too_and_the_same_registration_i
         ("job", job, {"X-Team": "…"})
     ]
     assert (await get(receiver, "/v1/endpoints"))["data"] == []
+    rotating = f"/v1/endpoints/{listed['data'][0]['id']}/rotate-secret"
+    assert is_problem(await post(receiver, {}, rotating), 409), "the receiver's own secrets sign for it"
 
 
 # Secrets
