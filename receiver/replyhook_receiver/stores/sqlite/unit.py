@@ -18,13 +18,24 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import AssetRecord, JobRecord, NotifyTarget
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.sqlite.rows import JOB_COLUMNS, job_from, read_job, target_from, to_ms
+from replyhook_receiver.stores.sqlite.rows import (
+    JOB_COLUMNS,
+    from_ms,
+    job_from,
+    read_job,
+    target_from,
+    to_ms,
+    types_from,
+)
 from replyhook_receiver.stores.sqlite.tasks import NewTask, add_tasks
 
 _JOBS = f"""
     SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id
     WHERE j.id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - ours
+_STANDING = """
+    SELECT id, types, disabled_ms, user FROM endpoints WHERE job_id IS NULL AND removed_ms IS NULL ORDER BY id
+"""
 _ADD_JOB = """
     INSERT INTO jobs (id, provider, account, reference, user, status, request, created_ms)
     VALUES (?, ?, ?, ?, ?, ?, '{}', ?)
@@ -245,8 +256,11 @@ class Unit:
     def standing_endpoints(self) -> Sequence[tuple[str, NotifyTarget, str | None]]:
         """Those that are no job's own, each with the user whose jobs it hears of (None: everybody's)."""
         if self._standing is None:
-            rows = self._raw.execute("SELECT * FROM endpoints WHERE job_id IS NULL AND removed_ms IS NULL ORDER BY id")
-            self._standing = [(row["id"], target_from(row), row["user"]) for row in rows.fetchall()]
+            # Only what decides whether they hear of it: where they lead is looked up when it is brought.
+            self._standing = [
+                (endpoint_id, NotifyTarget(url="", types=types_from(types), disabled_at=from_ms(disabled_ms)), user)
+                for endpoint_id, types, disabled_ms, user in self._raw.execute(_STANDING).fetchall()
+            ]
         return self._standing
 
     def _next_sequence(self) -> int:
