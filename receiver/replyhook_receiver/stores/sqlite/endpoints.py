@@ -126,7 +126,11 @@ def enable(raw: sqlite3.Connection, endpoint_id: str, now: datetime) -> None:
     _set(raw, endpoint_id, {"disabled_ms": None, "disabled_why": None, "failing_since_ms": None})
     _bury(raw, endpoint_id, before_ms=oldest_ms, why=_ENDED, now=now)
     kept = "SELECT id FROM deliveries WHERE endpoint_id = ? AND status = 'pending' ORDER BY notification"
-    add_tasks(raw, [NewTask(TaskKind.NOTIFY, row["id"], now) for row in raw.execute(kept, (endpoint_id,)).fetchall()])
+    ids = [row["id"] for row in raw.execute(kept, (endpoint_id,)).fetchall()]
+    add_tasks(raw, [NewTask(TaskKind.NOTIFY, delivery_id, now) for delivery_id in ids])
+    # What was queued before it was disabled, and taken out of the queue for that.
+    again = "UPDATE tasks SET state = 'ready', due_ms = ? WHERE kind = ? AND subject = ? AND state = 'held'"
+    raw.executemany(again, [(to_ms(now), TaskKind.NOTIFY.value, delivery_id) for delivery_id in ids])
 
 
 def synchronise(raw: sqlite3.Connection, wanted: Sequence[NewEndpoint], now: datetime) -> None:
