@@ -5,6 +5,8 @@
     - Overloaded            more is waiting to be committed than we take on
     - DetachedLimit         a user's detached jobs are more than may appear in a day
   + UnknownJob              no such job
+  + UnknownDelivery         no such delivery
+  + DeliverySuperseded      a later notification has made it pointless
   + RegistrationConflict    the job is registered with other contents
   + SubmissionConflict      the job's submission was reported differently before
   + NetworkRefused          the address or URL is not one we talk to
@@ -27,12 +29,16 @@
 from datetime import timedelta
 from typing import ClassVar
 
+from replyhook_receiver.answers import Answer
+
 
 class ReceiverTrouble(Exception):
     """Anything the receiver raises on purpose."""
 
     retryable: ClassVar[bool] = False
     retry_after: timedelta | None = None
+    answer: Answer | None = None
+    """How the other side took a delivery, where one was tried."""
 
 
 class StoreUnavailable(ReceiverTrouble):
@@ -51,6 +57,14 @@ class DetachedLimit(StoreUnavailable):
 
 class UnknownJob(ReceiverTrouble):
     """No such job."""
+
+
+class UnknownDelivery(ReceiverTrouble):
+    """No such delivery."""
+
+
+class DeliverySuperseded(ReceiverTrouble):
+    """A later notification has made this delivery pointless."""
 
 
 class RegistrationConflict(ReceiverTrouble):
@@ -106,9 +120,9 @@ class DeliveryRefused(ReceiverTrouble):
 
     retryable = True
 
-    def __init__(self, message: str, *, status: int, retry_after: timedelta | None = None) -> None:
+    def __init__(self, message: str, *, status: int, text: str = "", retry_after: timedelta | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.answer = Answer(status=status, text=text)
         self.retry_after = retry_after
 
 

@@ -1,6 +1,7 @@
 """One question to the receiver that the environment names, where the library has no call for it."""
 
 import os
+from typing import Any
 
 from replyhook.environment import with_files
 from replyhook.errors import ReceiverUnavailable
@@ -15,6 +16,13 @@ def receiver_from_environ() -> ReceiverAPI:
     """The receiver that the environment names. Raises ``ConfigurationError``."""
     environ = with_files(os.environ)
     return ReceiverAPI(url=environ.get("REPLYHOOK_RECEIVER_URL", ""), api_key=environ.get("REPLYHOOK_API_KEY", ""))
+
+
+def ask(method: str, path: str, *, json: dict[str, Any] | None = None) -> HTTPResponse:
+    """The receiver's answer. Raises ``ConfigurationError`` and what ``send`` does."""
+    receiver = receiver_from_environ()
+    headers = {"authorization": f"Bearer {receiver.api_key}"}
+    return send(receiver, HTTPRequest(method=method, url=receiver.url.rstrip("/") + path, headers=headers, json=json))
 
 
 def send(receiver: ReceiverAPI, request: HTTPRequest) -> HTTPResponse:

@@ -1,8 +1,9 @@
 """How jobs and estimates are printed: data on stdout as a table, JSON, JSON lines, or ids."""
 
+import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -71,7 +72,7 @@ def print_estimates(estimates: "Sequence[Estimate]", output: str) -> None:
             )
             for each in estimates
         ]
-        _print_rows(("provider", "price", *["why not"] * has_problems), rows)
+        print_rows(("provider", "price", *["why not"] * has_problems), rows)
 
 
 def _print(jobs: "Sequence[JobResult] | JobResult", output: str) -> None:
@@ -102,10 +103,18 @@ def _print_table(jobs: "Sequence[JobResult]") -> None:
         )
         for job, why in zip(jobs, reasons, strict=True)
     ]
-    _print_rows(("job", "provider", "status", "video", "reference", "created", *["why"] * has_reasons), rows)
+    print_rows(("job", "provider", "status", "video", "reference", "created", *["why"] * has_reasons), rows)
 
 
-def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+def print_values(values: dict[str, Any], output: str) -> None:
+    """Print one object as it came, readable or as one line; what a terminal would act upon is escaped."""
+    line = msgspec.json.encode(values)
+    text = (msgspec.json.format(line) if output == "json" else line).decode()
+    click.echo("".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text))
+
+
+def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+    """Print a table. What stands in it is shown, never obeyed: by rich as markup, or by the terminal as control."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -116,5 +125,10 @@ def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -
     for place, heading in enumerate(headings):
         table.add_column(heading, no_wrap=place == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell or _NONE) for cell in row))  # as text: nobody's words are markup
+        table.add_row(*(Text(visible(cell) if cell else _NONE) for cell in row))
     console.print(table)
+
+
+def visible(text: str) -> str:
+    """A text with what a terminal would obey written out."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

@@ -9,7 +9,6 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
     CallbackRecord,
-    DeliveryRecord,
     JobFilter,
     JobPresent,
     JobRecord,
@@ -20,6 +19,7 @@ from replyhook_receiver.records import (
     Submission,
     Task,
 )
+from replyhook_receiver.stores.deliveries import Deliveries
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
 """Builds a notification's body; the store calls it inside the transaction that makes the fact."""
@@ -30,6 +30,11 @@ class Store(Protocol):
 
     All raise ``StoreUnavailable`` when the database cannot; the same call may then be made again.
     """
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """The outbox."""
+        ...
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
@@ -90,10 +95,6 @@ class Store(Protocol):
 
     async def last_notification(self) -> int:
         """The last place in the stream, 0 where there is none."""
-        ...
-
-    async def delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        """A delivery with its notification and target, or None."""
         ...
 
     async def senders(self) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -157,7 +157,7 @@ def _target(entry: NotifyModel) -> NotifyTarget:
     return NotifyTarget(url=entry.url, secret=entry.secret, types=tuple(NotificationType(kind) for kind in entry.types))
 
 
-Model = TypeVar("Model", RegistrationModel, RelayModel, SubmissionModel)
+Model = TypeVar("Model", bound=msgspec.Struct)
 
 
 async def read_model(request: Request, kind: type[Model]) -> Model:

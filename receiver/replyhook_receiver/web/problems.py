@@ -10,10 +10,12 @@ from starlette.responses import Response
 
 from replyhook.errors import InvalidRequest
 from replyhook_receiver.errors import (
+    DeliverySuperseded,
     NetworkRefused,
     RegistrationConflict,
     StoreUnavailable,
     SubmissionConflict,
+    UnknownDelivery,
     UnknownJob,
 )
 
@@ -56,9 +58,9 @@ async def on_known_error(_: Request, error: Exception) -> Response:
             return problem(422, str(error), field=error.field, value=shown, allowed=error.allowed)
         case NetworkRefused():
             return problem(422, str(error))
-        case UnknownJob():
+        case UnknownJob() | UnknownDelivery():
             return problem(404, str(error))
-        case RegistrationConflict() | SubmissionConflict():
+        case RegistrationConflict() | SubmissionConflict() | DeliverySuperseded():
             return problem(409, str(error))
         case StoreUnavailable():
             return unavailable(str(error))
@@ -82,6 +84,8 @@ HANDLERS: dict[Any, Any] = {
     InvalidRequest: on_known_error,
     NetworkRefused: on_known_error,
     UnknownJob: on_known_error,
+    UnknownDelivery: on_known_error,
+    DeliverySuperseded: on_known_error,
     RegistrationConflict: on_known_error,
     SubmissionConflict: on_known_error,
     StoreUnavailable: on_known_error,
