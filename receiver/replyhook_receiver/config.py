@@ -69,7 +69,10 @@ class Settings(BaseSettings):
     )
     max_video_bytes: int = Field(default=4 * 1024**3, ge=1, description="largest video taken")
     download_concurrency: int = Field(default=4, ge=1, le=64, description="downloads at a time")
-    delivery_concurrency: int = Field(default=16, ge=1, le=256, description="notifications sent at a time")
+    delivery_concurrency: int = Field(default=64, ge=1, le=256, description="notifications sent at a time")
+    endpoint_concurrency: int = Field(
+        default=8, ge=1, le=256, description="notifications sent to one endpoint at a time"
+    )
     relay_concurrency: int = Field(default=4, ge=1, le=64, description="relayed submits held open at a time")
     endpoints: tuple[EndpointSettings, ...] = Field(
         default=(), repr=False, description="places to notify of all jobs or one user's; JSON in the environment"

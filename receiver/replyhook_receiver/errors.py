@@ -5,6 +5,8 @@
     - Overloaded            more is waiting to be committed than we take on
     - DetachedLimit         a user's detached jobs are more than may appear in a day
   + UnknownJob              no such job
+  + UnknownDelivery         no such delivery
+  + DeliverySuperseded      a later notification has made it pointless
   + RegistrationConflict    the job is registered with other contents
   + SubmissionConflict      the job's submission was reported differently before
   + NetworkRefused          the address or URL is not one we talk to
@@ -59,6 +61,14 @@ class DetachedLimit(StoreUnavailable):
 
 class UnknownJob(ReceiverTrouble):
     """No such job."""
+
+
+class UnknownDelivery(ReceiverTrouble):
+    """No such delivery."""
+
+
+class DeliverySuperseded(ReceiverTrouble):
+    """A later notification has made this delivery pointless."""
 
 
 class RegistrationConflict(ReceiverTrouble):

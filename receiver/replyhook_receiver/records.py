@@ -10,6 +10,7 @@ import msgspec
 
 from replyhook.jobs import DEFAULT_ACCOUNT, AssetStatus, JobError, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
+from replyhook_receiver.answers import Answer
 from replyhook_receiver.endpoint_rules import WEBHOOK
 from replyhook_receiver.endpoints import PAUSED_FOR, SigningSecret
 from replyhook_receiver.lifecycle import JobState, TaskKind, Verdict
@@ -235,6 +236,15 @@ class NotificationRecord:
     body: bytes = field(repr=False)
 
 
+class DeliveryStatus(StrEnum):
+    """What became of a delivery."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    SUPERSEDED = "superseded"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRecord:
     """The duty to bring one notification to one endpoint, with all that is needed to do so."""
@@ -243,7 +253,7 @@ class DeliveryRecord:
     notification: NotificationRecord
     channel: str
     target: NotifyTarget
-    delivered: bool
+    status: DeliveryStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,13 +298,13 @@ class StoredVideo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A task that is finished: ``video`` of a download, ``status`` of a delivery, ``report`` of a question.
+    """A task that is finished: ``video`` of a download, ``answer`` to a delivery, ``report`` of a question.
 
     A relayed submit ends with its ``submission``, and with report and video as far as the answer held them.
     """
 
     video: StoredVideo | None = None
-    status: int | None = None
+    answer: Answer | None = None
     report: Report | None = None
     submission: Submission | None = None
 
@@ -305,6 +315,7 @@ class Retry:
 
     due_at: datetime
     problem: str
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +323,7 @@ class Dead:
     """A task that is given up: a dead letter, to be put back by hand."""
 
     problem: str
+    answer: Answer | None = None
 
 
 Outcome = Done | Retry | Dead

@@ -16,7 +16,7 @@ from replyhook.ids import new_id
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.channels.base import Channel
 from replyhook_receiver.errors import NetworkRefused, ReceiverTrouble
-from replyhook_receiver.records import DeliveryRecord, NotificationRecord, NotifyTarget
+from replyhook_receiver.records import DeliveryRecord, DeliveryStatus, NotificationRecord, NotifyTarget
 
 NOW = datetime.now(UTC)
 MEGABYTE = 1024 * 1024
@@ -68,7 +68,9 @@ def notification(words: str = "order-42", *, kind: str = "video.failed", **about
 def delivery(url: str, told: NotificationRecord, channel: str = "x", **more: Any) -> DeliveryRecord:
     """The duty to bring it there."""
     target = NotifyTarget(url=url, channel=channel, **more)
-    return DeliveryRecord(id=new_id("dlv"), notification=told, channel=channel, target=target, delivered=False)
+    return DeliveryRecord(
+        id=new_id("dlv"), notification=told, channel=channel, target=target, status=DeliveryStatus.PENDING
+    )
 
 
 async def trouble(place: Place, told: NotificationRecord | None = None, url: str | None = None) -> Exception:

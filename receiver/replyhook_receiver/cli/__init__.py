@@ -7,6 +7,7 @@ import click
 
 from replyhook.errors import ReplyhookError
 from replyhook_receiver.cli.bench import bench
+from replyhook_receiver.cli.deliveries import deliveries
 from replyhook_receiver.cli.demo import demo
 from replyhook_receiver.cli.endpoints import endpoints
 from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
@@ -27,7 +28,7 @@ def replyhook() -> None:
     """
 
 
-for command in (demo, serve, sandbox, submit, jobs, endpoints, providers, bench, version):
+for command in (demo, serve, sandbox, submit, jobs, deliveries, endpoints, providers, bench, version):
     replyhook.add_command(command)
 
 

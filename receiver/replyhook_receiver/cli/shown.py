@@ -1,8 +1,9 @@
 """How jobs and estimates are printed: data on stdout as a table, JSON, JSON lines, or ids."""
 
+import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -103,6 +104,13 @@ def _print_table(jobs: "Sequence[JobResult]") -> None:
         for job, why in zip(jobs, reasons, strict=True)
     ]
     print_rows(("job", "provider", "status", "video", "reference", "created", *["why"] * has_reasons), rows)
+
+
+def print_values(values: dict[str, Any], output: str) -> None:
+    """Print one object as it came, readable or as one line; what a terminal would act upon is escaped."""
+    line = msgspec.json.encode(values)
+    text = (msgspec.json.format(line) if output == "json" else line).decode()
+    click.echo("".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text))
 
 
 def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:

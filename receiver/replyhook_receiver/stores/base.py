@@ -9,7 +9,6 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
     CallbackRecord,
-    DeliveryRecord,
     JobFilter,
     JobPresent,
     JobRecord,
@@ -20,6 +19,7 @@ from replyhook_receiver.records import (
     Submission,
     Task,
 )
+from replyhook_receiver.stores.deliveries import Deliveries
 from replyhook_receiver.stores.endpoints import Endpoints
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
@@ -35,6 +35,11 @@ class Store(Protocol):
     @property
     def endpoints(self) -> Endpoints:
         """The registered places to notify."""
+        ...
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """The outbox."""
         ...
 
     async def open(self) -> None:
@@ -96,10 +101,6 @@ class Store(Protocol):
 
     async def last_notification(self) -> int:
         """The last place in the stream, 0 where there is none."""
-        ...
-
-    async def delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        """A delivery with its notification and target, or None."""
         ...
 
     async def senders(self) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -34,6 +34,7 @@ from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
+from replyhook_receiver.web.deliveries import DeliveryApi
 from replyhook_receiver.web.endpoints import EndpointApi
 from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.limits import FailureLimiter
@@ -74,7 +75,12 @@ def create_app(
     personal = frozenset(name for name, provider in providers.items() if provider.capabilities.id_is_personal)
     announcer = Announcer(public_url=public_url, personal=personal)
     deadlines = Deadlines(provider.capabilities for provider in providers.values())
-    store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines)
+    store = SQLiteStore(
+        settings.database_path,
+        describe=announcer.body,
+        deadlines=deadlines,
+        at_one_endpoint=settings.endpoint_concurrency,
+    )
     storage = LocalStorage(settings.storage_path)
     door = Door(allowed_networks=settings.allowed_networks)
     channels = make_channels(settings, door=door, secrets=secrets.notification_secrets)
@@ -111,7 +117,7 @@ def create_app(
                 concurrency=settings.download_concurrency,
             ),
             TaskKind.NOTIFY: Handler(
-                run=Notify(store=store, channels=channels, now=now),
+                run=Notify(deliveries=store.deliveries, channels=channels, now=now),
                 policy=DELIVERIES,
                 concurrency=settings.delivery_concurrency,
             ),
@@ -156,6 +162,7 @@ def create_app(
     routes: list[Route] = [
         *api.routes(keys),
         *EndpointApi(endpoints=store.endpoints, channels=channels, now=now).routes(keys),
+        *DeliveryApi(deliveries=store.deliveries, now=now).routes(keys),
         *stream_routes(stream, store, announcer, keys, now),
         *health_routes(store, worker if with_worker else None),
     ]

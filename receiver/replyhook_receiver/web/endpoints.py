@@ -22,7 +22,7 @@ from replyhook_receiver.channels.registry import Channels
 from replyhook_receiver.endpoint_rules import WEBHOOK
 from replyhook_receiver.endpoints import BY_HAND, Endpoint, EndpointOrigin
 from replyhook_receiver.errors import EndpointConflict, ReceiverTrouble
-from replyhook_receiver.records import DeliveryRecord, NotificationRecord, NotifyTarget
+from replyhook_receiver.records import DeliveryRecord, DeliveryStatus, NotificationRecord, NotifyTarget
 from replyhook_receiver.stores.endpoints import Endpoints
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.endpoint_models import (
@@ -154,7 +154,7 @@ def _test_delivery(endpoint: Endpoint, now: datetime) -> DeliveryRecord:
         notification=notification,
         channel=endpoint.channel,
         target=target,
-        delivered=False,
+        status=DeliveryStatus.PENDING,
     )
 
 

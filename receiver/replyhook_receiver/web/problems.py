@@ -10,11 +10,13 @@ from starlette.responses import Response
 
 from replyhook.errors import InvalidRequest
 from replyhook_receiver.errors import (
+    DeliverySuperseded,
     EndpointConflict,
     NetworkRefused,
     RegistrationConflict,
     StoreUnavailable,
     SubmissionConflict,
+    UnknownDelivery,
     UnknownEndpoint,
     UnknownJob,
 )
@@ -58,9 +60,9 @@ async def on_known_error(_: Request, error: Exception) -> Response:
             return problem(422, str(error), field=error.field, value=shown, allowed=error.allowed)
         case NetworkRefused():
             return problem(422, str(error))
-        case UnknownJob() | UnknownEndpoint():
+        case UnknownJob() | UnknownEndpoint() | UnknownDelivery():
             return problem(404, str(error))
-        case RegistrationConflict() | SubmissionConflict() | EndpointConflict():
+        case RegistrationConflict() | SubmissionConflict() | EndpointConflict() | DeliverySuperseded():
             return problem(409, str(error))
         case StoreUnavailable():
             return unavailable(str(error))
@@ -85,6 +87,8 @@ HANDLERS: dict[Any, Any] = {
     NetworkRefused: on_known_error,
     UnknownJob: on_known_error,
     UnknownEndpoint: on_known_error,
+    UnknownDelivery: on_known_error,
+    DeliverySuperseded: on_known_error,
     RegistrationConflict: on_known_error,
     SubmissionConflict: on_known_error,
     EndpointConflict: on_known_error,

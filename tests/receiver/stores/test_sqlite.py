@@ -41,14 +41,14 @@ class TestSQLite(StoreContract):
 
     @pytest.fixture
     async def store(self, path: Path) -> AsyncIterator[Store]:
-        opened = SQLiteStore(path, describe=describe)
+        opened = SQLiteStore(path, describe=describe, at_one_endpoint=1000)
         await opened.open()
         yield opened
         await opened.close()
 
     @pytest.fixture
     async def reopen(self, store: Store, path: Path) -> AsyncIterator[Reopen]:
-        again = SQLiteStore(path, describe=describe)
+        again = SQLiteStore(path, describe=describe, at_one_endpoint=1000)
 
         async def reopened() -> Store:
             await store.close()
@@ -65,7 +65,7 @@ class TestSQLiteInAnyOrder(OrderContract):
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Store]:
         with TemporaryDirectory() as folder:
-            store = SQLiteStore(Path(folder) / "replyhook.db", describe=describe)
+            store = SQLiteStore(Path(folder) / "replyhook.db", describe=describe, at_one_endpoint=1000)
             await store.open()
             try:
                 yield store

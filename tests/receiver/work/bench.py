@@ -119,7 +119,7 @@ async def a_bench(
             max_bytes=max_bytes,
         )
         channel = WebhookChannel(door=door, secrets=(WHSEC, OLDER_WHSEC))
-        notify = Notify(store=store, channels={"webhook": channel}, now=now)
+        notify = Notify(deliveries=store.deliveries, channels={"webhook": channel}, now=now)
         fetch_result = FetchResult(store=store, asker=asker, now=now)
         handlers = {
             TaskKind.DOWNLOAD: Handler(run=download, policy=policy, concurrency=4),

@@ -2,9 +2,10 @@
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import Task
@@ -13,13 +14,19 @@ from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
 _ADD = """
     INSERT INTO tasks (kind, subject, state, attempts, due_ms, created_ms) VALUES (?1, ?2, 'ready', 0, ?3, ?3)
     ON CONFLICT (kind, subject) DO UPDATE SET
-        state = CASE WHEN tasks.state = 'done' OR (tasks.state = 'dead' AND ?4) THEN 'ready' ELSE tasks.state END,
-        attempts = CASE WHEN tasks.state = 'leased' THEN tasks.attempts ELSE 0 END,
+        state = CASE WHEN tasks.state IN ('done', 'held') OR (tasks.state = 'dead' AND ?4) THEN 'ready'
+            ELSE tasks.state END,
+        attempts = CASE WHEN tasks.state IN ('leased', 'held') THEN tasks.attempts ELSE 0 END,
         due_ms = CASE WHEN tasks.state = 'ready' THEN min(tasks.due_ms, ?3)
             WHEN tasks.state = 'leased' THEN tasks.due_ms ELSE ?3 END,
         problem = CASE WHEN tasks.state IN ('ready', 'leased') THEN tasks.problem END,
         again = CASE WHEN tasks.state = 'leased' THEN 1 ELSE tasks.again END
-    WHERE tasks.state = 'done' OR ?4
+    WHERE tasks.state IN ('done', 'held') OR ?4
+"""
+_LOOKED_AT = 200  # due deliveries at a time: those that may not go out are not due afterwards
+_BEGIN_ATTEMPT = """
+    INSERT INTO attempts (delivery_id, number, begun_ms)
+    SELECT ?, coalesce(max(number), 0) + 1, ? FROM attempts WHERE delivery_id = ?
 """
 
 
@@ -38,7 +45,7 @@ class NewTask:
 
 
 def add_tasks(raw: sqlite3.Connection, tasks: Iterable[NewTask]) -> None:
-    """Make sure that there are these tasks. One that waits stays as it is."""
+    """Make sure that there are these tasks. One that waits stays as it is; one that is held is looked at again."""
     raw.executemany(_ADD, [(task.kind.value, task.subject, to_ms(task.due_at), int(task.revive)) for task in tasks])
 
 
@@ -48,9 +55,18 @@ def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: date
 
 
 def claim(
-    raw: sqlite3.Connection, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime
+    raw: sqlite3.Connection,
+    kinds: Sequence[TaskKind],
+    *,
+    limit: int,
+    lease: timedelta,
+    now: datetime,
+    admits: Callable[[str], bool],
 ) -> list[Task]:
-    """Take due tasks, oldest duty first, and those whose lease has run out. The attempt counts before it is made."""
+    """Take due tasks, oldest duty first, and those whose lease has run out. The attempt counts before it is made.
+
+    Of deliveries those that ``admits`` takes: the others it makes not due, and whoever finds too few looks again.
+    """
     marks = ", ".join("?" for _ in kinds)
     rows = raw.execute(
         f"""
@@ -60,8 +76,9 @@ def claim(
             WHERE state = 'leased' AND lease_until_ms <= ? AND kind IN ({marks})
         ORDER BY due_ms LIMIT ?
         """,  # noqa: S608 - question marks only
-        (to_ms(now), *kinds, to_ms(now), *kinds, limit),
+        (to_ms(now), *kinds, to_ms(now), *kinds, max(limit, _LOOKED_AT) if TaskKind.NOTIFY in kinds else limit),
     ).fetchall()
+    rows = list(islice((row for row in rows if row["kind"] != TaskKind.NOTIFY or admits(row["subject"])), limit))
     until = now + lease
     tasks = [
         Task(
@@ -77,6 +94,8 @@ def claim(
         "UPDATE tasks SET state = 'leased', attempts = ?, lease = ?, lease_until_ms = ? WHERE kind = ? AND subject = ?",
         [(task.attempt, task.lease, to_ms(until), task.kind, task.subject) for task in tasks],
     )
+    notices = [(task.subject, to_ms(now), task.subject) for task in tasks if task.kind is TaskKind.NOTIFY]
+    raw.executemany(_BEGIN_ATTEMPT, notices)
     return tasks
 
 
