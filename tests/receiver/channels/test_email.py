@@ -13,10 +13,14 @@ from typing import Any
 
 import pytest
 import trustme
+from aiosmtplib.email import flatten_message
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.channels.base import Poster
-from replyhook_receiver.channels.email import EmailChannel, MailServer
+from replyhook_receiver.channels.email import EmailChannel, MailServer, mail_address
+from replyhook_receiver.channels.message import read_message
 from replyhook_receiver.errors import ChannelTrouble, DeliveryRefused, NetworkTrouble
 from tests.contracts.channel_contract import NOW, ChannelContract, Place, delivery, notification
 from tests.receiver.support import Host, a_receiver, until, useapi_body
@@ -213,3 +217,22 @@ async def test_a_job_tells_its_own_mail_address(tmp_path: Path, host: Host) -> N
             await until(lambda: receiver.rows("SELECT answer FROM deliveries WHERE status = 'delivered'") == [(250,)])
     (mail,) = box.glob("*.eml")
     assert b"Subject: Video failed: order-7" in mail.read_bytes()
+
+
+PIECES = [
+    "=?utf-8?q?", "?=", "=0D=0A", "\r\n", "Bcc:", " ", "=?utf-8?b?DQpCY2M6IHg=?=", "=?", "a" * 80, "é", "\u2028",
+    "\x00",
+]  # fmt: skip
+
+
+@settings(max_examples=100)
+@given(st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=20).map("".join)))
+def test_whatever_the_words_are_a_mail_has_the_headers_we_gave_it_and_short_lines(words: str) -> None:
+    channel = EmailChannel(server=MailServer(host="127.0.0.1", port=25, sender=SENDER, security="none"))
+    mail = channel.build(read_message(notification(words)), mail_address(RECIPIENT), now=NOW)
+    for sent in (flatten_message(mail, cte_type="8bit"), flatten_message(mail, cte_type="7bit")):
+        names = email.message_from_bytes(sent, policy=email.policy.compat32).keys()
+        assert sorted(names) == sorted(
+            ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
+        )
+        assert max(map(len, sent.split(b"\r\n"))) <= 998
