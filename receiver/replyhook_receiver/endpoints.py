@@ -13,7 +13,7 @@ PAUSED_FOR = timedelta(days=7)
 MAX_SECRETS = 8
 """Secrets of one endpoint at a time; each signs every notification."""
 
-BY_HAND = "disabled by hand"
+BY_HAND = "by hand"
 NOT_IN_SETTINGS = "no longer in the settings"
 REMOVED = "removed"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from replyhook_receiver.endpoints import (
 from replyhook_receiver.errors import EndpointConflict, UnknownEndpoint
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.base import Store
-from tests.contracts.store_contract import NOW, a_job, all_of, failed, report
+from tests.contracts.store_contract import NOW, a_job, all_of, failed, registration, report
 
 MISSING = "ep_06gzv450ms5sr0bq1v26sekk1e"
 DAY = timedelta(days=1)
@@ -28,6 +28,10 @@ LEASE = timedelta(seconds=30)
 
 def endpoint(number: int = 0, **more: Any) -> NewEndpoint:
     return NewEndpoint(url=f"https://app.example.com/{number}", **more)
+
+
+def _of(user: str) -> NewEndpoint:
+    return NewEndpoint(url=f"https://{user}.example.com", user=user)
 
 
 async def due(store: Store) -> list[str]:
@@ -86,24 +90,29 @@ class EndpointsContract:
         self, store: Store
     ) -> None:
         for seed in range(5):
-            made = await store.endpoints.create(endpoint(), now=NOW)
-            jobs = [a_job(number) for number in range(20)]
-            work: list[Callable[[], Awaitable[Any]]] = [
-                lambda job=job: store.accept(report(job, failed(provider_job_id=None))) for job in jobs
+            users = [f"u_{seed}_{number}" for number in range(10)]
+            jobs = {user: a_job() for user in users}
+            made = {user: (await store.endpoints.create(_of(user), now=NOW)).id for user in users}
+            for user, job in jobs.items():
+                await store.register(registration(job, user=user, notify=()), now=NOW)
+            work: list[Awaitable[Any]] = [
+                store.accept(report(job, failed(provider_job_id=None))) for job in jobs.values()
             ]
-            work += [lambda: store.endpoints.disable(made.id, BY_HAND, now=NOW)] * 5  # noqa: B023 - run in this round
-            work += [lambda: store.endpoints.enable(made.id, now=NOW)] * 5  # noqa: B023
+            work += [store.endpoints.disable(each, BY_HAND, now=NOW) for each in made.values() for _ in range(3)]
+            work += [store.endpoints.enable(each, now=NOW) for each in made.values() for _ in range(3)]
             random.Random(seed).shuffle(work)
-            await all_of(each() for each in work)
-            await store.endpoints.disable(made.id, BY_HAND, now=NOW)
+            await all_of(work)
+            await all_of(store.endpoints.disable(each, BY_HAND, now=NOW) for each in made.values())
             before = await due(store)
-            await store.accept(report(a_job(99), failed(provider_job_id=None)))
+            last = a_job()
+            await store.register(registration(last, user=users[0], notify=()), now=NOW)
+            await store.accept(report(last, failed(provider_job_id=None)))
             assert await due(store) == []
-            await store.endpoints.enable(made.id, now=NOW)
+            await all_of(store.endpoints.enable(each, now=NOW) for each in made.values())
             after = await due(store)
             assert len(before) + len(after) == len(jobs) + 1
             assert not set(before) & set(after)
-            await store.endpoints.remove(made.id, now=NOW)
+            await all_of(store.endpoints.remove(each, now=NOW) for each in made.values())
 
     async def test_the_settings_brought_in_twice_at_once_are_there_once(self, store: Store) -> None:
         wanted = [endpoint(number, name=f"n{number}") for number in range(5)]

@@ -53,8 +53,8 @@ def test_an_endpoint_is_added_listed_disabled_enabled_and_removed(env: dict[str,
     listed = done(env, "list", "--user", "u_7")
     assert [word in listed.stdout for word in (endpoint, "ours", "job.failed", "enabled")] == [True] * 4
     assert "whsec_" not in listed.stdout + listed.stderr
-    assert json.loads(done(env, "disable", endpoint, "-o", "json").stdout)["disabled_why"] == "disabled by hand"
-    assert "disabled by hand" in done(env, "list").stdout
+    assert json.loads(done(env, "disable", endpoint, "-o", "json").stdout)["disabled_why"] == "by hand"
+    assert "disabled: by hand" in done(env, "list").stdout
     assert json.loads(done(env, "enable", endpoint, "-o", "jsonl").stdout)["enabled"] is True
     assert done(env, "remove", endpoint).stdout == ""
     assert endpoint not in done(env, "list", "-o", "id").stdout

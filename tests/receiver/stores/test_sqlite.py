@@ -18,6 +18,7 @@ from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite.connection import Connection, connect
 from replyhook_receiver.stores.sqlite.probe import Probe
 from replyhook_receiver.stores.sqlite.writer import MAX_WAITING, Writer
+from tests.contracts.endpoints_contract import EndpointsContract
 from tests.contracts.order_contract import OrderContract
 from tests.contracts.store_contract import Reopen, StoreContract, a_job, all_of, describe, report, running, the_job
 from tests.receiver.support import until
@@ -34,6 +35,17 @@ async def store(path: Path) -> AsyncIterator[SQLiteStore]:
     await opened.open()
     yield opened
     await opened.close()
+
+
+class TestSQLiteEndpoints(EndpointsContract):
+    """The endpoints' contract."""
+
+    @pytest.fixture
+    async def store(self, path: Path) -> AsyncIterator[Store]:
+        opened = SQLiteStore(path, describe=describe)
+        await opened.open()
+        yield opened
+        await opened.close()
 
 
 class TestSQLite(StoreContract):

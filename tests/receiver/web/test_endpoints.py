@@ -187,7 +187,7 @@ async def test_a_disabled_endpoint_is_told_nothing_and_all_of_it_when_it_is_enab
 ) -> None:
     made = await add(receiver, host.will("/hook", says(200)))
     disabled = (await change(receiver, made["id"], enabled=False)).json()
-    assert (disabled["enabled"], disabled["disabled_why"]) == (False, "disabled by hand")
+    assert (disabled["enabled"], disabled["disabled_why"]) == (False, "by hand")
     jobs = [await fails(receiver) for _ in range(3)]
     assert deliveries(receiver) == ["pending"] * 3
     assert receiver.rows("SELECT count(*) FROM tasks WHERE kind = 'notify'") == [(0,)]
