@@ -13,6 +13,9 @@ from replyhook.signatures import verify_standard_webhooks
 SNAPSHOT = "job.snapshot"
 """What the stream calls a job as it is now, which it tells between what was announced and what will be."""
 
+TEST = "endpoint.test"
+"""What is sent when somebody tries an endpoint: about no job."""
+
 
 class NotificationType(StrEnum):
     """Every type of notification."""
@@ -26,11 +29,28 @@ class NotificationType(StrEnum):
     VIDEO_STORED = "video.stored"
     VIDEO_FAILED = "video.failed"
     VIDEO_EXPIRING = "video.expiring"
+    ENDPOINT_DISABLED = "endpoint.disabled"
 
     @property
     def is_progress(self) -> bool:
         """Whether it only says that a job is on its way: sent to those who ask for it by name."""
         return self in (NotificationType.JOB_QUEUED, NotificationType.JOB_RUNNING)
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it tells an end of a job or of its video, after which progress is no news."""
+        return self in _ENDS
+
+
+_ENDS = frozenset(
+    {
+        NotificationType.JOB_SUCCEEDED,
+        NotificationType.JOB_FAILED,
+        NotificationType.JOB_CANCELED,
+        NotificationType.VIDEO_STORED,
+        NotificationType.VIDEO_FAILED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ _NEEDED = (
     "rich",
     "starlette",
     "uvicorn",
+    "aiosmtplib",
     "aiosqlite",
     "pydantic_settings",
     "nacl",

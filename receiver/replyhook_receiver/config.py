@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -26,6 +27,7 @@ from replyhook.errors import ConfigurationError
 from replyhook.providers import PROVIDERS, Provider, make_provider
 from replyhook.signatures import standard_webhooks_key
 from replyhook.tokens import MIN_KEY_LENGTH, ReplyKeys
+from replyhook_receiver.endpoint_settings import EndpointSettings
 from replyhook_receiver.places import Bucket, checked_endpoint, read_place
 
 PREFIX = "REPLYHOOK_"
@@ -86,13 +88,33 @@ class Settings(BaseSettings):
     slowest_download_bytes_per_second: int = Field(
         default=8192, ge=0, description="a download slower than this over 30 s is broken off and resumed; 0: no limit"
     )
-    delivery_concurrency: int = Field(default=16, ge=1, le=256, description="notifications sent at a time")
+    delivery_concurrency: int = Field(default=64, ge=1, le=256, description="notifications sent at a time")
+    endpoint_concurrency: int = Field(
+        default=8, ge=1, le=256, description="notifications sent to one endpoint at a time"
+    )
     relay_concurrency: int = Field(default=4, ge=1, le=64, description="relayed submits held open at a time")
     relay_patience_seconds: int = Field(
         default=3600,
         ge=0,
         le=86_400,
         description="seconds a relayed submit waits in all for a provider that takes no more; 0 does not wait",
+    )
+    endpoints: tuple[EndpointSettings, ...] = Field(
+        default=(), repr=False, description="places to notify of all jobs or one user's; JSON in the environment"
+    )
+    smtp_host: str = Field(default="", description="mail server for e-mail notifications")
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="its port")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="starttls, tls, or none on this machine only"
+    )
+    smtp_user: str = Field(default="", description="who logs in to the mail server; nobody when empty")
+    smtp_password: SecretStr = Field(default=SecretStr(""), description="the password for smtp_user")
+    smtp_from: str = Field(default="", description="who mails are from, such as Replyhook <replyhook@example.com>")
+    smtp_ca_file: str = Field(
+        default="", description="certificates the mail server's is checked by; by default the system's"
+    )
+    channels: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, repr=False, description="settings of further channels, by name; JSON in the environment"
     )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="how much is logged")
     providers: dict[str, dict[str, Any]] = Field(
@@ -159,6 +181,26 @@ class Settings(BaseSettings):
         for network in value:
             ip_network(network, strict=False)
         return value
+
+    @field_validator("endpoints")
+    @classmethod
+    def _named_apart(cls, value: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, ...]:
+        names = [endpoint.name for endpoint in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two are called {twice[0]!r}: each needs a name of its own")
+        return value
+
+    @model_validator(mode="after")
+    def _mail_can_be_sent(self) -> "Settings":
+        missing = [name for name in ("smtp_host", "smtp_from") if not getattr(self, name)]
+        if len(missing) == 1:
+            raise ValueError(f"{missing[0]}: e-mail needs smtp_host and smtp_from")
+        if bool(self.smtp_user) != bool(self.smtp_password.get_secret_value()):
+            raise ValueError("smtp_user and smtp_password: a log-in needs both")
+        if self.smtp_host and self.smtp_security == "none" and not is_loopback(self.smtp_host):
+            raise ValueError("smtp_security: none is only for a mail server on this machine")
+        return self
 
     @field_validator("public_url")
     @classmethod
@@ -251,6 +293,13 @@ class _Environ(EnvSettingsSource):
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return self._environ
 
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """JSON, where a setting is a table or a list of them."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            raise ConfigurationError(f"{PREFIX}{field_name.upper()} is not JSON, or use the settings file") from None
+
 
 def load(
     environ: Mapping[str, str], *, toml_file: Path | None = None, flags: Mapping[str, Any] | None = None
@@ -274,6 +323,8 @@ def load(
 
 def _in_words(where: tuple[int | str, ...], kind: str, words: str) -> str:
     name = ".".join(str(step) for step in where)
+    if not where:
+        return words.removeprefix("Value error, ")
     if kind == "extra_forbidden":
         return f"{name}: there is no such setting"
     return f"{name} ({PREFIX}{str(where[0]).upper()}): {words.removeprefix('Value error, ')}"

@@ -9,6 +9,8 @@
   + BindConflict            the callback cannot be bound to that job
   + LinkUnknown             a link to a video that we did not sign
   + LinkExpired             a link to a video whose time is over
+  + UnknownDelivery         no such delivery
+  + DeliverySuperseded      a later notification has made it pointless
   + RegistrationConflict    the job is registered with other contents
   + SubmissionConflict      the job's submission was reported differently before
   + NetworkRefused          the address or URL is not one we talk to
@@ -25,6 +27,10 @@
   + PartInUse               another worker is at it
   + DeliveryRefused         an endpoint answered, but not with success
     - EndpointGone          it asked not to be called again
+    - NeverTaken            it said that it will never take this
+  + ChannelTrouble          a channel could not do its work: a service away, a setting wrong
+  + UnknownEndpoint         no such endpoint
+  + EndpointConflict        the endpoint cannot be changed so
   + ResultMissing           the provider has no result yet
   + NoNews                  no callback came, and the provider, asked as often as it may be, had no end to tell
   + CannotAsk               a question cannot be asked: the provider's key or its job id is not known
@@ -36,6 +42,8 @@ was one.
 from datetime import timedelta
 from typing import ClassVar
 
+from replyhook_receiver.answers import Answer
+
 
 class ReceiverTrouble(Exception):
     """Anything the receiver raises on purpose."""
@@ -43,6 +51,8 @@ class ReceiverTrouble(Exception):
     retryable: ClassVar[bool] = False
     counts: ClassVar[bool] = True
     retry_after: timedelta | None = None
+    answer: Answer | None = None
+    """How the other side took a delivery, where one was tried."""
 
 
 class StoreUnavailable(ReceiverTrouble):
@@ -77,6 +87,14 @@ class LinkUnknown(ReceiverTrouble):
 
 class LinkExpired(ReceiverTrouble):
     """A link to a video whose time is over."""
+
+
+class UnknownDelivery(ReceiverTrouble):
+    """No such delivery."""
+
+
+class DeliverySuperseded(ReceiverTrouble):
+    """A later notification has made this delivery pointless."""
 
 
 class RegistrationConflict(ReceiverTrouble):
@@ -158,9 +176,9 @@ class DeliveryRefused(ReceiverTrouble):
 
     retryable = True
 
-    def __init__(self, message: str, *, status: int, retry_after: timedelta | None = None) -> None:
+    def __init__(self, message: str, *, status: int, text: str = "", retry_after: timedelta | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.answer = Answer(status=status, text=text)
         self.retry_after = retry_after
 
 
@@ -168,6 +186,26 @@ class EndpointGone(DeliveryRefused):
     """The endpoint asked not to be called again (410)."""
 
     retryable = False
+
+
+class NeverTaken(DeliveryRefused):
+    """The other side said that it will never take this: a mailbox that is not there."""
+
+    retryable = False
+
+
+class ChannelTrouble(ReceiverTrouble):
+    """A channel could not do its work. The message never holds a URL: those of chat services are secrets."""
+
+    retryable = True
+
+
+class UnknownEndpoint(ReceiverTrouble):
+    """No such endpoint."""
+
+
+class EndpointConflict(ReceiverTrouble):
+    """The endpoint cannot be changed so."""
 
 
 class ResultMissing(ReceiverTrouble):

@@ -10,6 +10,9 @@ import msgspec
 
 from replyhook.jobs import DEFAULT_ACCOUNT, AssetStatus, JobError, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
+from replyhook_receiver.answers import Answer
+from replyhook_receiver.endpoint_rules import WEBHOOK
+from replyhook_receiver.endpoints import PAUSED_FOR, SigningSecret
 from replyhook_receiver.lifecycle import JobState, TaskKind, Verdict
 
 
@@ -32,15 +35,28 @@ class SubmissionOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyTarget:
-    """A place to notify about one job. Without a secret of its own the receiver's is used."""
+    """A place to notify. Without secrets of its own the receiver's are used."""
 
     url: str = field(repr=False)
     secret: str | None = field(default=None, repr=False)
     types: tuple[NotificationType, ...] = ()
+    channel: str = WEBHOOK
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[SigningSecret, ...] = field(default=(), repr=False)
+    disabled_at: datetime | None = None
 
     def wants(self, kind: NotificationType) -> bool:
         """Whether it is told of ``kind``: what it named, or everything but progress."""
         return kind in self.types if self.types else not kind.is_progress
+
+    def keeps(self, at: datetime) -> bool:
+        """Whether what happens at ``at`` is to be brought, or kept for it: not when it is disabled for long."""
+        return self.disabled_at is None or at - self.disabled_at <= PAUSED_FOR
+
+    def signing_secrets(self, now: datetime) -> list[str]:
+        """Its own secrets in force, newest first."""
+        own = [secret.value for secret in self.secrets if secret.signs_at(now)]
+        return own or ([self.secret] if self.secret else [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +235,17 @@ class NotificationRecord:
     sequence: int
     id: str
     job_id: str
-    type: NotificationType
+    type: str
     body: bytes = field(repr=False)
+
+
+class DeliveryStatus(StrEnum):
+    """What became of a delivery."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +256,7 @@ class DeliveryRecord:
     notification: NotificationRecord
     channel: str
     target: NotifyTarget
-    delivered: bool
+    status: DeliveryStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,13 +302,13 @@ class StoredVideo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A task that is finished: ``video`` of a download, ``status`` of a delivery, ``report`` of a question.
+    """A task that is finished: ``video`` of a download, ``answer`` to a delivery, ``report`` of a question.
 
     A relayed submit ends with its ``submission``, and with report and video as far as the answer held them.
     """
 
     video: StoredVideo | None = None
-    status: int | None = None
+    answer: Answer | None = None
     report: Report | None = None
     submission: Submission | None = None
 
@@ -295,6 +320,7 @@ class Retry:
     due_at: datetime
     problem: str
     counts: bool = True
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +328,7 @@ class Dead:
     """A task that is given up: a dead letter, to be put back by hand."""
 
     problem: str
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,20 @@ class RetryPolicy:
 # 5 s, 1 min, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 24 h: about 2.3 days in all.
 DELIVERIES = RetryPolicy(delays=(5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400))
 
+# An endpoint that failed so often in a row is tried by one delivery at a time, further and further apart.
+PROBED_AFTER = 5
+_PROBES = (5, 10, 20, 40, 80, 160, 300)
+LONGEST_PAUSE = timedelta(days=1)
+DISABLED_AFTER = timedelta(days=1)  # of nothing but failures
+
+
+def probe_pause(failures: int) -> timedelta:
+    """How long an endpoint is left alone after so many failures in a row."""
+    if failures < PROBED_AFTER:
+        return timedelta(0)
+    return timedelta(seconds=_PROBES[min(failures - PROBED_AFTER, len(_PROBES) - 1)])
+
+
 # Fast at first: an unknown link may live only an hour (PROVIDERS §9.6).
 DOWNLOADS = RetryPolicy(delays=(1, 5, 15, 60, 300, 900, 1_800, 3_600, 7_200, 14_400))
 

@@ -41,9 +41,18 @@ def without_fsync() -> None:
     store.connect = weaker
 
 
+def short_waits() -> None:
+    """Short leases, and a delivery that was refused is tried again soon, so that all is over in a minute."""
+    from replyhook_receiver import retries
+
+    short_leases()
+    retries.DELIVERIES = retries.RetryPolicy(delays=(0.2,) * 40)
+
+
 CHANGES: dict[str, Callable[[], None]] = {
     "short-leases": short_leases,
     "quick-downloads": quick_downloads,
+    "short-waits": short_waits,
     "without-fsync": without_fsync,
 }
 

@@ -234,3 +234,57 @@ def test_loopback_is_this_machine(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost.example", ""])  # noqa: S104 - to be refused
 def test_nothing_else_is_loopback(host: str) -> None:
     assert not is_loopback(host)
+
+
+def test_endpoints_are_tables_in_the_file_or_json_in_the_environment_and_hide_their_secrets(tmp_path: Path) -> None:
+    text = f'''
+[[endpoints]]
+name = "ours"
+url = "https://app.example.com/geheim"
+types = ["video.stored"]
+headers = {{X-Key = "geheim"}}
+secrets = ["{WHSEC}"]
+
+[[endpoints]]
+name = "jane"
+url = "mailto:jane@example.com"
+user = "u_7"
+'''
+    settings = load({}, toml_file=file(tmp_path, text))
+    ours, jane = (endpoint.wanted() for endpoint in settings.endpoints)
+    assert (ours.channel, ours.url, ours.headers) == ("webhook", "https://app.example.com/geheim", {"X-Key": "geheim"})
+    assert (ours.secrets, jane.channel, jane.user) == ((WHSEC,), "email", "u_7")
+    for shown_settings in (repr(settings), repr(settings.endpoints), repr(ours), str(settings.endpoints[0].headers)):
+        assert "geheim" not in shown_settings
+        assert WHSEC not in shown_settings
+    given = '[{"name": "theirs", "url": "https://app.example.com/"}]'
+    assert [each.name for each in load({"REPLYHOOK_ENDPOINTS": given}).endpoints] == ["theirs"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"ENDPOINTS": "geheim"}, "REPLYHOOK_ENDPOINTS is not JSON"),
+        ({"ENDPOINTS": '[{"name": "a", "url": "https://a/geheim"}, {"name": "a", "url": "https://b/"}]'}, "'a'"),
+        ({"ENDPOINTS": '[{"name": "a", "url": "https://geheim\\n"}]'}, "endpoints.0"),
+        ({"ENDPOINTS": '[{"name": "a", "url": "https://a/", "headers": {"Host": "geheim"}}]'}, "headers"),
+        ({"ENDPOINTS": '[{"name": "a", "url": "https://a/", "secrets": ["geheim"]}]'}, "secret"),
+        ({"ENDPOINTS": '[{"name": "a", "url": "https://a/", "frob": "geheim"}]'}, "frob"),
+        ({"CHANNELS": "geheim"}, "REPLYHOOK_CHANNELS is not JSON"),
+        ({"SMTP_HOST": "mail.example.com"}, "smtp_from"),
+        ({"SMTP_HOST": "mail.example.com", "SMTP_FROM": "a@b.example", "SMTP_PASSWORD": "geheim"}, "smtp_user"),
+        ({"SMTP_HOST": "mail.example.com", "SMTP_FROM": "a@b.example", "SMTP_SECURITY": "none"}, "this machine"),
+    ],
+    ids=str,
+)
+def test_wrong_endpoints_and_mail_servers_are_said_without_what_is_secret(environ: dict[str, str], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        load({f"REPLYHOOK_{name}": value for name, value in environ.items()})
+    assert "geheim" not in str(caught.value)
+
+
+def test_the_readmes_endpoints_are_possible(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    tables = readme.split("```toml\n[[endpoints]]", 1)[1].split("```")[0].replace("whsec_...", WHSEC)
+    settings = load({}, toml_file=file(tmp_path, f"[[endpoints]]{tables}"))
+    assert [endpoint.wanted().channel for endpoint in settings.endpoints] == ["webhook", "apprise"]

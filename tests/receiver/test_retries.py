@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RESULTS, RetryPolicy
+from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, PROBED_AFTER, RESULTS, RetryPolicy, probe_pause
 
 POLICY = RetryPolicy(delays=(10, 100), jitter=0.5)
 DAY = 86_400.0
@@ -54,3 +54,30 @@ def test_how_long_and_how_often_we_try(policy: RetryPolicy, attempts: int, short
     assert sum(policy.next_delay(attempt=number, retryable=True, luck=0.0) or 0 for number in tries) == shortest
     assert sum(policy.next_delay(attempt=number, retryable=True, luck=1.0) or 0 for number in tries) <= longest
     assert policy.next_delay(attempt=attempts, retryable=True, luck=0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("attempt", "shortest", "longest"),
+    [
+        (1, 5, 6),  # 5 s, and up to a fifth more: 5 * 1.2
+        (2, 60, 72),  # 1 min
+        (3, 300, 360),  # 5 min
+        (4, 1_800, 2_160),  # 30 min
+        (5, 7_200, 8_640),  # 2 h
+        (6, 18_000, 21_600),  # 5 h
+        (7, 36_000, 43_200),  # 10 h
+        (8, 50_400, 60_480),  # 14 h
+        (9, 86_400, 103_680),  # 24 h
+    ],
+)
+def test_the_waits_between_the_tries_of_a_delivery(attempt: int, shortest: float, longest: float) -> None:
+    assert DELIVERIES.next_delay(attempt=attempt, retryable=True, luck=0.0) == shortest
+    assert DELIVERIES.next_delay(attempt=attempt, retryable=True, luck=1.0) == pytest.approx(longest)
+    day = DELIVERIES.next_delay(attempt=attempt, retryable=True, luck=0.0, retry_after=timedelta(days=30))
+    assert day == DAY, "nobody may ask for longer than a day"
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(0, 0), (4, 0), (5, 5), (6, 10), (7, 20), (11, 300), (999, 300)])
+def test_an_endpoint_that_fails_is_left_alone_for_longer_each_time(failures: int, seconds: float) -> None:
+    assert PROBED_AFTER == 5
+    assert probe_pause(failures) == timedelta(seconds=seconds)

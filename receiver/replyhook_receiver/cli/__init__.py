@@ -8,7 +8,9 @@ import click
 from replyhook.errors import ReplyhookError
 from replyhook_receiver.cli.bench import bench
 from replyhook_receiver.cli.callbacks import callbacks
+from replyhook_receiver.cli.deliveries import deliveries
 from replyhook_receiver.cli.demo import demo
+from replyhook_receiver.cli.endpoints import endpoints
 from replyhook_receiver.cli.events import events
 from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
 from replyhook_receiver.cli.explain import explain
@@ -41,6 +43,8 @@ for command in (
     callbacks,
     events,
     explain,
+    endpoints,
+    deliveries,
     listen,
     trigger,
     providers,

@@ -49,4 +49,5 @@ def ask(
         headers={"authorization": f"Bearer {receiver.api_key}"},
         json=content,
     )
-    return as_object(send(receiver, request).json())
+    answer = send(receiver, request)
+    return as_object(answer.json()) if answer.body else {}

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -112,6 +112,11 @@ def _why(job: "JobResult") -> str | None:
         return job.error.message
     waits = f"waits for {job.waiting_for}" if job.waiting_for else None
     return job.overdue_reason or waits or job.video.problem
+
+
+def print_values(values: dict[str, Any], output: str) -> None:
+    """Print one object as it came, readable or as one line; what a terminal would act upon is escaped."""
+    click.echo(harmless_json(values, indent=output == "json"))
 
 
 def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:

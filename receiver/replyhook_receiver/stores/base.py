@@ -8,7 +8,6 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
-    DeliveryRecord,
     JobFilter,
     JobPresent,
     JobRecord,
@@ -19,6 +18,8 @@ from replyhook_receiver.records import (
     Submission,
     Task,
 )
+from replyhook_receiver.stores.deliveries import Deliveries
+from replyhook_receiver.stores.endpoints import Endpoints
 from replyhook_receiver.stores.history import History
 from replyhook_receiver.stores.idempotency import IdempotencyStore
 from replyhook_receiver.stores.links import Links
@@ -64,6 +65,16 @@ class Store(Protocol):
     @property
     def links(self) -> Links:
         """Which video is fetched next, and from where."""
+        ...
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The registered places to notify."""
+        ...
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """The outbox."""
         ...
 
     async def open(self) -> None:
@@ -119,10 +130,6 @@ class Store(Protocol):
 
     async def last_notification(self) -> int:
         """The last place in the stream, 0 where there is none."""
-        ...
-
-    async def delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        """A delivery with its notification and target, or None."""
         ...
 
     async def senders(self) -> dict[tuple[str, str], tuple[str, ...]]:

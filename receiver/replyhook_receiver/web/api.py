@@ -12,11 +12,10 @@ from starlette.routing import Route
 from replyhook.errors import InvalidRequest, VerificationError
 from replyhook.providers import CallbackKind, Provider
 from replyhook.tokens import TokenKeys, build_reply_url
-from replyhook.urls import shown_url
 from replyhook_receiver.announcements import Announcer
+from replyhook_receiver.channels.registry import Channels
 from replyhook_receiver.counters import Questions, Refusals
-from replyhook_receiver.errors import NetworkRefused, UnknownJob
-from replyhook_receiver.net import Door
+from replyhook_receiver.errors import UnknownJob
 from replyhook_receiver.records import JobRecord, Registration
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.web.auth import ApiKeys
@@ -34,7 +33,7 @@ class JobApi:
         self,
         *,
         store: Store,
-        door: Door,
+        channels: Channels,
         tokens: TokenKeys,
         announcer: Announcer,
         refusals: Refusals,
@@ -45,7 +44,7 @@ class JobApi:
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
-        self._door = door
+        self._channels = channels
         self._tokens = tokens
         self._announcer = announcer
         self._refusals = refusals
@@ -135,14 +134,7 @@ class JobApi:
 
     async def _check_targets(self, registration: Registration) -> None:
         for target in registration.notify:
-            try:
-                await self._door.check(target.url)
-            except NetworkRefused as error:
-                raise InvalidRequest(
-                    "notify",
-                    shown_url(target.url),
-                    f"{error}. An operator excepts private networks by REPLYHOOK_ALLOWED_NETWORKS on the receiver",
-                ) from error
+            await self._channels.check(target.channel, target.url, field="notify")
 
     async def _job(self, request: Request) -> JobRecord:
         job = await self._store.job(request.path_params["id"])

@@ -1,7 +1,7 @@
 """How the receiver is put together, and what starts and stops with it."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ from replyhook.ids import new_id
 from replyhook.providers import PROVIDERS, Provider
 from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook_receiver.announcements import Announcer
-from replyhook_receiver.channels.webhook import WebhookChannel
+from replyhook_receiver.channels.registry import make_channels
 from replyhook_receiver.config import Settings, is_loopback
 from replyhook_receiver.counters import Questions, Refusals
 from replyhook_receiver.deadlines import Deadlines
@@ -25,6 +25,7 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets, secrets_for
 from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RELAYS, RESULTS
+from replyhook_receiver.standing import settle_endpoints
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.storage.chosen import storage_for
 from replyhook_receiver.stores.base import Store
@@ -35,6 +36,8 @@ from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
+from replyhook_receiver.web.deliveries import DeliveryApi
+from replyhook_receiver.web.endpoints import EndpointApi
 from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.idempotency import Idempotency
 from replyhook_receiver.web.inspection import Inspection
@@ -88,9 +91,16 @@ def create_app(
     announcer = Announcer(public_url=public_url, personal=personal, links=links, capabilities=capabilities)
     deadlines = Deadlines(capabilities.values())
     max_jobs = {name: provider.max_jobs for name, provider in providers.items()}
-    store = SQLiteStore(settings.database_path, describe=announcer.body, deadlines=deadlines, max_jobs=max_jobs)
+    store = SQLiteStore(
+        settings.database_path,
+        describe=announcer.body,
+        deadlines=deadlines,
+        max_jobs=max_jobs,
+        at_one_endpoint=settings.endpoint_concurrency,
+    )
     storage = storage_for(settings)
     door = Door(allowed_networks=settings.allowed_networks)
+    channels = make_channels(settings, door=door, secrets=secrets.notification_secrets)
     tokens = TokenKeys(secrets.signing_keys)
     refusals = Refusals()
     questions = Questions()
@@ -134,11 +144,7 @@ def create_app(
                 give_up=download.give_up,
             ),
             TaskKind.NOTIFY: Handler(
-                run=Notify(
-                    store=store,
-                    channels={"webhook": WebhookChannel(door=door, secrets=secrets.notification_secrets)},
-                    now=now,
-                ),
+                run=Notify(deliveries=store.deliveries, channels=channels, now=now),
                 policy=DELIVERIES,
                 concurrency=settings.delivery_concurrency,
             ),
@@ -171,7 +177,7 @@ def create_app(
     store.on_change(tasks=worker.wake, notifications=stream.nudge)
     api = JobApi(
         store=store,
-        door=door,
+        channels=channels,
         tokens=tokens,
         announcer=announcer,
         refusals=refusals,
@@ -201,11 +207,18 @@ def create_app(
     )
     routes: list[Route] = [
         *api.routes(keys),
+        *EndpointApi(endpoints=store.endpoints, channels=channels, now=now).routes(keys),
+        *DeliveryApi(deliveries=store.deliveries, now=now).routes(keys),
         *inspection.routes(keys),
         *videos.routes(keys),
         *live.routes(keys),
         *health_routes(store, worker if with_worker else None, lambda: queue.state),
     ]
+
+    async def settle_standing() -> None:
+        wanted = [endpoint.wanted() for endpoint in settings.endpoints]
+        await settle_endpoints(wanted, endpoints=store.endpoints, channels=channels, now=now())
+
     app = Starlette(
         routes=routes,
         middleware=[
@@ -220,7 +233,17 @@ def create_app(
             Middleware(AccessLog, routes=routes),
         ],
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(store, storage, door, ingest, worker if with_worker else None, download, stream, key_sets),
+        lifespan=_lifespan(
+            store,
+            storage,
+            door,
+            ingest,
+            worker if with_worker else None,
+            download,
+            stream,
+            key_sets,
+            settle_standing,
+        ),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
@@ -262,6 +285,7 @@ def _lifespan(
     download: Download,
     stream: Stream,
     key_sets: dict[str, KeySet],
+    settle_standing: Callable[[], Awaitable[None]],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -269,6 +293,7 @@ def _lifespan(
             await stack.enter_async_context(door)
             stack.push_async_callback(store.close)
             await store.open()
+            await settle_standing()
             await to_thread.run_sync(storage.sweep)
             for key_set in key_sets.values():
                 stack.push_async_callback(key_set.close)

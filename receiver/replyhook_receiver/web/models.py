@@ -10,19 +10,24 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from replyhook.errors import ConfigurationError, InvalidRequest
+from replyhook.errors import InvalidRequest
 from replyhook.ids import is_id
 from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, JobStatus, SourceKind, checked_reference, checked_user
-from replyhook.notifications import NotificationType
 from replyhook.providers import NEUTRAL_FIELDS, PROVIDERS, Provider
 from replyhook.receiver_api import request_as_json
-from replyhook.signatures import standard_webhooks_key
 from replyhook.urls import http_parts, shown_url
+from replyhook_receiver.endpoint_rules import (
+    MAX_URL_LENGTH,
+    checked_channel,
+    checked_headers,
+    checked_secret,
+    checked_types,
+    checked_url,
+)
 from replyhook_receiver.records import JobFilter, NotifyTarget, Registration, Submission, SubmissionOutcome
 
 BODY_SECONDS = 10.0
 MAX_TARGETS = 20
-MAX_URL_LENGTH = 2048
 USUAL_PAGE, LARGEST_PAGE = 50, 100
 
 
@@ -32,6 +37,8 @@ class NotifyModel(msgspec.Struct, forbid_unknown_fields=True):
     url: str
     secret: str | None = None
     types: list[str] = []
+    channel: str | None = None
+    headers: dict[str, str] = {}
 
 
 class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
@@ -151,28 +158,23 @@ def read_jobs_query(query: Mapping[str, str]) -> tuple[JobFilter, str | None, in
 
 
 def _target(entry: NotifyModel) -> NotifyTarget:
-    if len(entry.url) > MAX_URL_LENGTH or re.search(r"[\x00-\x20\x7f]", entry.url):
-        raise InvalidRequest("notify", entry.url, f"a URL of at most {MAX_URL_LENGTH} characters without spaces")
-    known = {kind.value for kind in NotificationType}
-    unknown = [kind for kind in entry.types if kind not in known]
-    if unknown:
-        raise InvalidRequest("notify.types", unknown[0], f"one of {', '.join(sorted(known))}")
-    if entry.secret is not None:
-        try:
-            standard_webhooks_key(entry.secret)
-        except ConfigurationError as error:
-            raise InvalidRequest("notify.secret", "(not shown)", str(error)) from None
-    return NotifyTarget(url=entry.url, secret=entry.secret, types=tuple(NotificationType(kind) for kind in entry.types))
+    return NotifyTarget(
+        channel=checked_channel(entry.channel, entry.url, field="notify.channel"),
+        url=checked_url(entry.url, field="notify"),
+        secret=None if entry.secret is None else checked_secret(entry.secret, field="notify.secret"),
+        types=checked_types(entry.types, field="notify.types"),
+        headers=checked_headers(entry.headers, field="notify.headers"),
+    )
 
 
 Model = TypeVar("Model", bound=msgspec.Struct)
 
 
-async def read_model(request: Request, kind: type[Model]) -> Model:
-    """The request's body as ``kind``. Raises ``InvalidRequest`` saying where it is wrong."""
+async def read_model(request: Request, kind: type[Model], *, empty: bytes = b"") -> Model:
+    """The request's body as ``kind``, ``empty`` for none. Raises ``InvalidRequest`` saying where it is wrong."""
     body = await read_body(request)
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body or empty, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest("body", "JSON", str(error)) from None
 

@@ -11,12 +11,16 @@ from starlette.responses import Response
 from replyhook.errors import InvalidRequest
 from replyhook_receiver.errors import (
     BindConflict,
+    DeliverySuperseded,
+    EndpointConflict,
     NetworkRefused,
     RegistrationConflict,
     StorageTrouble,
     StoreUnavailable,
     SubmissionConflict,
     UnknownCallback,
+    UnknownDelivery,
+    UnknownEndpoint,
     UnknownJob,
 )
 
@@ -63,9 +67,9 @@ async def on_known_error(_: Request, error: Exception) -> Response:
             return problem(422, str(error), field=error.field, value=shown, allowed=error.allowed)
         case NetworkRefused():
             return problem(422, str(error))
-        case UnknownJob() | UnknownCallback():
+        case UnknownJob() | UnknownCallback() | UnknownEndpoint() | UnknownDelivery():
             return problem(404, str(error))
-        case RegistrationConflict() | SubmissionConflict() | BindConflict():
+        case RegistrationConflict() | SubmissionConflict() | BindConflict() | EndpointConflict() | DeliverySuperseded():
             return problem(409, str(error))
         case StoreUnavailable() | StorageTrouble():
             return unavailable(str(error))
@@ -104,6 +108,10 @@ HANDLERS: dict[Any, Any] = {
     RegistrationConflict: on_known_error,
     SubmissionConflict: on_known_error,
     StorageTrouble: on_known_error,
+    UnknownEndpoint: on_known_error,
+    UnknownDelivery: on_known_error,
+    DeliverySuperseded: on_known_error,
+    EndpointConflict: on_known_error,
     StoreUnavailable: on_known_error,
     Exception: on_fault,
 }

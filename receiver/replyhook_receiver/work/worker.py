@@ -205,11 +205,12 @@ class Worker:
             retry_after=error.retry_after if isinstance(error, ReceiverTrouble) else None,
         )
         problem = str(error) if known else f"a fault of ours ({type(error).__name__})"
+        answer = error.answer if isinstance(error, ReceiverTrouble) else None
         if delay is None:
             _log.warning("%s of %s is given up after %d tries: %s", task.kind, task.subject, task.attempt, problem)
-            return Dead(problem=problem)
+            return Dead(problem=problem, answer=answer)
         _log.info("%s of %s is tried again in %.0f s: %s", task.kind, task.subject, delay, problem)
-        return Retry(due_at=self._now() + timedelta(seconds=delay), problem=problem)
+        return Retry(due_at=self._now() + timedelta(seconds=delay), problem=problem, answer=answer)
 
     async def _finish(self, task: Task, outcome: Outcome) -> None:
         try:

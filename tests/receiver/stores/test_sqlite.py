@@ -18,6 +18,7 @@ from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite.connection import Connection, connect
 from replyhook_receiver.stores.sqlite.probe import Probe
 from replyhook_receiver.stores.sqlite.writer import MAX_WAITING, Writer
+from tests.contracts.endpoints_contract import EndpointsContract
 from tests.contracts.order_contract import OrderContract
 from tests.contracts.store_contract import Reopen, StoreContract, a_job, all_of, describe, report, running, the_job
 from tests.receiver.support import until
@@ -36,8 +37,8 @@ async def store(path: Path) -> AsyncIterator[SQLiteStore]:
     await opened.close()
 
 
-class TestSQLite(StoreContract):
-    """The whole contract."""
+class TestSQLiteEndpoints(EndpointsContract):
+    """The endpoints' contract."""
 
     @pytest.fixture
     async def store(self, path: Path) -> AsyncIterator[Store]:
@@ -46,9 +47,20 @@ class TestSQLite(StoreContract):
         yield opened
         await opened.close()
 
+
+class TestSQLite(StoreContract):
+    """The whole contract."""
+
+    @pytest.fixture
+    async def store(self, path: Path) -> AsyncIterator[Store]:
+        opened = SQLiteStore(path, describe=describe, at_one_endpoint=1000)
+        await opened.open()
+        yield opened
+        await opened.close()
+
     @pytest.fixture
     async def reopen(self, store: Store, path: Path) -> AsyncIterator[Reopen]:
-        again = SQLiteStore(path, describe=describe)
+        again = SQLiteStore(path, describe=describe, at_one_endpoint=1000)
 
         async def reopened() -> Store:
             await store.close()
@@ -65,7 +77,7 @@ class TestSQLiteInAnyOrder(OrderContract):
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Store]:
         with TemporaryDirectory() as folder:
-            store = SQLiteStore(Path(folder) / "replyhook.db", describe=describe)
+            store = SQLiteStore(Path(folder) / "replyhook.db", describe=describe, at_one_endpoint=1000)
             await store.open()
             try:
                 yield store

@@ -13,11 +13,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from replyhook.errors import VerificationError
+from replyhook.notifications import NotificationType
 from replyhook_receiver.deadlines import Deadlines
+from replyhook_receiver.endpoints import NewEndpoint
 from replyhook_receiver.errors import DetachedLimit
 from replyhook_receiver.records import DetachedJob, Report
 from replyhook_receiver.stores.sqlite import SQLiteStore, facts, registering
 from replyhook_receiver.stores.sqlite.connection import migrate
+from replyhook_receiver.stores.sqlite.endpoints import synchronise
+from replyhook_receiver.stores.sqlite.rows import to_ms
 from tests.contracts.store_contract import (
     NOW,
     a_job,
@@ -40,6 +44,12 @@ TABLES = (
     *("senders", "nonces"),
 )
 DEADLINES = Deadlines(())
+STANDING = [
+    NewEndpoint(name="all", url="https://all.example"),
+    NewEndpoint(name="theirs", url="https://theirs.example", user="u_7", types=(NotificationType.JOB_RUNNING,)),
+    NewEndpoint(name="another's", url="https://other.example", user="u_8"),
+    NewEndpoint(name="paused", url="https://paused.example"),
+]
 SAID = st.one_of(
     st.sampled_from([queued, canceled, strange]).map(lambda make: make()),
     st.integers(0, 100).map(running),
@@ -75,6 +85,8 @@ def ending(batches: Sequence[Sequence[Report]]) -> dict[str, list[tuple[object, 
     with TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/x.db", isolation_level=None)) as raw:
         raw.row_factory = sqlite3.Row
         migrate(raw)
+        synchronise(raw, STANDING, NOW)
+        raw.execute("UPDATE endpoints SET disabled_ms = ? WHERE name = 'paused'", (to_ms(NOW),))
         for job_id in JOBS[:2]:
             registering.register(raw, registration(job_id), now=NOW, describe=describe)
         registering.record_submission(raw, JOBS[0], accepted_as("r-1"), now=NOW, describe=describe, deadlines=DEADLINES)

@@ -42,6 +42,10 @@ ENDPOINTS = [
     ("GET", "/v1/callbacks"),
     ("GET", "/v1/refusals"),
     ("GET", "/v1/stream"),
+    ("GET", "/v1/deliveries"),
+    ("GET", "/v1/deliveries/dlv_1"),
+    ("POST", "/v1/deliveries/dlv_1/retry"),
+    ("POST", "/v1/deliveries/retry"),
 ]
 
 

@@ -146,7 +146,7 @@ async def a_bench(
         )
         queue = DownloadQueue(links=store.links, storage=storage, per_host=per_host, min_free_bytes=min_free_bytes)
         channel = WebhookChannel(door=door, secrets=(WHSEC, OLDER_WHSEC))
-        notify = Notify(store=store, channels={"webhook": channel}, now=now)
+        notify = Notify(deliveries=store.deliveries, channels={"webhook": channel}, now=now)
         fetch_result = FetchResult(store=store, asker=asker, now=now)
         handlers = {
             TaskKind.DOWNLOAD: Handler(

@@ -161,6 +161,7 @@ async def test_notifications_of_a_job_tell_how_it_stood_when_they_were_made(benc
     kinds = ("job.running", "job.failed")
     job = await bench.job(notify=(target(url, types=kinds),))
     await bench.hears(job, running(40))
+    await until(lambda: bench.host.seen)
     await bench.hears(job, failed())
     await bench.at_rest()
     said = {seen["type"]: seen["data"] for seen in (msgspec.json.decode(entry[3]) for entry in bench.host.seen)}
@@ -173,5 +174,5 @@ async def test_a_delivery_made_is_not_made_again(bench: Bench) -> None:
     await bench.at_rest()
     ((delivery,),) = bench.rows("SELECT id FROM deliveries")
     task = Task(kind=TaskKind.NOTIFY, subject=delivery, attempt=2, lease="x", lease_until=now())
-    assert (await bench.handlers[TaskKind.NOTIFY].run(task)).status is None
+    assert (await bench.handlers[TaskKind.NOTIFY].run(task)).answer is None
     assert bench.host.asked(HOOK) == 1

@@ -20,6 +20,7 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import links
+from replyhook_receiver.stores.sqlite.delivery_ends import keep_delivery
 from replyhook_receiver.stores.sqlite.facts import accept, announce, expect_video
 from replyhook_receiver.stores.sqlite.overdue import keep_overdue
 from replyhook_receiver.stores.sqlite.registering import record_submission
@@ -29,9 +30,21 @@ from replyhook_receiver.stores.sqlite.tasks import add_task, release
 
 
 def finish(
-    raw: sqlite3.Connection, task: Task, outcome: Outcome, *, now: datetime, describe: Describe, deadlines: Deadlines
+    raw: sqlite3.Connection,
+    task: Task,
+    outcome: Outcome,
+    *,
+    now: datetime,
+    describe: Describe,
+    deadlines: Deadlines,
+    at_most: int,
 ) -> bool:
-    """Keep a task's outcome. False when the lease was lost: then nothing is kept."""
+    """Keep a task's outcome. False when the lease was lost: then nothing is kept.
+
+    ``at_most`` deliveries go to one place at a time.
+    """
+    if task.kind is TaskKind.NOTIFY and not isinstance(outcome, NotNow):
+        return _finish_delivery(raw, task, outcome, now, describe, at_most)
     match outcome:
         case Done():
             is_held = release(raw, task, state="done", due_at=now, problem=None, now=now) is not None
@@ -56,6 +69,19 @@ def finish(
     return True
 
 
+def _finish_delivery(
+    raw: sqlite3.Connection, task: Task, outcome: Done | Retry | Dead, now: datetime, describe: Describe, at_most: int
+) -> bool:
+    problem = None if isinstance(outcome, Done) else outcome.problem
+    due_at, counts = (outcome.due_at, outcome.counts) if isinstance(outcome, Retry) else (now, True)
+    ends = {Done: "done", Retry: "ready", Dead: "dead"}
+    state = release(raw, task, state=ends[type(outcome)], due_at=due_at, problem=problem, now=now, counts=counts)
+    if state is None:
+        return False
+    keep_delivery(raw, task, outcome, state, now=now, describe=describe, at_most=at_most)
+    return True
+
+
 def _keep_success(
     raw: sqlite3.Connection, task: Task, done: Done, now: datetime, describe: Describe, deadlines: Deadlines
 ) -> None:
@@ -68,11 +94,6 @@ def _keep_success(
         announce(raw, task.subject, NotificationType.VIDEO_STORED, now, describe)
     if task.kind is TaskKind.EXPIRING:
         links.announce_last_call(raw, task.subject, now, describe)
-    if task.kind is TaskKind.NOTIFY:
-        raw.execute(
-            "UPDATE deliveries SET status = 'delivered', answer = ?, delivered_ms = ?, problem = NULL WHERE id = ?",
-            (done.status, to_ms(now), task.subject),
-        )
 
 
 def _is_paid_answer(task: Task, done: Done) -> bool:
@@ -117,8 +138,6 @@ def _keep_video(raw: sqlite3.Connection, job_id: str, video: StoredVideo, now: d
 def _keep_problem(raw: sqlite3.Connection, task: Task, problem: str, status: AssetStatus) -> None:
     if task.kind is TaskKind.DOWNLOAD:
         raw.execute("UPDATE assets SET status = ?, problem = ? WHERE job_id = ?", (status, problem, task.subject))
-    elif task.kind is TaskKind.NOTIFY:
-        raw.execute("UPDATE deliveries SET problem = ? WHERE id = ?", (problem, task.subject))
 
 
 def _how_lost(raw: sqlite3.Connection, job_id: str, now: datetime) -> AssetStatus:
@@ -169,8 +188,6 @@ def _keep_failure(
             return
         links.end(raw, task.subject)
         announce(raw, task.subject, NotificationType.VIDEO_FAILED, now, describe)
-    elif task.kind is TaskKind.NOTIFY:
-        raw.execute("UPDATE deliveries SET status = 'dead' WHERE id = ?", (task.subject,))
     elif task.kind is TaskKind.RELAY:
         _keep_dead_relay(raw, task.subject, problem, now, describe, deadlines)
     elif _still_lacks(raw, task):

@@ -3,14 +3,16 @@
 import logging
 import sqlite3
 from datetime import datetime
+from itertools import product
 
 from replyhook.ids import new_id
 from replyhook.jobs import JobError, JobEvent, JobStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.deadlines import Deadlines
+from replyhook_receiver.endpoint_rules import WEBHOOK
 from replyhook_receiver.errors import RegistrationConflict, SubmissionConflict, UnknownJob
 from replyhook_receiver.lifecycle import ANNOUNCES, TaskKind, Verdict, decide
-from replyhook_receiver.records import JobRecord, Registration, Submission, SubmissionOutcome
+from replyhook_receiver.records import JobRecord, NotifyTarget, Registration, Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.facts import announce, bind_orphans
 from replyhook_receiver.stores.sqlite.overdue import expect, keep_overdue
@@ -64,16 +66,14 @@ def register(raw: sqlite3.Connection, registration: Registration, *, now: dateti
             to_ms(now),
         ),
     )
-    _add_endpoints(raw, registration, now, describe)
+    _add_endpoints(raw, registration, now, describe, told_user=None if job is None else job.user)
     if registration.relay_video is not None:
         add_task(raw, TaskKind.RELAY, registration.job_id, now=now)
     return _read(raw, registration.job_id)
 
 
 def _contents(registration: Registration) -> str:
-    targets = [
-        {"url": target.url, "secret": target.secret, "types": list(target.types)} for target in registration.notify
-    ]
+    targets = [_target(target) for target in registration.notify]
     return to_json(
         [
             registration.provider,
@@ -87,8 +87,21 @@ def _contents(registration: Registration) -> str:
     )
 
 
-def _add_endpoints(raw: sqlite3.Connection, registration: Registration, now: datetime, describe: Describe) -> None:
-    """One endpoint a target; each hears what was announced before it was known."""
+def _target(target: NotifyTarget) -> dict[str, object]:
+    """What tells one target from another; what used not to be possible is left out where it is not used."""
+    content: dict[str, object] = {"url": target.url, "secret": target.secret, "types": list(target.types)}
+    if target.headers:
+        content["headers"] = dict(target.headers)
+    if target.channel != WEBHOOK:
+        content["channel"] = target.channel
+    return content
+
+
+def _add_endpoints(
+    raw: sqlite3.Connection, registration: Registration, now: datetime, describe: Describe, *, told_user: str | None
+) -> None:
+    """One endpoint a target; each hears what was announced before it was known, and so do the user's own, if it was
+    not known whose job this is."""
     missed = raw.execute(
         "SELECT sequence, type FROM notifications WHERE job_id = ? ORDER BY sequence", (registration.job_id,)
     ).fetchall()
@@ -97,12 +110,25 @@ def _add_endpoints(raw: sqlite3.Connection, registration: Registration, now: dat
         endpoint_id = new_id("ep", at=now.timestamp())
         raw.execute(
             """
-            INSERT INTO endpoints (id, job_id, channel, url, secret, types, created_ms)
-            VALUES (?, ?, 'webhook', ?, ?, ?, ?)
+            INSERT INTO endpoints (id, job_id, channel, url, secret, types, headers, created_ms)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             """,
-            (endpoint_id, registration.job_id, target.url, target.secret, to_json(list(target.types)), to_ms(now)),
+            (
+                endpoint_id,
+                registration.job_id,
+                target.channel,
+                target.url,
+                target.secret,
+                to_json(list(target.types)),
+                to_json(dict(target.headers)) if target.headers else None,
+                to_ms(now),
+            ),
         )
         for row in missed:
+            unit.add_delivery(row["sequence"], NotificationType(row["type"]), endpoint_id, target, now)
+    if missed and registration.user is not None and registration.user != told_user:
+        theirs = [entry for entry in unit.standing_endpoints() if entry[2] == registration.user]
+        for row, (endpoint_id, target, _) in product(missed, theirs):
             unit.add_delivery(row["sequence"], NotificationType(row["type"]), endpoint_id, target, now)
     unit.flush()
 

@@ -3,12 +3,14 @@
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
+from replyhook_receiver.endpoints import SigningSecret
 from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import (
     AssetRecord,
@@ -171,8 +173,29 @@ def notification_from(row: sqlite3.Row) -> NotificationRecord:
 
 def target_from(row: sqlite3.Row) -> NotifyTarget:
     """A target from an endpoint's row."""
-    kinds = tuple(NotificationType(kind) for kind in msgspec.json.decode(row["types"]))
-    return NotifyTarget(url=row["url"], secret=row["secret"], types=kinds)
+    return NotifyTarget(
+        url=row["url"],
+        secret=row["secret"],
+        types=types_from(row["types"]),
+        channel=row["channel"],
+        headers=msgspec.json.decode(row["headers"]) if row["headers"] else {},
+        secrets=secrets_from(row) if row["secrets"] else (),
+        disabled_at=from_ms(row["disabled_ms"]),
+    )
+
+
+@lru_cache(maxsize=256)
+def types_from(text: str) -> tuple[NotificationType, ...]:
+    """The types an endpoint named, from their JSON."""
+    return tuple(NotificationType(kind) for kind in msgspec.json.decode(text))
+
+
+def secrets_from(row: sqlite3.Row) -> tuple[SigningSecret, ...]:
+    """An endpoint's own secrets, newest first."""
+    if row["secrets"]:
+        kept = msgspec.json.decode(row["secrets"])
+        return tuple(SigningSecret(value=each["value"], expires_at=from_ms(each["expires_ms"])) for each in kept)
+    return (SigningSecret(value=row["secret"]),) if row["secret"] else ()
 
 
 def event_from(row: sqlite3.Row) -> JobEvent:

@@ -10,7 +10,6 @@ from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
-    DeliveryRecord,
     Done,
     JobFilter,
     JobPresent,
@@ -26,6 +25,8 @@ from replyhook_receiver.records import (
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, links, outcomes, overdue, registering, relays, tasks
 from replyhook_receiver.stores.sqlite.database import Database
+from replyhook_receiver.stores.sqlite.deliveries import SQLiteDeliveries
+from replyhook_receiver.stores.sqlite.endpoints import SQLiteEndpoints
 from replyhook_receiver.stores.sqlite.history import SQLiteHistory
 from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
 from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
@@ -35,9 +36,11 @@ from replyhook_receiver.stores.sqlite.rows import (
     read_job,
     read_jobs,
     read_present,
-    target_from,
 )
 from replyhook_receiver.stores.sqlite.streams import SQLiteStreams
+from replyhook_receiver.stores.sqlite.turns import Turns, look_again
+
+AT_ONE_ENDPOINT = 8
 
 
 def _ignore() -> None:
@@ -48,7 +51,8 @@ class SQLiteStore:
     """One SQLite file. ``describe`` builds the bodies of notifications inside the transactions that make them.
 
     ``deadlines`` says how long each job may stay silent; it learns that from this store's own jobs. ``max_jobs`` is how
-    many an account may have under way before a relayed one waits, by provider; 0 or nothing: no limit.
+    many an account may have under way before a relayed one waits, by provider; 0 or nothing: no limit. At most
+    ``at_one_endpoint`` deliveries go to one endpoint at a time, whoever claims them.
     """
 
     def __init__(
@@ -58,8 +62,10 @@ class SQLiteStore:
         describe: Describe,
         deadlines: Deadlines | None = None,
         max_jobs: Mapping[str, int] | None = None,
+        at_one_endpoint: int = AT_ONE_ENDPOINT,
     ) -> None:
         self._describe = describe
+        self._at_one_endpoint = at_one_endpoint
         self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
         self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
         self.idempotency = SQLiteIdempotency(self.database)
@@ -68,6 +74,8 @@ class SQLiteStore:
         self.replays = SQLiteReplays(self.database, accept_all=self._accept_all, describe=describe)
         self.streams = SQLiteStreams(self.database)
         self.links = links.SQLiteLinks(self.database, lifetime=self._deadlines.lifetime)
+        self.endpoints = SQLiteEndpoints(self.database)
+        self.deliveries = SQLiteDeliveries(self.database)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
@@ -137,25 +145,6 @@ class SQLiteStore:
         )
         return row["last"] or 0
 
-    async def delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        statement = """
-            SELECT n.*, e.channel, e.url, e.secret, e.types, d.status AS delivery_status
-            FROM deliveries d
-            JOIN notifications n ON n.sequence = d.notification
-            JOIN endpoints e ON e.id = d.endpoint_id
-            WHERE d.id = ?
-        """
-        row = await self.database.read(lambda raw: raw.execute(statement, (delivery_id,)).fetchone())
-        if row is None:
-            return None
-        return DeliveryRecord(
-            id=delivery_id,
-            notification=notification_from(row),
-            channel=row["channel"],
-            target=target_from(row),
-            delivered=row["delivery_status"] == "delivered",
-        )
-
     async def senders(self) -> dict[tuple[str, str], tuple[str, ...]]:
         rows = await self.database.read(
             lambda raw: raw.execute("SELECT provider, account, sender FROM senders").fetchall()
@@ -174,7 +163,8 @@ class SQLiteStore:
                 relays.admit(raw, self.relays.max_jobs, limit=limit, now=now)
             if TaskKind.EXPIRING in kinds:
                 links.sweep(raw, now)
-            return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now)
+            places = Turns(raw, at_most=self._at_one_endpoint, now=now)
+            return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now, admits=places.admit)
 
         return await self.database.write(work)
 
@@ -182,9 +172,11 @@ class SQLiteStore:
         return await self.database.write(lambda raw: tasks.renew(raw, held, lease=lease, now=now))
 
     async def settle_times(self, *, latest_due: datetime, latest_lease: datetime, now: datetime) -> int:
-        return await self.database.write(
-            lambda raw: tasks.settle_times(raw, latest_due=latest_due, latest_lease=latest_lease, now=now)
-        )
+        def work(raw: sqlite3.Connection) -> int:
+            look_again(raw, now)
+            return tasks.settle_times(raw, latest_due=latest_due, latest_lease=latest_lease, now=now)
+
+        return await self.database.write(work)
 
     async def bring_forward(self, by: timedelta) -> None:
         await self.database.write(lambda raw: tasks.bring_forward(raw, by))
@@ -193,7 +185,15 @@ class SQLiteStore:
         if isinstance(outcome, Done) and outcome.submission is not None:
             await self._learn(now)
         return await self.database.write(
-            lambda raw: outcomes.finish(raw, task, outcome, now=now, describe=self._describe, deadlines=self._deadlines)
+            lambda raw: outcomes.finish(
+                raw,
+                task,
+                outcome,
+                now=now,
+                describe=self._describe,
+                deadlines=self._deadlines,
+                at_most=self._at_one_endpoint,
+            )
         )
 
     async def next_due(self, *, now: datetime, kinds: Sequence[TaskKind] = tuple(TaskKind)) -> datetime | None:

@@ -2,9 +2,10 @@
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import Task
@@ -15,20 +16,26 @@ _TASK = "tasks (kind, subject, state, attempts, due_ms, created_ms)"
 _ADD = Insert(
     _TASK,
     6,
-    """ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', attempts = 0, due_ms = excluded.due_ms, problem = NULL
-    WHERE tasks.state = 'done'""",
+    """ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', due_ms = excluded.due_ms, problem = NULL,
+        attempts = CASE WHEN tasks.state = 'held' THEN tasks.attempts ELSE 0 END
+    WHERE tasks.state IN ('done', 'held')""",
 )
 _REVIVE = Insert(
     _TASK,
     6,
     """ON CONFLICT (kind, subject) DO UPDATE SET
-        state = CASE WHEN tasks.state IN ('done', 'dead') THEN 'ready' ELSE tasks.state END,
-        attempts = CASE WHEN tasks.state = 'leased' THEN tasks.attempts ELSE 0 END,
+        state = CASE WHEN tasks.state IN ('done', 'held', 'dead') THEN 'ready' ELSE tasks.state END,
+        attempts = CASE WHEN tasks.state IN ('leased', 'held') THEN tasks.attempts ELSE 0 END,
         due_ms = CASE WHEN tasks.state = 'ready' THEN min(tasks.due_ms, excluded.due_ms)
             WHEN tasks.state = 'leased' THEN tasks.due_ms ELSE excluded.due_ms END,
         problem = CASE WHEN tasks.state IN ('ready', 'leased') THEN tasks.problem END,
         again = CASE WHEN tasks.state = 'leased' THEN 1 ELSE tasks.again END""",
 )
+_LOOKED_AT = 200  # due deliveries at a time: those that may not go out are not due afterwards
+_BEGIN_ATTEMPT = """
+    INSERT INTO attempts (delivery_id, number, begun_ms)
+    SELECT ?, coalesce(max(number), 0) + 1, ? FROM attempts WHERE delivery_id = ?
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class NewTask:
 
 
 def add_tasks(raw: sqlite3.Connection, tasks: Iterable[NewTask]) -> None:
-    """Make sure that there are these tasks. One that waits stays as it is."""
+    """Make sure that there are these tasks. One that waits stays as it is; one that is held is looked at again."""
     plain: list[tuple[object, ...]] = []
     reviving: list[tuple[object, ...]] = []
     for task in tasks:
@@ -63,10 +70,22 @@ def add_task(raw: sqlite3.Connection, kind: TaskKind, subject: str, *, now: date
 
 
 def claim(
-    raw: sqlite3.Connection, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime
+    raw: sqlite3.Connection,
+    kinds: Sequence[TaskKind],
+    *,
+    limit: int,
+    lease: timedelta,
+    now: datetime,
+    admits: Callable[[str], bool],
 ) -> list[Task]:
-    """Take due tasks, oldest duty first, and those whose lease has run out."""
-    return lease_tasks(raw, due_tasks(raw, kinds, limit=limit, now=now), lease=lease, now=now)
+    """Take due tasks, oldest duty first, and those whose lease has run out.
+
+    Of deliveries those that ``admits`` takes: the others it makes not due, and whoever finds too few looks again.
+    """
+    looked_at = max(limit, _LOOKED_AT) if TaskKind.NOTIFY in kinds else limit
+    rows = due_tasks(raw, kinds, limit=looked_at, now=now)
+    admitted = (row for row in rows if row["kind"] != TaskKind.NOTIFY or admits(row["subject"]))
+    return lease_tasks(raw, list(islice(admitted, limit)), lease=lease, now=now)
 
 
 def due_tasks(
@@ -111,6 +130,8 @@ def lease_tasks(raw: sqlite3.Connection, rows: Iterable[sqlite3.Row], *, lease: 
         "UPDATE tasks SET state = 'leased', attempts = ?, lease = ?, lease_until_ms = ? WHERE kind = ? AND subject = ?",
         [(task.attempt, task.lease, to_ms(until), task.kind, task.subject) for task in tasks],
     )
+    notices = [(task.subject, to_ms(now), task.subject) for task in tasks if task.kind is TaskKind.NOTIFY]
+    raw.executemany(_BEGIN_ATTEMPT, notices)
     return tasks
 
 

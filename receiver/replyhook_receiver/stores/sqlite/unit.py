@@ -19,13 +19,24 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import AssetRecord, JobRecord, NotifyTarget
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.inserts import Insert
-from replyhook_receiver.stores.sqlite.rows import JOB_COLUMNS, job_from, read_job, target_from, to_ms
+from replyhook_receiver.stores.sqlite.rows import (
+    JOB_COLUMNS,
+    from_ms,
+    job_from,
+    read_job,
+    target_from,
+    to_ms,
+    types_from,
+)
 from replyhook_receiver.stores.sqlite.tasks import NewTask, add_tasks
 
 _JOBS = f"""
     SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id
     WHERE j.id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - ours
+_STANDING = """
+    SELECT id, types, disabled_ms, user FROM endpoints WHERE job_id IS NULL AND removed_ms IS NULL ORDER BY id
+"""
 _ADD_JOB = """
     INSERT INTO jobs (id, provider, account, reference, user, status, request, created_ms)
     VALUES (?, ?, ?, ?, ?, ?, '{}', ?)
@@ -74,6 +85,7 @@ class Unit:
         self._called: dict[tuple[str, str, str], str] = {}
         self._known: dict[str, bool] = {}
         self._endpoints: dict[str, list[tuple[str, NotifyTarget]]] = {}
+        self._standing: list[tuple[str, NotifyTarget, str | None]] | None = None
         self._senders: dict[tuple[str, str], bool] = {}
         self._detached: dict[str, int] = {}
         self._last_sequence: int | None = None
@@ -206,15 +218,20 @@ class Unit:
         self._notifications.append((sequence, new_id("ntf", at=at.timestamp()), job_id, kind.value, body, to_ms(at)))
         for endpoint_id, target in self._endpoints_of(job_id):
             self.add_delivery(sequence, kind, endpoint_id, target, at)
+        for endpoint_id, target, user in self.standing_endpoints():
+            if user is None or user == job.user:
+                self.add_delivery(sequence, kind, endpoint_id, target, at)
 
     def add_delivery(
         self, sequence: int, kind: NotificationType, endpoint_id: str, target: NotifyTarget, at: datetime
     ) -> None:
-        """The duty to bring a notification to an endpoint, where the endpoint wants it."""
-        if target.wants(kind):
+        """The duty to bring a notification to an endpoint, where the endpoint wants it; while it is disabled, a duty
+        that waits."""
+        if target.wants(kind) and target.keeps(at):
             delivery_id = new_id("dlv", at=at.timestamp())
             self._deliveries.append((delivery_id, sequence, endpoint_id, "pending", to_ms(at)))
-            self.add_task(TaskKind.NOTIFY, delivery_id, at)
+            if target.disabled_at is None:
+                self.add_task(TaskKind.NOTIFY, delivery_id, at)
 
     def add_task(self, kind: TaskKind, subject: str, at: datetime, *, revive: bool = False) -> None:
         """Work that is to be done."""
@@ -246,6 +263,16 @@ class Unit:
             rows = self._raw.execute("SELECT * FROM endpoints WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
             self._endpoints[job_id] = [(row["id"], target_from(row)) for row in rows]
         return self._endpoints[job_id]
+
+    def standing_endpoints(self) -> Sequence[tuple[str, NotifyTarget, str | None]]:
+        """Those that are no job's own, each with the user whose jobs it hears of (None: everybody's)."""
+        if self._standing is None:
+            # Only what decides whether they hear of it: where they lead is looked up when it is brought.
+            self._standing = [
+                (endpoint_id, NotifyTarget(url="", types=types_from(types), disabled_at=from_ms(disabled_ms)), user)
+                for endpoint_id, types, disabled_ms, user in self._raw.execute(_STANDING).fetchall()
+            ]
+        return self._standing
 
     def _next_sequence(self) -> int:
         """The next place in the stream. Nobody else gives any away: this is the only transaction that writes."""

@@ -1,0 +1,124 @@
+"""What `/v1/endpoints` takes and shows. Secrets are shown once, where they are made."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from replyhook.errors import InvalidRequest
+from replyhook.ids import is_id
+from replyhook_receiver.endpoint_rules import (
+    WEBHOOK,
+    checked_channel,
+    checked_headers,
+    checked_name,
+    checked_secret,
+    checked_types,
+    checked_url,
+    checked_user,
+    shown_endpoint_url,
+)
+from replyhook_receiver.endpoints import Endpoint, EndpointChange, NewEndpoint
+from replyhook_receiver.web.models import LARGEST_PAGE, USUAL_PAGE
+
+MASKED = "whsec_…"
+_HIDDEN = "…"
+_LONGEST_OVERLAP_HOURS = 7 * 24
+
+
+class EndpointModel(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /v1/endpoints`."""
+
+    url: str
+    channel: str | None = None
+    name: str | None = None
+    user: str | None = None
+    types: list[str] = []
+    headers: dict[str, str] = {}
+    secret: str | None = None
+
+    def checked(self) -> NewEndpoint:
+        """As a value of ours, without a secret where none was given. Raises ``InvalidRequest``."""
+        channel = checked_channel(self.channel, self.url)
+        if channel != WEBHOOK and (self.headers or self.secret is not None):
+            raise InvalidRequest("channel", channel, "headers and secret are for webhooks: leave them out")
+        return NewEndpoint(
+            url=checked_url(self.url),
+            channel=channel,
+            name=None if self.name is None else checked_name(self.name),
+            user=None if self.user is None else checked_user(self.user),
+            types=checked_types(self.types),
+            headers=checked_headers(self.headers),
+            secrets=() if self.secret is None else (checked_secret(self.secret),),
+        )
+
+
+class EndpointChangeModel(msgspec.Struct, forbid_unknown_fields=True):
+    """`PATCH /v1/endpoints/{id}`."""
+
+    name: str | None = None
+    types: list[str] | None = None
+    headers: dict[str, str] | None = None
+    enabled: bool | None = None
+
+    def checked(self) -> EndpointChange:
+        """As a value of ours. Raises ``InvalidRequest``."""
+        if (self.name, self.types, self.headers, self.enabled) == (None, None, None, None):
+            raise InvalidRequest("body", "{}", "at least one of name, types, headers, enabled")
+        return EndpointChange(
+            name=None if self.name is None else checked_name(self.name),
+            types=None if self.types is None else checked_types(self.types),
+            headers=None if self.headers is None else checked_headers(self.headers),
+        )
+
+
+class RotationModel(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /v1/endpoints/{id}/rotate-secret`; nothing need be said."""
+
+    overlap_hours: float = 24.0
+    secret: str | None = None
+
+    def check(self) -> None:
+        """Raises ``InvalidRequest``."""
+        if not 0 <= self.overlap_hours <= _LONGEST_OVERLAP_HOURS:
+            allowed = f"0 to {_LONGEST_OVERLAP_HOURS}: how long the secrets before sign as well"
+            raise InvalidRequest("overlap_hours", self.overlap_hours, allowed)
+        if self.secret is not None:
+            checked_secret(self.secret)
+
+
+def read_endpoints_query(query: Mapping[str, str]) -> tuple[str | None, str | None, str | None, int]:
+    """Whose endpoints are wanted (a user's, a job's), before which id, and how many. Raises ``InvalidRequest``."""
+    known = ("user", "job", "before", "limit")
+    unknown = sorted(set(query) - set(known))
+    if unknown:
+        raise InvalidRequest(unknown[0], query[unknown[0]], f"the filters are {', '.join(known)}")
+    before, text = query.get("before"), query.get("limit", str(USUAL_PAGE))
+    if before is not None and not is_id("ep", before):
+        raise InvalidRequest("before", before, "the id of an endpoint: ep_ and 26 characters")
+    limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0
+    if not 0 < limit <= LARGEST_PAGE:
+        raise InvalidRequest("limit", text, f"a whole number from 1 to {LARGEST_PAGE}")
+    return query.get("user"), query.get("job"), before, limit
+
+
+def shown_endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint as people and programs are told of it."""
+    return {
+        "id": endpoint.id,
+        "origin": endpoint.origin,
+        "job": endpoint.job_id,
+        "channel": endpoint.channel,
+        "url": shown_endpoint_url(endpoint.channel, endpoint.url),
+        "name": endpoint.name,
+        "user": endpoint.user,
+        "types": endpoint.types,
+        "headers": dict.fromkeys(endpoint.headers, _HIDDEN),
+        "secret": MASKED if endpoint.secrets else None,
+        "older_secrets_until": [secret.expires_at for secret in endpoint.secrets if secret.expires_at],
+        "enabled": endpoint.disabled_at is None,
+        "disabled_at": endpoint.disabled_at,
+        "disabled_why": endpoint.disabled_why,
+        "failing_since": endpoint.failing_since,
+        "created_at": endpoint.created_at,
+    }
