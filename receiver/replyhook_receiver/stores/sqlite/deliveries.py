@@ -21,7 +21,7 @@ _PUT_BACK_AT_A_TIME = 200  # so that nobody's callback waits for long
 _NOTIFY = TaskKind.NOTIFY.value
 
 _DELIVERY = """
-    SELECT n.*, e.channel, e.url, e.secret, e.types, d.status AS delivery_status
+    SELECT n.*, d.status AS delivery_status, e.*
     FROM deliveries d
     JOIN notifications n ON n.sequence = d.notification
     JOIN endpoints e ON e.id = d.endpoint_id
