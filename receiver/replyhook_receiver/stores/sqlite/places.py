@@ -11,7 +11,8 @@ from replyhook_receiver.retries import LONGEST_PAUSE, PROBED_AFTER, probe_pause
 from replyhook_receiver.stores.deliveries import WaitsFor
 from replyhook_receiver.stores.sqlite.rows import to_ms
 
-PLACE = "e.channel || ' ' || e.url"
+# With the secret: whoever names somebody else's address, and is refused there, must not slow down the other's.
+PLACE = "e.channel || ' ' || e.url || ' ' || coalesce(e.secret, '')"
 
 _UNDER_WAY = f"""
     SELECT {PLACE} AS place, count(*) AS deliveries
