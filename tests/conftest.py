@@ -24,8 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long-faults",
         action="store_true",
-        help="the crash test's long form: 100 kills, 10,000 acknowledged callbacks, about five minutes; see it at work "
-        "with: pytest -n 0 --long-faults tests/faults/test_kill.py",
+        help="the crash tests' long forms: 100 kills, 10,000 acknowledged callbacks, about five minutes; and 200 jobs "
+        "whose notifications are refused every third time, two minutes; see them at work with: "
+        "pytest -n 0 --long-faults tests/faults/test_kill.py tests/faults/test_deliveries_kill.py",
     )
 
 

@@ -10,7 +10,9 @@ from replyhook.urls import shown_url
 KEPT_BYTES = 1024
 _HIDDEN = "(hidden)"
 _SHORTEST_SECRET = 6
-_SECRETS = re.compile(r"whsec_[A-Za-z0-9+/=_-]+|v1a?,[A-Za-z0-9+/=]{16,}|(?i:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
+_SECRETS = re.compile(
+    r"whsec_[A-Za-z0-9+/=_\\%-]+|v1a?,[A-Za-z0-9+/=\\%]{16,}|(?i:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"
+)
 _URLS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s\"'<>\\]+")
 
 

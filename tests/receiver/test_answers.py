@@ -16,6 +16,7 @@ from replyhook_receiver.answers import KEPT_BYTES, kept_text
         ("ä".encode() * KEPT_BYTES, "ä" * (KEPT_BYTES // 2)),
         (b"a" + "ä".encode() * KEPT_BYTES, "a" + "ä" * (KEPT_BYTES // 2 - 1)),
         (b"signed v1,AAAABBBBCCCCDDDD0123+/= thanks", "signed (hidden) thanks"),
+        (b"signed v1,AAAABBBB\\/CCCCDDDD0123+\\/=; thanks", "signed (hidden); thanks"),
         (b"Authorization: Bearer abcdefgh.ijkl", "Authorization: (hidden)"),
         (b"your whsec_QUJDQUJDQUJD is old", "your (hidden) is old"),
         (b"see https://u:p@app.example/a?sig=geheim#f.", "see https://app.example/a"),

@@ -37,7 +37,7 @@ def test_flags_go_before_the_environment_before_the_file_before_the_defaults(tmp
     environ = {"REPLYHOOK_PORT": "5", "REPLYHOOK_LOG_LEVEL": "debug", "PATH": "/bin"}
     settings = load(environ, toml_file=toml, flags={"port": 6, "host": None})
     assert (settings.host, settings.port, settings.log_level) == ("127.0.0.4", 6, "debug")
-    assert (settings.max_video_bytes, settings.delivery_concurrency) == (4, 16)
+    assert (settings.max_video_bytes, settings.delivery_concurrency) == (4, 64)
 
 
 def test_provider_settings_of_file_and_environment_come_together(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from replyhook.notifications import NotificationType
 from replyhook_receiver.answers import Answer
+from replyhook_receiver.errors import DeliverySuperseded
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import Dead, Done, NotifyTarget, Retry, Task
 from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.stores.sqlite.tasks import add_task
 from tests.contracts.store_contract import (
     LEASE,
     NOW,
@@ -128,7 +130,8 @@ class World:
     async def retry(self, pick: int) -> None:
         rows = self.rows("SELECT id FROM deliveries WHERE status <> 'superseded' ORDER BY id")
         if rows:
-            await self.store.deliveries.retry(rows[pick % len(rows)]["id"], now=self.now)
+            with suppress(DeliverySuperseded):
+                await self.store.deliveries.retry(rows[pick % len(rows)]["id"], now=self.now)
 
     async def enable(self, url: str) -> None:
         """As an operator does: the endpoints are on again, and what was kept for them has tasks that are due."""
@@ -199,8 +202,6 @@ SIBLINGS = f"SELECT d.*, n.job_id, n.type, e.disabled_ms IS NOT NULL AS is_disab
 
 
 def tasks_again(raw: sqlite3.Connection, url: str, now: datetime) -> None:
-    from replyhook_receiver.stores.sqlite.tasks import add_task
-
     kept = (
         "SELECT d.id FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id WHERE e.url = ? AND status = 'pending'"
     )

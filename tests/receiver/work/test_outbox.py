@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.errors import DeliverySuperseded, UnknownDelivery
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Dead, DeliveryStatus, Done, Retry, Task
+from replyhook_receiver.records import Dead, DeliveryStatus, Done, NotifyTarget, Retry, Task
 from replyhook_receiver.retries import PROBED_AFTER, RetryPolicy
 from replyhook_receiver.stores.deliveries import DeliveryFilter, WaitsFor
 from replyhook_receiver.stores.sqlite import SQLiteStore
@@ -30,7 +30,6 @@ from tests.contracts.store_contract import (
     failed,
     kinds_announced,
     one_task,
-    registration,
     report,
     running,
     submitted,
@@ -164,7 +163,7 @@ async def test_a_try_whose_process_was_killed_is_seen_as_such(store: SQLiteStore
 async def test_an_end_makes_waiting_progress_pointless_and_names_itself(store: SQLiteStore) -> None:
     job = a_job()
     types = tuple(PROGRESS_TOO)
-    await submitted(store, job, notify=(registration(job).notify[0].__class__(url=HOOK, types=types),))
+    await submitted(store, job, notify=(NotifyTarget(url=HOOK, types=types),))
     await store.accept(report(job, running(10)))
     (first,) = await claimed(store)
     await store.accept(report(job, running(20)))
@@ -204,6 +203,30 @@ async def test_an_endpoint_that_fails_is_tried_by_one_at_a_time_until_it_answers
     assert len(first) > PROBED_AFTER
 
 
+async def test_whoever_is_refused_at_an_address_slows_down_nobody_elses_deliveries_to_it(store: SQLiteStore) -> None:
+    wrong = NotifyTarget(url=HOOK, secret="whsec_" + "d3Jv" * 8)
+    for number in range(PROBED_AFTER):
+        await a_failure(store, number, notify=(wrong,))
+    for task in await claimed(store):
+        refused = Retry(due_at=NOW + timedelta(days=1), problem="401", answer=Answer(status=401))
+        await store.finish(task, refused, now=NOW)
+    for number in range(3):
+        await a_failure(store, 100 + number)
+    assert len(await claimed(store)) == 3
+
+
+async def test_delivered_progress_is_not_sent_again_after_the_end(store: SQLiteStore) -> None:
+    job = a_job()
+    types = tuple(PROGRESS_TOO)
+    await submitted(store, job, notify=(NotifyTarget(url=HOOK, types=types),))
+    await store.accept(report(job, running(10)))
+    (progress,) = await all_delivered(store)
+    await store.accept(report(job, succeeded()))
+    with pytest.raises(DeliverySuperseded):
+        await store.deliveries.retry(progress.id, now=NOW)
+    assert await store.deliveries.retry_all([progress.id], now=NOW) == 0
+
+
 async def test_a_pause_that_an_endpoint_asks_for_is_kept_by_all_its_deliveries(store: SQLiteStore) -> None:
     for number in range(3):
         await a_failure(store, number)
@@ -217,14 +240,14 @@ async def test_a_pause_that_an_endpoint_asks_for_is_kept_by_all_its_deliveries(s
 async def test_an_endpoint_that_is_gone_is_disabled_at_once_and_what_is_for_it_waits(store: SQLiteStore) -> None:
     types = ("job.running", "video.expiring", "job.overdue")
     job = a_job()
-    await submitted(store, job, notify=(registration(job).notify[0].__class__(url=HOOK, types=types),))
+    await submitted(store, job, notify=(NotifyTarget(url=HOOK, types=types),))
     for progress in (10, 20):
         await store.accept(report(job, running(progress)))
     (task,) = await claimed(store)
     await store.finish(task, Dead(problem="410", answer=Answer(status=410, is_gone=True)), now=NOW)
     assert await claimed(store, NOW + LEASE) == []
-    later, gone = await store.deliveries.page(DeliveryFilter())
-    assert (gone.status, later.status, later.waits_for) == ("dead", "pending", WaitsFor.ENABLING)
+    found = {str(each.status): each.waits_for for each in await store.deliveries.page(DeliveryFilter())}
+    assert found == {"dead": None, "pending": WaitsFor.ENABLING}
     assert await store.next_due(now=NOW, kinds=[TaskKind.NOTIFY]) is None
 
 

@@ -13,7 +13,7 @@ from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.places import note_success
 from replyhook_receiver.stores.sqlite.rows import from_ms, notification_from, target_from, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task
-from replyhook_receiver.stores.sqlite.turns import read_turn
+from replyhook_receiver.stores.sqlite.turns import later_end, read_turn
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -37,7 +37,6 @@ _SUMMARIES = f"""
     LEFT JOIN held h ON h.delivery_id = d.id
 """  # noqa: S608 - a constant of ours
 _CONDITIONS = {
-    "status": "d.status = :status",
     "endpoint": "d.endpoint_id = :endpoint",
     "job": "d.notification IN (SELECT sequence FROM notifications WHERE job_id = :job)",
     "type": "n.type = :type",
@@ -129,8 +128,9 @@ def _put_back(raw: sqlite3.Connection, delivery_id: str, now: datetime) -> None:
     turn = read_turn(raw, delivery_id)
     if turn is None:
         raise UnknownDelivery(f"there is no delivery {delivery_id[:64]}")
-    if turn.status == DeliveryStatus.SUPERSEDED:
-        raise DeliverySuperseded(f"{turn.id} has become pointless: a later notification of its job says more")
+    later = later_end(raw, turn, now)
+    if later is not None:
+        raise DeliverySuperseded(f"{turn.id} has become pointless: {later} says more of the same job")
     note_success(raw, turn.place)  # whoever asks for it wants it tried now
     running = "UPDATE tasks SET again = 1 WHERE kind = ? AND subject = ? AND state = 'leased'"
     if raw.execute(running, (_NOTIFY, turn.id)).rowcount:
@@ -147,7 +147,9 @@ def _where(wanted: DeliveryFilter) -> tuple[list[str], dict[str, Any]]:
         for name, value in given.items()
         if value is not None
     }
-    return [_CONDITIONS[name] for name in values], values
+    # Not bound: only so is the index on the dead ones used.
+    status = [f"d.status = '{wanted.status.value}'"] if wanted.status else []
+    return status + [_CONDITIONS[name] for name in values], values
 
 
 def _summary_from(row: sqlite3.Row) -> DeliverySummary:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections import Counter
 from datetime import datetime
+from functools import cached_property
 
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.lifecycle import TaskKind
@@ -10,7 +11,8 @@ from replyhook_receiver.retries import LONGEST_PAUSE, PROBED_AFTER, probe_pause
 from replyhook_receiver.stores.deliveries import WaitsFor
 from replyhook_receiver.stores.sqlite.rows import to_ms
 
-PLACE = "e.channel || ' ' || e.url"
+# With the secret: whoever names somebody else's address, and is refused there, must not slow down the other's.
+PLACE = "e.channel || ' ' || e.url || ' ' || coalesce(e.secret, '')"
 
 _UNDER_WAY = f"""
     SELECT {PLACE} AS place, count(*) AS deliveries
@@ -34,8 +36,11 @@ class Places:
         self._raw = raw
         self._at_most = at_most
         self._now_ms = to_ms(now)
-        rows = raw.execute(_UNDER_WAY, (self._now_ms,))
-        self._under_way = Counter({row["place"]: row["deliveries"] for row in rows})
+
+    @cached_property
+    def _under_way(self) -> Counter[str]:
+        rows = self._raw.execute(_UNDER_WAY, (self._now_ms,))
+        return Counter({row["place"]: row["deliveries"] for row in rows})
 
     def take(self, place: str) -> bool:
         """Whether one more may go there now; if so, it is counted."""
@@ -52,6 +57,8 @@ class Places:
 
     def let_in(self, place: str) -> None:
         """Let as many of those that are held go on as have room; to a place that fails, one, when its pause is over."""
+        if self._raw.execute(_HELD, (place, 1)).fetchone() is None:
+            return
         is_failing, probe_ms = self._breaker(place)
         free = (1 if is_failing else self._at_most) - self._under_way[place]
         for row in self._raw.execute(_HELD, (place, max(free, 0))).fetchall():

@@ -147,11 +147,12 @@ def renew(raw: sqlite3.Connection, held: Sequence[Task], *, lease: timedelta, no
 
 
 def bring_forward(raw: sqlite3.Connection, by: timedelta) -> None:
-    """Let every waiting task, and every deadline, be due so much earlier."""
+    """Let every waiting task, every deadline and every pause of an endpoint be over so much earlier."""
     by_ms = by // timedelta(milliseconds=1)
     raw.execute("UPDATE tasks SET due_ms = due_ms - ? WHERE state = 'ready'", (by_ms,))
     raw.execute("UPDATE deadlines SET due_ms = due_ms - ?", (by_ms,))
     raw.execute("UPDATE last_calls SET due_ms = due_ms - ?", (by_ms,))
+    raw.execute("UPDATE places SET probe_ms = probe_ms - ?", (by_ms,))
 
 
 def settle_times(raw: sqlite3.Connection, *, latest_due: datetime, latest_lease: datetime, now: datetime) -> int:

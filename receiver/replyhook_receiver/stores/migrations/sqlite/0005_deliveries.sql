@@ -31,7 +31,7 @@ CREATE INDEX held_by_endpoint ON held (endpoint_id, reason, job_id, notification
 
 -- Where endpoints lead, of those that fail or asked for a pause: the first success takes the row away.
 CREATE TABLE places (
-    place TEXT PRIMARY KEY,          -- the channel and the address: endpoints with the same one are one place
+    place TEXT PRIMARY KEY,          -- the channel, the address and the secret: endpoints that share them are one place
     failures INTEGER NOT NULL,       -- in a row
     probe_ms INTEGER NOT NULL        -- not before then
 ) STRICT, WITHOUT ROWID;
