@@ -33,6 +33,7 @@ from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
+from replyhook_receiver.web.downloads import DownloadApi
 from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import stream_routes
@@ -174,6 +175,7 @@ def create_app(
     keys = ApiKeys(secrets.api_keys)
     routes: list[Route] = [
         *api.routes(keys),
+        *DownloadApi(links=store.links, state=lambda: queue.state).routes(keys),
         *stream_routes(stream, store, announcer, keys, now),
         *health_routes(store, worker if with_worker else None, lambda: queue.state),
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from replyhook_receiver.storage.local import LocalStorage
-from tests.receiver.support import Host, a_receiver, says, until, useapi_body
+from tests.receiver.support import AUTH, Host, a_receiver, says, until, useapi_body
 
 
 async def test_callbacks_are_taken_and_readiness_says_what_waits(
@@ -27,6 +27,11 @@ async def test_callbacks_are_taken_and_readiness_says_what_waits(
         await until(says_low)
         assert (await receiver.job(job))["video"]["status"] == "pending"
         assert host.asked("/one.mp4") == 0
+        shown = (await receiver.client.get("/v1/downloads", headers=AUTH)).json()
+        assert (shown["state"], shown["waiting"], shown["expiring"]) == ("low_disk", 1, 0)
+        assert (await receiver.client.get("/v1/downloads")).status_code == 401
         free = 3 * 10**9
         await receiver.eventually(job, lambda shown: shown["video"]["status"] == "stored")
         assert (await receiver.client.get("/readyz")).json()["downloads"] == "ok"
+        shown = (await receiver.client.get("/v1/downloads", headers=AUTH)).json()
+        assert shown == {"state": "ok", "waiting": 0, "expiring": 0, "next_link_ends_at": None}
