@@ -1,9 +1,19 @@
 """The Links protocol: which video is fetched next, and what is remembered of the links that videos are fetched from."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from replyhook_receiver.records import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Videos that are not stored yet, those of them that are told to be expiring, and when the next link ends."""
+
+    videos: int
+    expiring: int
+    next_end: datetime | None
 
 
 class Links(Protocol):
@@ -22,6 +32,10 @@ class Links(Protocol):
 
     async def count_dead_answer(self, job_id: str) -> int:
         """Note that a link of this job was refused; how often that was so by now."""
+        ...
+
+    async def waiting(self) -> Waiting:
+        """What is not stored yet."""
         ...
 
     async def poster(self, job_id: str) -> str | None:

@@ -37,6 +37,7 @@ from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
 from replyhook_receiver.web.deliveries import DeliveryApi
+from replyhook_receiver.web.downloads import DownloadApi
 from replyhook_receiver.web.endpoints import EndpointApi
 from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.idempotency import Idempotency
@@ -212,6 +213,7 @@ def create_app(
         *inspection.routes(keys),
         *videos.routes(keys),
         *live.routes(keys),
+        *DownloadApi(links=store.links, state=lambda: queue.state).routes(keys),
         *health_routes(store, worker if with_worker else None, lambda: queue.state),
     ]
 

@@ -146,6 +146,7 @@ class Worker:
         if all(self._handlers[kind].claims is None for kind in free):
             return 0.0
         others = [kind for kind in free if self._handlers[kind].claims is None]
+        self._wake.clear()  # our own claims were commits, too, and woke us; what else there is the next line sees
         due = await self._store.next_due(now=now, kinds=others) if others else None
         return min(_HELD_BACK_SECONDS, max((due - now).total_seconds(), 0.0)) if due else _HELD_BACK_SECONDS
 

@@ -119,7 +119,7 @@ async def test_a_task_without_a_link_to_wait_for_is_claimed_too(store: SQLiteSto
 
 async def test_the_order_is_read_from_indexes_however_many_wait(store: SQLiteStore) -> None:
     await told(store, 1, ending(1))
-    for statement in (links_module._BY_EXPIRY, links_module._UNDATED, links_module._ANY_UNDATED):
+    for statement in (links_module._BY_EXPIRY, links_module._UNDATED, links_module._ANY_UNDATED, links_module._WAITING):
         plan = await store.database.read(
             lambda raw, text=statement: raw.execute(
                 f"EXPLAIN QUERY PLAN {text}", (0,) if "?1" in text else ()
@@ -127,6 +127,7 @@ async def test_the_order_is_read_from_indexes_however_many_wait(store: SQLiteSto
         )
         words = " / ".join(row["detail"] for row in plan)
         assert "assets_" in words, words
+        assert "SCAN assets /" not in f"{words} /", words
         assert "TEMP B-TREE" not in words, words
         assert "SCAN t" not in words, words
 
@@ -143,6 +144,8 @@ async def test_a_video_that_is_not_stored_when_its_link_is_about_to_end_is_told_
     assert await last_calls(store, NOW + 3 * HOUR - SECOND) == []
     (call,) = await last_calls(store, NOW + 3 * HOUR)
     await store.finish(call, Done(), now=NOW + 3 * HOUR)
+    waiting = await store.links.waiting()
+    assert (waiting.videos, waiting.expiring, waiting.next_end) == (1, 1, NOW + 4 * HOUR)
     assert await kinds_announced(store, job) == ["job.succeeded", "video.expiring"]
     await told(store, 1, ending(8), job=job)  # a fresh link that ends unused too
     await claim(store, now=NOW + 3 * HOUR)

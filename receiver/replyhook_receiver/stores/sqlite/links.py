@@ -12,6 +12,7 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.link_expiry import life_of
 from replyhook_receiver.records import Task
 from replyhook_receiver.stores.base import Describe
+from replyhook_receiver.stores.links import Waiting
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.facts import announce
 from replyhook_receiver.stores.sqlite.rows import from_ms, read_job, to_ms
@@ -54,6 +55,15 @@ _TELL = f"""
     ON CONFLICT (kind, subject) DO NOTHING
 """  # noqa: S608
 
+_WAITING = f"""
+    SELECT count(*) AS videos, min(expires_ms) AS next_end, coalesce(sum(EXISTS (
+        SELECT 1 FROM tasks t WHERE t.kind = '{TaskKind.EXPIRING.value}' AND t.subject = a.job_id)), 0) AS expiring
+    FROM (
+        SELECT job_id, expires_ms FROM assets WHERE status = 'pending' AND expires_ms IS NOT NULL
+        UNION ALL SELECT job_id, expires_ms FROM assets WHERE status = 'pending' AND expires_ms IS NULL
+    ) a
+"""  # noqa: S608
+
 
 class SQLiteLinks:
     """The Links protocol. ``lifetime`` is how long a provider's links live where they do not say it themselves."""
@@ -78,6 +88,10 @@ class SQLiteLinks:
         statement = "UPDATE assets SET dead_answers = dead_answers + 1 WHERE job_id = ? RETURNING dead_answers"
         rows = await self._database.write(lambda raw: raw.execute(statement, (job_id,)).fetchall())
         return rows[0]["dead_answers"] if rows else 0
+
+    async def waiting(self) -> Waiting:
+        row = await self._database.read(lambda raw: raw.execute(_WAITING).fetchone())
+        return Waiting(videos=row["videos"], expiring=row["expiring"], next_end=from_ms(row["next_end"]))
 
     async def poster(self, job_id: str) -> str | None:
         statement = "SELECT poster FROM assets WHERE job_id = ?"

@@ -1,0 +1,35 @@
+"""How the downloads do: what waits, what is about to be lost, and whether something holds them back."""
+
+from collections.abc import Callable
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from replyhook_receiver.stores.links import Links
+from replyhook_receiver.web.auth import ApiKeys
+
+
+class DownloadApi:
+    """What the endpoint stands on. ``state`` is the queue's."""
+
+    def __init__(self, *, links: Links, state: Callable[[], str]) -> None:
+        self._links = links
+        self._state = state
+
+    def routes(self, keys: ApiKeys) -> list[Route]:
+        """The route, for those with a key."""
+        return [Route("/v1/downloads", keys.guard(self.show), methods=["GET"])]
+
+    async def show(self, _: Request) -> Response:
+        """How many videos are not stored yet, of how many that was said, and when the next link ends."""
+        waiting = await self._links.waiting()
+        content = {
+            "state": self._state(),
+            "waiting": waiting.videos,
+            "expiring": waiting.expiring,
+            "next_link_ends_at": waiting.next_end,
+        }
+        headers = {"cache-control": "no-store"}
+        return Response(msgspec.json.encode(content), media_type="application/json", headers=headers)
