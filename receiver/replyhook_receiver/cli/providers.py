@@ -43,7 +43,7 @@ def url(
     """
     from replyhook.tokens import TokenKeys, build_reply_url
     from replyhook_receiver.own_secrets import secrets_for
-    from replyhook_receiver.web.app import public_url_of
+    from replyhook_receiver.web.parts import public_url_of
 
     settings = settings_from(config, {"data_dir": data_dir, "port": port, "public_url": public_url})
     provider = settings.make_providers()[name]

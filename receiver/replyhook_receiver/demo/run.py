@@ -27,7 +27,8 @@ from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets, secrets_for
 from replyhook_receiver.sandbox import Fault, SandboxOptions, create_sandbox, enter_webhooks, sandbox_settings
 from replyhook_receiver.serving import free_socket, served
-from replyhook_receiver.web.app import create_app, public_url_of
+from replyhook_receiver.web.app import create_app
+from replyhook_receiver.web.parts import public_url_of
 
 SOURCE_SECONDS = 2
 EXTENSION_SECONDS = 5

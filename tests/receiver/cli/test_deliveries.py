@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from replyhook.ids import new_id
-from replyhook_receiver.cli.shown import visible
+from replyhook_receiver.cli.harmless import harmless
 from tests.stage import KEY, Stage, a_stage, free_port
 
 pytest.importorskip("av", reason="the sandbox makes real videos")
@@ -105,4 +105,4 @@ def test_what_is_wrong_is_said_with_its_exit_code(stage: Stage, arguments: list[
 
 
 def test_what_others_wrote_moves_no_cursor() -> None:
-    assert visible("\x1b[31mred\x9b2J\r\n\u202e") == "\\x1b[31mred\\x9b2J\\r\\n\\u202e"
+    assert harmless("\x1b[31mred\x9b2J\r\n\u202e") == "\\x1b[31mred\\x9b2J\\r\\n\\u202e"

@@ -12,7 +12,7 @@ from replyhook_receiver.stores.deliveries import WaitsFor
 from replyhook_receiver.stores.sqlite.rows import to_ms
 
 # With the secret: whoever names somebody else's address, and is refused there, must not slow down the other's.
-PLACE = "e.channel || ' ' || e.url || ' ' || coalesce(e.secret, '')"
+PLACE = "e.channel || ' ' || e.url || ' ' || coalesce(e.secrets, e.secret, '')"
 
 _UNDER_WAY = f"""
     SELECT {PLACE} AS place, count(*) AS deliveries

@@ -1,0 +1,86 @@
+"""The worker of a receiver: who does each kind of task, how many at a time, and when it is tried again."""
+
+from dataclasses import dataclass
+
+from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RELAYS, RESULTS
+from replyhook_receiver.web.parts import Parts
+from replyhook_receiver.work.confirming import HostConfirmer
+from replyhook_receiver.work.download import Download
+from replyhook_receiver.work.expiring import tell_last_call
+from replyhook_receiver.work.fetching import Fetcher
+from replyhook_receiver.work.notify import Notify
+from replyhook_receiver.work.queueing import DownloadQueue
+from replyhook_receiver.work.receiving import Bounds
+from replyhook_receiver.work.reconcile import FetchResult, Reconcile
+from replyhook_receiver.work.refreshing import LinkRefresher
+from replyhook_receiver.work.relay import Relay
+from replyhook_receiver.work.worker import Handler, Worker
+
+_QUESTIONS_AT_A_TIME = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Working:
+    """The worker, and what others ask of its downloads."""
+
+    worker: Worker
+    download: Download
+    queue: DownloadQueue
+
+
+def make_worker(parts: Parts) -> Working:
+    """The embedded worker over ``parts``; it is not started."""
+    settings, store, now = parts.settings, parts.store, parts.now
+    bounds = Bounds(max_bytes=settings.max_video_bytes, bytes_per_second=settings.slowest_download_bytes_per_second)
+    download = _download(parts, bounds)
+    queue = DownloadQueue(
+        links=store.links,
+        storage=parts.storage,
+        per_host=settings.downloads_per_host,
+        min_free_bytes=settings.min_free_disk_bytes,
+    )
+    relay = Relay(
+        store=store,
+        storage=parts.storage,
+        door=parts.door,
+        providers=parts.providers,
+        tokens=parts.tokens,
+        public_url=parts.public_url,
+        bounds=bounds,
+        patience_seconds=settings.relay_patience_seconds,
+        now=now,
+    )
+    reconcile = Reconcile(store=store, asker=parts.asker, deadlines=parts.deadlines, questions=parts.questions, now=now)
+    fetch_result = FetchResult(store=store, asker=parts.asker, now=now)
+    handlers = {
+        TaskKind.DOWNLOAD: Handler(
+            run=download,
+            policy=DOWNLOADS,
+            concurrency=settings.download_concurrency,
+            claims=queue,
+            give_up=download.give_up,
+        ),
+        TaskKind.NOTIFY: Handler(
+            run=Notify(deliveries=store.deliveries, channels=parts.channels, now=now),
+            policy=DELIVERIES,
+            concurrency=settings.delivery_concurrency,
+        ),
+        TaskKind.RELAY: Handler(run=relay, policy=RELAYS, concurrency=settings.relay_concurrency),
+        TaskKind.FETCH_RESULT: Handler(run=fetch_result, policy=RESULTS, concurrency=_QUESTIONS_AT_A_TIME),
+        TaskKind.RECONCILE: Handler(run=reconcile, policy=RESULTS, concurrency=_QUESTIONS_AT_A_TIME),
+        TaskKind.EXPIRING: Handler(run=tell_last_call, policy=RESULTS, concurrency=_QUESTIONS_AT_A_TIME),
+    }
+    return Working(worker=Worker(store=store, now=now, handlers=handlers), download=download, queue=queue)
+
+
+def _download(parts: Parts, bounds: Bounds) -> Download:
+    min_free_bytes = parts.settings.min_free_disk_bytes
+    return Download(
+        store=parts.store,
+        storage=parts.storage,
+        fetcher=Fetcher(door=parts.door, storage=parts.storage, bounds=bounds, min_free_bytes=min_free_bytes),
+        providers=parts.providers,
+        confirmer=HostConfirmer(parts.asker),
+        refresher=LinkRefresher(store=parts.store, asker=parts.asker, now=parts.now),
+    )
