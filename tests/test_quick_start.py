@@ -6,10 +6,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -24,19 +27,25 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 RUN = {
     "quickstart.py", "subscribe.py", "choosing", "upload.py", "cli", "verify", "async", "bind",
-    "terminal 1", "terminal 2", "terminal 3", "for real", "reply key",
+    "terminal 1", "terminal 2", "terminal 3", "for real", "reply key", "look", "mended", "endpoints", "deliveries",
+    "storage",
 }  # fmt: skip
 """The examples that are run below."""
 NOT_RUN = {
     "demo": "it installs into the clone; what it starts is run by test_demo, and the whole line by .ci/run",
     "tests": "it would run itself; .ci/run does",
+    "listen": "it listens until it is stopped; receiver/cli/test_listen.py starts and stops it with these options",
 }
+
+
+ELSEWHERE = {"channel": "receiver/channels/test_registry.py"}
+"""Those that are run by other tests."""
 
 
 def test_every_example_is_run_or_says_why_not() -> None:
     marked = re.findall(r"(?:^<!-- (.+) -->\n)?^```(?:python|sh)$", README, flags=re.MULTILINE)
     assert "" not in marked, "an example has no mark above it"
-    assert set(marked) == RUN | set(NOT_RUN)
+    assert set(marked) == RUN | set(NOT_RUN) | set(ELSEWHERE)
     assert len(marked) == len(set(marked))
 
 
@@ -201,6 +210,56 @@ def test_a_job_of_unknown_outcome_is_bound_as_written(tmp_path: Path) -> None:
         line = example("bind").replace("JOB PROVIDER_JOB_ID", f"{job.id} {there['id']}")
         shell(line, stage)
         assert job.wait(30, past_overdue=True).type == "video.stored"
+
+
+def test_what_happened_is_looked_into_as_written(tmp_path: Path) -> None:
+    with a_stage(tmp_path, speed=60) as stage:
+        printed = shell(f"{example('look')}\n{example('mended')}", stage, **stage.settings)
+    assert re.search(r"callback +applied, token_only: succeeded", printed)
+    assert "again, under a new id" in printed
+
+
+def test_endpoints_and_deliveries_work_as_written(tmp_path: Path) -> None:
+    with a_stage(tmp_path, speed=60) as stage, a_listener() as (url, taken):
+        place = example("endpoints").replace("https://app.example.com/hooks", url)
+        printed = shell(f"{place}\nreplyhook trigger useapi.failed", stage, **stage.settings)
+        deadline = time.monotonic() + 20
+        while sum("job.failed" in body for body in taken) < 1:
+            assert time.monotonic() < deadline, "the endpoint was not told"
+            time.sleep(0.05)
+        told = shell(example("deliveries"), stage, **stage.settings)
+    assert re.search(r"taken", printed)
+    assert "whsec_" in printed
+    assert re.search(r"delivered", told)
+    assert any("endpoint.test" in body for body in taken)
+
+
+def test_an_object_store_is_set_as_written(tmp_path: Path) -> None:
+    serve = "import os; from replyhook_receiver.config import load; print(load(os.environ).storage_url)"
+    env = CLEAN | {"REPLYHOOK_PUBLIC_URL": "https://hooks.example.com"}
+    program = f"set -eu\n{example('storage')}\n{sys.executable} -c '{serve}'\n"
+    done = subprocess.run(["bash", "-c", program], env=env, cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S607 - the one on the path
+    assert done.stdout.strip() == "s3://my-bucket/videos"
+
+
+@contextmanager
+def a_listener() -> Iterator[tuple[str, list[str]]]:
+    """Somebody to notify: the URL, and the bodies that came there."""
+    taken: list[str] = []
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append(self.rfile.read(int(self.headers["content-length"])).decode())
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base class has it
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Taking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hooks", taken
+        server.shutdown()
 
 
 @contextmanager
