@@ -192,7 +192,7 @@ def test_what_is_set_for_real_providers_starts_a_receiver(tmp_path: Path) -> Non
 
 def test_a_reply_key_made_as_written_is_one_for_client_and_receiver(tmp_path: Path) -> None:
     client = "import replyhook; print(replyhook.Client.from_env().is_detached)"
-    serve = "import os; from replyhook_receiver.config import load; print(load(os.environ).allow_detached)"
+    serve = "import os; from replyhook_receiver.configuring import load; print(load(os.environ).allow_detached)"
     env = CLEAN | {"REPLYHOOK_PUBLIC_URL": "https://hooks.example.com"}
     program = f"set -eu\n{example('reply key')}\n{sys.executable} -c '{client}'\n{sys.executable} -c '{serve}'\n"
     done = subprocess.run(["bash", "-c", program], env=env, cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S607 - the one on the path
@@ -235,7 +235,7 @@ def test_endpoints_and_deliveries_work_as_written(tmp_path: Path) -> None:
 
 
 def test_an_object_store_is_set_as_written(tmp_path: Path) -> None:
-    serve = "import os; from replyhook_receiver.config import load; print(load(os.environ).storage_url)"
+    serve = "import os; from replyhook_receiver.configuring import load; print(load(os.environ).storage_url)"
     env = CLEAN | {"REPLYHOOK_PUBLIC_URL": "https://hooks.example.com"}
     program = f"set -eu\n{example('storage')}\n{sys.executable} -c '{serve}'\n"
     done = subprocess.run(["bash", "-c", program], env=env, cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S607 - the one on the path

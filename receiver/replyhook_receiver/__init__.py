@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from replyhook_receiver.config import Settings, load
+    from replyhook_receiver.config import Settings
+    from replyhook_receiver.configuring import load
     from replyhook_receiver.web.app import create_app
 
 __all__ = ["Settings", "create_app", "load"]

@@ -6,9 +6,10 @@ from typing import Any
 
 from replyhook.jobs import AssetStatus, JobStatus, Trust
 from replyhook_receiver.lifecycle import Verdict
-from replyhook_receiver.records import Dead, Done, ReportSource
+from replyhook_receiver.records import ReportSource
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.history import CallbackFilter, EventFilter
+from replyhook_receiver.tasks import Dead, Done
 from tests.contracts.store_contract import (
     BUT_OVERDUE,
     LEASE,

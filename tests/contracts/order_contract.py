@@ -18,9 +18,10 @@ from msgspec import structs
 
 from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus
 from replyhook_receiver.lifecycle import TaskKind, Verdict, fact_key
-from replyhook_receiver.records import Dead, Submission
+from replyhook_receiver.records import Submission
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.history import CallbackFilter
+from replyhook_receiver.tasks import Dead
 from tests.contracts.store_contract import (
     LEASE,
     LINK,

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from replyhook.ids import new_id
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Done, NotNow, Registration, Retry, Submission, SubmissionOutcome, Task
+from replyhook_receiver.records import Registration, Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.idempotency import KeptAnswer
+from replyhook_receiver.tasks import Done, NotNow, Retry, Task
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=30)

@@ -11,10 +11,11 @@ import pytest
 from replyhook.jobs import AssetStatus, JobStatus, Trust
 from replyhook_receiver.errors import UnknownCallback
 from replyhook_receiver.lifecycle import TaskKind, Verdict
-from replyhook_receiver.records import Dead, Done, Report, ReportSource
+from replyhook_receiver.records import Report, ReportSource
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.history import CallbackFilter
 from replyhook_receiver.stores.replaying import Replay, Replayed, Step
+from replyhook_receiver.tasks import Dead, Done
 from tests.contracts.store_contract import (
     BUT_OVERDUE,
     LEASE,

@@ -33,10 +33,8 @@ from replyhook_receiver.errors import (
 from replyhook_receiver.lifecycle import TaskKind, Verdict
 from replyhook_receiver.records import (
     Accepted,
-    Dead,
     DeliveryRecord,
     DetachedJob,
-    Done,
     JobFilter,
     JobPresent,
     JobRecord,
@@ -44,14 +42,12 @@ from replyhook_receiver.records import (
     Registration,
     Report,
     ReportSource,
-    Retry,
-    StoredVideo,
     Submission,
     SubmissionOutcome,
-    Task,
 )
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.history import CallbackFilter
+from replyhook_receiver.tasks import Dead, Done, Retry, StoredVideo, Task
 from tests.callbacks import recorded
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)

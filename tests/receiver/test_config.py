@@ -6,7 +6,8 @@ import pytest
 
 from replyhook.errors import ConfigurationError
 from replyhook.providers import PROVIDERS
-from replyhook_receiver.config import Settings, is_loopback, load
+from replyhook_receiver.config import Settings, is_loopback
+from replyhook_receiver.configuring import load
 from replyhook_receiver.places import Bucket
 
 KEY = "k" * 32

@@ -9,7 +9,8 @@ import pytest
 
 from replyhook.errors import ConfigurationError
 from replyhook.signatures import standard_webhooks_key
-from replyhook_receiver.config import Settings, load
+from replyhook_receiver.config import Settings
+from replyhook_receiver.configuring import load
 from replyhook_receiver.own_secrets import secrets_for
 
 KEY = "k" * 32

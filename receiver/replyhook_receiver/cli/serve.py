@@ -24,7 +24,7 @@ def serve(
     Settings come from flags, then the environment (REPLYHOOK_…), then the file. On loopback with nothing set, keys are
     made and kept in the data folder; on any other address they must be configured.
     """
-    from replyhook_receiver.config import unknown_variables
+    from replyhook_receiver.configuring import unknown_variables
     from replyhook_receiver.own_secrets import secrets_for
     from replyhook_receiver.serving import allow_many_connections, configure_logging, free_socket
     from replyhook_receiver.web.app import create_app

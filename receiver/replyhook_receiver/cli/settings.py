@@ -13,7 +13,7 @@ _CONFIG = "REPLYHOOK_CONFIG"
 
 def settings_from(config: Path | None, flags: Mapping[str, Any] | None = None) -> "Settings":
     """The settings in force for a command; ``config`` is its ``--config``. Raises ``ConfigurationError``."""
-    from replyhook_receiver.config import load
+    from replyhook_receiver.configuring import load
 
     named = os.environ.get(_CONFIG)
     environ = {name: value for name, value in os.environ.items() if name != _CONFIG}

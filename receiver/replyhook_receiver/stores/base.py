@@ -12,11 +12,9 @@ from replyhook_receiver.records import (
     JobPresent,
     JobRecord,
     NotificationRecord,
-    Outcome,
     Registration,
     Report,
     Submission,
-    Task,
 )
 from replyhook_receiver.stores.deliveries import Deliveries
 from replyhook_receiver.stores.endpoints import Endpoints
@@ -26,6 +24,7 @@ from replyhook_receiver.stores.links import Links
 from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.streams import StreamStore
+from replyhook_receiver.tasks import Outcome, Task
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
 """Builds a notification's body; the store calls it inside the transaction that makes the fact."""

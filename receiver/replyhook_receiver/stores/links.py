@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from replyhook_receiver.records import Task
+from replyhook_receiver.tasks import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

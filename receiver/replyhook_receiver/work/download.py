@@ -9,10 +9,11 @@ from replyhook.jobs import AssetStatus
 from replyhook.providers import Provider
 from replyhook_receiver.announcements import RELAYED
 from replyhook_receiver.errors import AnswerTooLarge, HostNotListed, LinkDead, LinkRefused, NotAVideo
-from replyhook_receiver.records import Done, JobRecord, StoredVideo, Task
+from replyhook_receiver.records import JobRecord
 from replyhook_receiver.storage.base import Incoming as Part
 from replyhook_receiver.storage.base import Storage, job_of, video_name
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.tasks import Done, StoredVideo, Task
 from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.fetching import Fetcher
 from replyhook_receiver.work.keeping import keep

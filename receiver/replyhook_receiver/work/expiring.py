@@ -1,6 +1,6 @@
 """Saying that a video's link is about to end: the store does so, if the video is not stored by now."""
 
-from replyhook_receiver.records import Done, Task
+from replyhook_receiver.tasks import Done, Task
 
 
 async def tell_last_call(_: Task) -> Done:

@@ -4,8 +4,8 @@ from anyio import to_thread
 
 from replyhook_receiver.errors import LowDisk
 from replyhook_receiver.media import inspect, make_poster
-from replyhook_receiver.records import StoredVideo
 from replyhook_receiver.storage.base import Storage, Whole, poster_name
+from replyhook_receiver.tasks import StoredVideo
 
 
 async def keep(storage: Storage, whole: Whole, name: str) -> StoredVideo:

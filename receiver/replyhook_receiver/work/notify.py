@@ -8,8 +8,9 @@ from datetime import datetime
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.channels.base import Channel
 from replyhook_receiver.errors import EndpointGone, ReceiverTrouble
-from replyhook_receiver.records import DeliveryStatus, Done, Task
+from replyhook_receiver.records import DeliveryStatus
 from replyhook_receiver.stores.deliveries import Deliveries
+from replyhook_receiver.tasks import Done, Task
 
 
 class Notify:

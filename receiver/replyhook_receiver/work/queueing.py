@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from anyio import to_thread
 
-from replyhook_receiver.records import Task
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.links import Links
+from replyhook_receiver.tasks import Task
 
 _log = logging.getLogger(__name__)
 

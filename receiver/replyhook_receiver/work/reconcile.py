@@ -7,8 +7,9 @@ from replyhook.jobs import JobEvent, JobStatus
 from replyhook_receiver.counters import Cause, Questions
 from replyhook_receiver.deadlines import Deadlines, next_question
 from replyhook_receiver.errors import NoNews, ReceiverTrouble, ResultMissing
-from replyhook_receiver.records import Done, JobRecord, Task
+from replyhook_receiver.records import JobRecord
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.tasks import Done, Task
 from replyhook_receiver.work.asking import Answer, Asker, as_report
 
 

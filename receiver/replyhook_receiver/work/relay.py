@@ -32,19 +32,10 @@ from replyhook_receiver.errors import (
     Unreachable,
 )
 from replyhook_receiver.net import MAX_ANSWER_BYTES, Door, Incoming
-from replyhook_receiver.records import (
-    Done,
-    JobRecord,
-    NotNow,
-    Report,
-    ReportSource,
-    StoredVideo,
-    Submission,
-    SubmissionOutcome,
-    Task,
-)
+from replyhook_receiver.records import JobRecord, Report, ReportSource, Submission, SubmissionOutcome
 from replyhook_receiver.storage.base import Storage, Whole, video_name
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.tasks import Done, NotNow, StoredVideo, Task
 from replyhook_receiver.work.keeping import keep
 from replyhook_receiver.work.receiving import Bounds, receive
 

@@ -13,9 +13,9 @@ from typing import Protocol
 from replyhook.errors import ReplyhookError
 from replyhook_receiver.errors import ReceiverTrouble, StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Dead, Done, NotNow, Outcome, Retry, Task
 from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.tasks import Dead, Done, NotNow, Outcome, Retry, Task
 
 _log = logging.getLogger(__name__)
 

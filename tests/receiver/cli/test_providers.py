@@ -9,7 +9,7 @@ import pytest
 
 from replyhook.providers import PROVIDERS, make_provider
 from replyhook.tokens import TokenKeys
-from replyhook_receiver.config import load
+from replyhook_receiver.configuring import load
 from replyhook_receiver.own_secrets import secrets_for
 from tests.receiver.support import PUBLIC_URL, SIGNING_KEY, Host, a_receiver
 from tests.receiver.web.test_account_callbacks import PIXVERSE, is_ok, pixverse_body, send

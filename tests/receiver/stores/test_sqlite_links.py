@@ -8,9 +8,9 @@ import pytest
 
 from replyhook.jobs import Asset, AssetStatus
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Dead, Done, Retry, Task
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite import links as links_module
+from replyhook_receiver.tasks import Dead, Done, Retry, Task
 from tests.contracts.store_contract import (
     LEASE,
     NOW,

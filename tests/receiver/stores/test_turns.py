@@ -17,9 +17,10 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.errors import DeliverySuperseded
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Dead, Done, NotifyTarget, Retry, Task
+from replyhook_receiver.records import NotifyTarget
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite.tasks import add_task
+from replyhook_receiver.tasks import Dead, Done, Retry, Task
 from tests.contracts.store_contract import (
     LEASE,
     NOW,

@@ -15,10 +15,11 @@ from starlette.responses import PlainTextResponse, Response
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.errors import DeliverySuperseded, UnknownDelivery
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Dead, DeliveryStatus, Done, NotifyTarget, Retry, Task
+from replyhook_receiver.records import DeliveryStatus, NotifyTarget
 from replyhook_receiver.retries import PROBED_AFTER, RetryPolicy
 from replyhook_receiver.stores.deliveries import DeliveryFilter, WaitsFor
 from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.tasks import Dead, Done, Retry, Task
 from tests.contracts.store_contract import (
     HOOK,
     LEASE,

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from replyhook.jobs import AssetStatus
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Task
 from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.tasks import Task
 from replyhook_receiver.work.worker import Handler, Worker
 from tests.contracts.store_contract import a_job, describe, report, succeeded
 from tests.receiver.support import Answer, Host, a_host, pause, until

@@ -9,11 +9,11 @@ import pytest
 
 from replyhook.jobs import AssetStatus
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Task
 from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.storage import part as part_module
 from replyhook_receiver.storage.base import video_name
 from replyhook_receiver.storage.local import LocalStorage
+from replyhook_receiver.tasks import Task
 from replyhook_receiver.work import worker as worker_module
 from replyhook_receiver.work.receiving import Bounds
 from tests.contracts.store_contract import succeeded

@@ -12,9 +12,9 @@ import pytest
 
 from replyhook_receiver.errors import DownloadRefused, LinkDead, ReceiverTrouble, StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Done, Task
 from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.tasks import Done, Task
 from replyhook_receiver.work import worker as worker_module
 from replyhook_receiver.work.worker import Handler, Worker
 from tests.contracts.store_contract import a_job, describe, report, succeeded

@@ -10,7 +10,7 @@ import msgspec
 from replyhook.notifications import NotificationType
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Dead, Done, JobRecord, Retry, Task
+from replyhook_receiver.records import JobRecord
 from replyhook_receiver.retries import DISABLED_AFTER
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import turns
@@ -18,6 +18,7 @@ from replyhook_receiver.stores.sqlite.facts import announce
 from replyhook_receiver.stores.sqlite.places import Places, note_failure, note_success
 from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
 from replyhook_receiver.stores.sqlite.turns import Turn
+from replyhook_receiver.tasks import Dead, Done, Retry, Task
 
 _log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from replyhook.jobs import AssetStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.link_expiry import life_of
-from replyhook_receiver.records import Task
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.links import Waiting
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.facts import announce
 from replyhook_receiver.stores.sqlite.rows import from_ms, read_job, to_ms
 from replyhook_receiver.stores.sqlite.tasks import due_tasks, lease_tasks
+from replyhook_receiver.tasks import Task
 
 LOOKED_AT = 1_000
 """How many due downloads are looked at for one whose host has room; what is behind so many of full hosts waits."""

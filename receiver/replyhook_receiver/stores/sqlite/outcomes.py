@@ -7,17 +7,7 @@ from replyhook.jobs import AssetStatus, JobStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.lifecycle import TaskKind, fact_key
-from replyhook_receiver.records import (
-    Dead,
-    Done,
-    NotNow,
-    Outcome,
-    Retry,
-    StoredVideo,
-    Submission,
-    SubmissionOutcome,
-    Task,
-)
+from replyhook_receiver.records import Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import links
 from replyhook_receiver.stores.sqlite.delivery_ends import keep_delivery
@@ -27,6 +17,7 @@ from replyhook_receiver.stores.sqlite.registering import record_submission
 from replyhook_receiver.stores.sqlite.relays import keep_refusal
 from replyhook_receiver.stores.sqlite.rows import EVENTS_OF_JOB, event_from, read_job, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task, release
+from replyhook_receiver.tasks import Dead, Done, NotNow, Outcome, Retry, StoredVideo, Task
 
 
 def finish(

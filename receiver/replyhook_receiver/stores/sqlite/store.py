@@ -10,17 +10,14 @@ from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
-    Done,
     JobFilter,
     JobPresent,
     JobRecord,
     NotificationRecord,
-    Outcome,
     Registration,
     Report,
     StoreCounts,
     Submission,
-    Task,
 )
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, links, outcomes, overdue, registering, relays, tasks
@@ -39,6 +36,7 @@ from replyhook_receiver.stores.sqlite.rows import (
 )
 from replyhook_receiver.stores.sqlite.streams import SQLiteStreams
 from replyhook_receiver.stores.sqlite.turns import Turns, look_again
+from replyhook_receiver.tasks import Done, Outcome, Task
 
 AT_ONE_ENDPOINT = 8
 

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import Task
 from replyhook_receiver.stores.sqlite.inserts import Insert
 from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
+from replyhook_receiver.tasks import Task
 
 _TASK = "tasks (kind, subject, state, attempts, due_ms, created_ms)"
 _ADD = Insert(
