@@ -12,13 +12,13 @@ from typing import Any, BinaryIO, Required, TypedDict
 from replyhook.detached import Detached
 from replyhook.environment import provider_settings_from_env, with_files
 from replyhook.errors import CancelNotPossible, ConfigurationError, InvalidRequest, SubmitOutcomeUnknown
-from replyhook.flows import Submission, Submitted
 from replyhook.jobs import ExtendRequest, VideoSource, checked_reference, checked_user
 from replyhook.messages import HTTPRequest
 from replyhook.providers import NEUTRAL_FIELDS, Provider, make_provider
 from replyhook.receiver_api import ReceiverAPI
 from replyhook.results import JobResult
 from replyhook.routing import PREFERENCES, Preference, Tried
+from replyhook.steps import Submission, Submitted
 
 Video = str | os.PathLike[str] | bytes | BinaryIO | VideoSource
 

@@ -12,13 +12,14 @@ from typing import Any, Unpack
 from replyhook.arguments import ClientSettings, EstimateArguments, Known, SubmitArguments, check_on_upload
 from replyhook.async_handle import AsyncJobHandle, OnEvent
 from replyhook.errors import ReplyhookError, SubmitOutcomeUnknown
-from replyhook.flows import Flow, Pause, Purpose, Step, Submitted, with_purpose
+from replyhook.flows import with_purpose
 from replyhook.local_video import OnUpload
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.patience import Patience
 from replyhook.planning import estimate, prepare
 from replyhook.results import JobPage
 from replyhook.routing import Estimate, Routing
+from replyhook.steps import Flow, Pause, Purpose, Step, Submitted
 from replyhook.transport import AsyncTransport, ConnectionTrouble
 from replyhook.watching import Until, check_wait
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from replyhook.arguments import ClientSettings, Known, file_path
 from replyhook.errors import ReceiverUnavailable, WaitTimeout
-from replyhook.flows import Purpose, with_purpose
+from replyhook.flows import with_purpose
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.notifications import Notification
 from replyhook.results import JobResult
+from replyhook.steps import Purpose
 from replyhook.transport import AsyncTransport, ConnectionTrouble, OnProgress
 from replyhook.watching import Until, Watch, check_wait
 

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from replyhook.arguments import ClientSettings, EstimateArguments, Known, SubmitArguments, check_on_upload
 from replyhook.errors import ReplyhookError, SubmitOutcomeUnknown
-from replyhook.flows import Flow, Pause, Purpose, Step, Submitted, with_purpose
+from replyhook.flows import with_purpose
 from replyhook.handle import JobHandle, OnEvent
 from replyhook.local_video import OnUpload
 from replyhook.messages import HTTPRequest, HTTPResponse
@@ -18,6 +18,7 @@ from replyhook.patience import Patience
 from replyhook.planning import estimate, prepare
 from replyhook.results import JobPage
 from replyhook.routing import Estimate, Routing
+from replyhook.steps import Flow, Pause, Purpose, Step, Submitted
 from replyhook.transport import ConnectionTrouble, Transport
 from replyhook.watching import Until, check_wait
 

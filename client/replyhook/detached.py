@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from replyhook.errors import ConfigurationError, InvalidRequest
-from replyhook.flows import Submission
 from replyhook.providers import PROVIDERS, CallbackKind, Provider, make_provider
 from replyhook.receiver_api import check_address
+from replyhook.steps import Submission
 from replyhook.tokens import ReplyKeys, build_reply_url
 
 

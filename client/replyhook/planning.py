@@ -5,13 +5,13 @@ from typing import Any
 
 from replyhook.arguments import ClientSettings, EstimateArguments, Job, JobArguments, SubmitArguments
 from replyhook.errors import ConfigurationError, InvalidRequest, ReplyhookError
-from replyhook.flows import Submission
 from replyhook.ids import new_id
 from replyhook.jobs import SourceKind, VideoSource
 from replyhook.local_video import opened_video
 from replyhook.pricing import Price
 from replyhook.providers import CallbackKind, Capabilities, Provider
 from replyhook.routing import AUTO, Candidate, Estimate, Plan, auto_order, check_price, choose, ranked
+from replyhook.steps import Submission
 from replyhook.uploading import check_size
 from replyhook.urls import shown_url
 

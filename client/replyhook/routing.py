@@ -21,12 +21,13 @@ from replyhook.errors import (
     ReplyhookError,
     Unauthorized,
 )
-from replyhook.flows import Step, Submission, Submitted, is_the_end, submit
+from replyhook.flows import is_the_end, submit
 from replyhook.messages import HTTPResponse
 from replyhook.patience import Patience
 from replyhook.pricing import Price
 from replyhook.providers import PROVIDERS, CallbackKind, make_provider
 from replyhook.receiver_api import ReceiverAPI
+from replyhook.steps import Step, Submission, Submitted
 
 AUTO = "auto"
 Preference = Literal["order", "price"]

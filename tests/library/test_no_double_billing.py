@@ -26,10 +26,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from replyhook.arguments import ClientSettings
 from replyhook.errors import NoProviderLeft, ReplyhookError, SubmitOutcomeUnknown
-from replyhook.flows import Pause, Submitted, with_purpose
+from replyhook.flows import with_purpose
 from replyhook.patience import Patience
 from replyhook.planning import prepare
 from replyhook.routing import Routing
+from replyhook.steps import Pause, Submitted
 from replyhook.transport import ConnectionTrouble, Transport
 from replyhook_receiver.sandbox import SandboxOptions, create_sandbox
 from replyhook_receiver.sandbox.app import sandbox_settings

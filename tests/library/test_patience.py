@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replyhook.errors import RateLimited, SubmitOutcomeUnknown
-from replyhook.flows import Pause, Purpose, Send, submit
+from replyhook.flows import submit
 from replyhook.jobs import SourceKind, VideoSource
 from replyhook.messages import HTTPResponse
 from replyhook.patience import SHORTEST_PAUSE_SECONDS, Patience
@@ -20,6 +20,7 @@ from replyhook.providers.aihubmax import AIHubMax
 from replyhook.providers.fal import Fal
 from replyhook.providers.pixverse import PixVerse
 from replyhook.providers.useapi import UseAPI
+from replyhook.steps import Pause, Purpose, Send
 from tests.library.test_submit_flow import (
     ACCEPTED,
     BYTES,

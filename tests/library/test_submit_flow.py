@@ -21,7 +21,7 @@ from replyhook.errors import (
     SubmitOutcomeUnknown,
     UnreadableMessage,
 )
-from replyhook.flows import REPORT_PAUSES, Pause, Purpose, Send, Submission, Submitted, submit, with_purpose
+from replyhook.flows import REPORT_PAUSES, submit, with_purpose
 from replyhook.jobs import ExtendRequest, SourceKind, VideoSource
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.patience import Patience
@@ -31,6 +31,7 @@ from replyhook.providers.pixverse import PixVerse
 from replyhook.providers.segmind import Segmind
 from replyhook.providers.useapi import UseAPI
 from replyhook.receiver_api import ReceiverAPI
+from replyhook.steps import Pause, Purpose, Send, Submission, Submitted
 
 JOB_ID = "job_06gzvyj6038xt427xgy6esgkjx"
 RECEIVER = ReceiverAPI(url="https://hooks.example", api_key="rk-geheim")
