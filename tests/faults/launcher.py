@@ -21,24 +21,24 @@ def short_leases() -> None:
 def quick_downloads() -> None:
     """The same, and a download is tried again at once, often: cuts and kills are many here."""
     from replyhook_receiver.retries import RetryPolicy
-    from replyhook_receiver.web import app
+    from replyhook_receiver.web import working
 
     short_leases()
-    app.DOWNLOADS = RetryPolicy(delays=(0.05,) * 60)
+    working.DOWNLOADS = RetryPolicy(delays=(0.05,) * 60)
 
 
 def without_fsync() -> None:
     """A commit is not synced (`synchronous = NORMAL`), after the receiver has checked that it is."""
-    from replyhook_receiver.stores.sqlite import store
+    from replyhook_receiver.stores.sqlite import database
 
-    connect = store.connect
+    connect = database.connect
 
     async def weaker(path: Path, **more: Any) -> Any:
         connection = await connect(path, **more)
         await connection.work(lambda raw: raw.execute("PRAGMA synchronous = NORMAL"))
         return connection
 
-    store.connect = weaker
+    database.connect = weaker
 
 
 def short_waits() -> None:

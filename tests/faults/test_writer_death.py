@@ -14,7 +14,8 @@ async def test_after_its_writer_has_died_nothing_is_acknowledged_and_readiness_n
         await asyncio.sleep(0.01)
         assert await answers(receiver, times=20) == {503}
         ready = await receiver.client.get("/readyz")
-        assert (ready.status_code, ready.json()) == (503, {"ok": False, "store": False, "worker": True})
+        said = {"ok": False, "store": False, "worker": True, "downloads": "ok"}
+        assert (ready.status_code, ready.json()) == (503, said)
         assert receiver.rows("SELECT count(*) FROM callbacks") == [(1,)]
 
 

@@ -183,7 +183,8 @@ class Stranger:
         for secret in (*hides, SIGNING_KEY, API_KEY, WHSEC, WHSEC.removeprefix("whsec_"), PIXVERSE_SECRET):
             assert secret.encode() not in said
             assert not [line for line in logged if secret in line]
-        faults = [record for record in self.log.records if record.levelno >= logging.ERROR]
+        lost = "replyhook_receiver.work.download"  # says loudly that a video is lost, whose ever fault that is
+        faults = [record for record in self.log.records if record.levelno >= logging.ERROR and record.name != lost]
         assert not faults, [record.getMessage() for record in faults]
 
     async def finds_it_alive(self) -> None:

@@ -80,10 +80,12 @@ async def test_requests_behind_one_another_without_end_are_cut_off(tmp_path: Pat
 
 async def test_answers_that_nobody_reads_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "UNREAD_SECONDS", 0.3)
-    ask = f"GET /v1/callbacks HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {API_KEY}\r\n\r\n".encode()
     async with a_served_receiver(tmp_path) as running:
-        for _ in range(20):
-            assert (await Good.useapi(padding="x" * 16_000).sent_to(running)).is_ok  # so that answers are long
+        assert (await Good.useapi(padding="x" * 200_000).sent_to(running)).is_ok  # so that an answer about it is long
+        headers = {"authorization": f"Bearer {API_KEY}"}
+        listed = (await running.client.get("/v1/callbacks", headers=headers)).json()
+        path = f"/v1/callbacks/{listed['data'][0]['id']}?raw=true"
+        ask = f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {API_KEY}\r\n\r\n".encode()
         with socket.create_connection(("127.0.0.1", running.port)) as deaf:
             deaf.setblocking(False)
             ended = time.monotonic() + 15

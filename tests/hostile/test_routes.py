@@ -165,7 +165,7 @@ PATHS: dict[str, str] = {
     "a-slash-more": "/v1/jobs/",
     "a-slash-more-and-a-query": "/healthz/?{}",
     "nul": "/%00callbacks/useapi/{}",
-    "other-route": "/videos/{}",
+    "other-route": "/posters/{}",
     "query-only": "/?/callbacks/useapi/{}",
     "no-provider": "/callbacks/{}",
 }

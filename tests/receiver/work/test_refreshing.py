@@ -11,6 +11,7 @@ import pytest
 from replyhook.jobs import AssetStatus
 from replyhook_receiver.media import HAS_PYAV
 from replyhook_receiver.storage.local import LocalStorage
+from replyhook_receiver.stores.history import CallbackFilter
 from tests.contracts.store_contract import succeeded
 from tests.receiver.support import PERSONAL_ID, Answer, Host, says, says_json, until
 from tests.receiver.work.bench import Bench, a_bench
@@ -58,7 +59,7 @@ async def test_a_refused_link_is_asked_for_afresh_and_nobody_hears_of_the_job_tw
     assert (bench.host.asked(QUESTION), bench.host.asked("/one.mp4")) == (1, 2)
     assert await bench.announced(job) == ["job.succeeded", "video.stored"]
     assert {seen[0] for seen in bench.host.seen} == {"GET"}  # nothing was generated again
-    newest, _ = await bench.store.callbacks(job_id=job)
+    newest, _ = await bench.store.history.callbacks(CallbackFilter(job_id=job))
     assert newest.source == "reconcile"
 
 
