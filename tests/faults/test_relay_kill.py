@@ -79,6 +79,13 @@ def submissions(data_dir: Path) -> dict[str, str | None]:
         return dict(raw.execute("SELECT provider, submission FROM jobs").fetchall())
 
 
+def stored_told(data_dir: Path) -> list[int]:
+    """How often each job's stored video was announced."""
+    statement = "SELECT count(*) FROM notifications WHERE type = 'video.stored' GROUP BY job_id"
+    with closing(sqlite3.connect(f"file:{data_dir / 'replyhook.db'}?mode=ro", uri=True)) as raw:
+        return [count for (count,) in raw.execute(statement)]
+
+
 Moment = Callable[[Sandbox, Path], Awaitable[None]]
 
 
@@ -144,6 +151,7 @@ async def test_a_submit_that_a_kill_came_upon_is_never_sent_again(
         assert {provider: (await sandbox.calls(provider))["submit"] for provider in PROMPTS} == {
             provider: call["submit"] for provider, call in calls.items()
         }
+        assert set(stored_told(data_dir)) <= {1}, "a stored video was announced twice"
 
 
 async def _is_stored(server: Server, job_id: str) -> bool:

@@ -145,7 +145,9 @@ class Relay:
 
     async def _after_stop(self, job: JobRecord) -> Done:
         """What a stop in the middle left: nothing that tells, or the whole video, if it had come that far."""
-        whole = await self._storage.taken_in(video_name(job.id, job.created_at))
+        answers_with_video = self._providers[job.provider].capabilities.callback is CallbackKind.NONE
+        # What lies there of any other provider's job came by a link, and says nothing of the submit.
+        whole = await self._storage.taken_in(video_name(job.id, job.created_at)) if answers_with_video else None
         if whole is None:
             return _unknown("the receiver was stopped in the middle of the submit")
         return await self._kept(job, whole, {})
