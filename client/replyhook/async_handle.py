@@ -16,7 +16,7 @@ from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.notifications import Notification
 from replyhook.results import JobResult
 from replyhook.steps import Purpose
-from replyhook.transport import AsyncTransport, ConnectionTrouble, OnProgress
+from replyhook.transport import AsyncTransport, ConnectionTrouble, OnProgress, not_fetched
 from replyhook.watching import Until, Watch, check_wait
 
 OnEvent = Callable[[Notification], Awaitable[object] | object]
@@ -93,7 +93,7 @@ class AsyncJobHandle:
         try:
             answer = await self._transport.download(receiver.build_video(self.id), target, on_progress)
         except ConnectionTrouble as error:
-            raise ReceiverUnavailable(f"the receiver could not be reached: {error}") from error
+            raise ReceiverUnavailable(not_fetched(error)) from error
         receiver.raise_unless_video(answer)
         return target
 

@@ -14,7 +14,7 @@ from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.notifications import Notification
 from replyhook.results import JobResult
 from replyhook.steps import Purpose
-from replyhook.transport import ConnectionTrouble, OnProgress, Transport
+from replyhook.transport import ConnectionTrouble, OnProgress, Transport, not_fetched
 from replyhook.watching import Until, Watch, check_wait
 
 OnEvent = Callable[[Notification], object]
@@ -89,7 +89,7 @@ class JobHandle:
         try:
             answer = self._transport.download(receiver.build_video(self.id), target, on_progress)
         except ConnectionTrouble as error:
-            raise ReceiverUnavailable(f"the receiver could not be reached: {error}") from error
+            raise ReceiverUnavailable(not_fetched(error)) from error
         receiver.raise_unless_video(answer)
         return target
 

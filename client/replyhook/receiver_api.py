@@ -172,7 +172,7 @@ class ReceiverAPI:
         words = f"the receiver answered {response.status}: {detail}"
         if not problem:
             words += " and nothing of what a receiver says: is its address right?"
-        if response.status == 404:
+        if response.status == 404 and problem:  # else it is not a receiver that says so
             raise JobNotFound(words, status=404, problem=problem)
         if response.status == 409:
             raise JobConflict(words, status=409, problem=problem)

@@ -44,13 +44,42 @@ _NEVER_SENT = (
 
 
 class ConnectionTrouble(ReplyhookError):
-    """A request got no answer. ``maybe_sent`` is False only when it certainly never left."""
+    """A request got no answer. ``maybe_sent`` is False only when it certainly never left.
+
+    ``elsewhere`` says that the receiver did answer, and led to another place that gave no such answer.
+    """
 
     retryable = True
+    elsewhere = False
 
     def __init__(self, error: Exception) -> None:
         self.maybe_sent = not isinstance(error, _NEVER_SENT)
         super().__init__(f"{type(error).__name__}: {error}")
+
+
+class Elsewhere(ConnectionTrouble):
+    """The place that an answer led to did not give what was asked for."""
+
+    elsewhere = True
+
+    def __init__(self, words: str) -> None:
+        Exception.__init__(self, words)
+        self.maybe_sent = True
+
+
+def not_fetched(error: ConnectionTrouble) -> str:
+    """Why a stored video was not had, and from whom."""
+    who = "the place to which the receiver leads for its videos" if error.elsewhere else "the receiver"
+    return f"{who} could not be reached: {error}"
+
+
+def _led_elsewhere(request: HTTPRequest, error: httpx.HTTPError) -> ConnectionTrouble:
+    """Whose trouble it was: the place asked, or one that it led to."""
+    try:
+        is_another = error.request.url.host != httpx.URL(request.url).host
+    except RuntimeError:  # it never came to a request
+        is_another = False
+    return Elsewhere(type(error).__name__) if is_another else ConnectionTrouble(error)
 
 
 class Transport:
@@ -110,6 +139,8 @@ class Transport:
         """Save an answer's body as ``path``: whole, or not at all. Raises ``ConnectionTrouble``, ``OSError``."""
         try:
             with self._http.stream(**_arguments(request), follow_redirects=True) as response:
+                if response.status_code != 200 and response.history:
+                    raise Elsewhere(f"HTTP {response.status_code}")
                 if response.status_code != 200:
                     return self._whole(response)
                 total = _length(response)
@@ -121,7 +152,7 @@ class Transport:
                     part.keep(_promised(response))
                 return _plain(response, b"")
         except httpx.HTTPError as error:
-            raise ConnectionTrouble(error) from error
+            raise _led_elsewhere(request, error) from error
 
 
 class AsyncTransport:
@@ -183,6 +214,8 @@ class AsyncTransport:
         """Save an answer's body as ``path``: whole, or not at all. Raises ``ConnectionTrouble``, ``OSError``."""
         try:
             async with self._http.stream(**_arguments(request), follow_redirects=True) as response:
+                if response.status_code != 200 and response.history:
+                    raise Elsewhere(f"HTTP {response.status_code}")
                 if response.status_code != 200:
                     return await self._whole(response)
                 total = _length(response)
@@ -194,7 +227,7 @@ class AsyncTransport:
                     part.keep(_promised(response))
                 return _plain(response, b"")
         except httpx.HTTPError as error:
-            raise ConnectionTrouble(error) from error
+            raise _led_elsewhere(request, error) from error
 
 
 def _arguments(request: HTTPRequest, body: Body = _NOTHING) -> dict[str, Any]:

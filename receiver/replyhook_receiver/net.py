@@ -48,6 +48,7 @@ _NOTHING_BUT_EXCEPTIONS = ssrfguard.AddressTable(
     )
 )
 
+NOT_PUBLIC = "the address is not a public one"
 _HTTPS_ONLY = "plain http is only for networks in REPLYHOOK_ALLOWED_NETWORKS; use https"
 
 HostRule = Callable[[str], bool]
@@ -225,8 +226,10 @@ def _why(error: ssrfguard.SSRFGuardError) -> str:
     if _OWN_RULE in str(error):
         return _HTTPS_ONLY
     if isinstance(error, ssrfguard.BlockedAddressError):
-        return f"the address is not a public one ({error.reason})"
+        return f"{NOT_PUBLIC} ({error.reason})"
     if isinstance(error, ssrfguard.BlockedURLError):
+        if "allowed_schemes" in error.reason:
+            return "only https:// addresses are talked to"
         return f"the URL is not permitted: {error.reason}"
     return type(error).__name__
 

@@ -58,6 +58,20 @@ def secrets_for(settings: Settings) -> Secrets:
     return _of({name: keys or (made[name],) for name, keys in given.items()}, path)
 
 
+def signing_keys_of(settings: Settings) -> tuple[str, ...]:
+    """The signing keys that the receiver with these settings has; none is made. Raises ``ConfigurationError``."""
+    if settings.signing_keys:
+        return tuple(key.get_secret_value() for key in settings.signing_keys)
+    path = settings.data_dir / _FILE_NAME
+    kept = _read(path).get("signing_keys") if path.is_file() else None
+    if kept is None:
+        raise ConfigurationError(
+            f"there is no signing key here (neither REPLYHOOK_SIGNING_KEYS nor {path}): give the settings that "
+            "`replyhook serve` has, or its --data-dir"
+        )
+    return (kept,)
+
+
 def _of(keys: dict[str, tuple[str, ...]], made_here: Path | None) -> Secrets:
     return Secrets(
         signing_keys=keys["signing_keys"],

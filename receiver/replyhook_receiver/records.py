@@ -24,6 +24,10 @@ class ReportSource(StrEnum):
     REPLAY = "replay"
 
 
+SUBMIT_UNKNOWN = "submit_unknown"
+"""With what the reason begins, where a submit's outcome is not known and nothing could ever tell it."""
+
+
 class SubmissionOutcome(StrEnum):
     """What became of a submit."""
 

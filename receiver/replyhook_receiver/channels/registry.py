@@ -17,7 +17,7 @@ from replyhook_receiver.channels.webhook import WebhookChannel
 from replyhook_receiver.config import Settings
 from replyhook_receiver.endpoint_rules import APPRISE, EMAIL, WEBHOOK, shown_endpoint_url
 from replyhook_receiver.errors import ChannelTrouble, NetworkRefused, NetworkTrouble, ReceiverTrouble
-from replyhook_receiver.net import Door
+from replyhook_receiver.net import NOT_PUBLIC, Door
 from replyhook_receiver.records import DeliveryRecord
 
 GROUP = "replyhook.channels"
@@ -59,7 +59,9 @@ class Channels(Mapping[str, Channel]):
         try:
             await self[channel].check(url)
         except NetworkRefused as error:
-            allowed = f"{error}. An operator excepts private networks by REPLYHOOK_ALLOWED_NETWORKS on the receiver"
+            may_be_excepted = NOT_PUBLIC in str(error)
+            more = ". An operator excepts private networks by REPLYHOOK_ALLOWED_NETWORKS on the receiver"
+            allowed = f"{error}{more if may_be_excepted else ''}"
             raise InvalidRequest(field, shown_endpoint_url(channel, url), allowed) from None
 
 

@@ -9,6 +9,7 @@ import click
 from replyhook.notifications import NotificationType
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless
+from replyhook_receiver.cli.history_shown import read_moment
 from replyhook_receiver.cli.shown import output_option, print_rows, print_values
 
 _STATUSES = ("pending", "delivered", "dead", "superseded")
@@ -22,8 +23,8 @@ def _filters(command: Any) -> Any:
         click.option(
             "--type", "kind", type=click.Choice([kind.value for kind in NotificationType]), help="Only these."
         ),
-        click.option("--since", help="Only those made then or later: 2026-11-21T12:00:00Z."),
-        click.option("--until", help="Only those made before."),
+        click.option("--since", callback=read_moment, help="Only those made then or later: a time, or 2h ago: 2h."),
+        click.option("--until", callback=read_moment, help="Only those made before."),
         click.option("--error", help="Only those whose last error contains this."),
     ]
     for option in reversed(options):

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import click
 
 from replyhook.errors import JobNotFound
+from replyhook.jobs import JobStatus
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless, harmless_json
 from replyhook_receiver.cli.history_shown import LONGEST_CELL, is_terminal, told_in_words
@@ -97,7 +98,7 @@ def _head(job: dict[str, Any]) -> list[tuple[str, str]]:
         (f"video {video}", _STYLES.get(video, "")),
     ]
     parts += [(harmless(text, longest=LONGEST_CELL), "") for text in asked]
-    if job["overdue_reason"]:
+    if job["overdue_reason"] and not JobStatus(job["status"]).is_terminal:
         parts.append((harmless(f"overdue: {job['overdue_reason']}", longest=LONGEST_CELL), _STYLES["overdue"]))
     return [piece for part in parts for piece in (part, ("  ", ""))][:-1]
 

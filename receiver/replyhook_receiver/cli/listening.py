@@ -125,6 +125,8 @@ class Listening:
             self._failures = 0
         elif name in ("reset", "stream.ended"):
             self.say(f"the stream says: {_detail(text)}")
+        elif not text:
+            return  # a comment, which httpx-sse tells of as an empty event once a place is known
         else:
             try:
                 told = read_notification(place, text.encode())

@@ -42,7 +42,7 @@ def url(
     It is signed with the receiver's key, so give the same settings as `replyhook serve` has.
     """
     from replyhook.tokens import TokenKeys, build_reply_url
-    from replyhook_receiver.own_secrets import secrets_for
+    from replyhook_receiver.own_secrets import signing_keys_of
     from replyhook_receiver.web.parts import public_url_of
 
     settings = settings_from(config, {"data_dir": data_dir, "port": port, "public_url": public_url})
@@ -51,12 +51,11 @@ def url(
         is_told = provider.capabilities.callback is CallbackKind.PER_JOB
         how = "is told a URL with each job" if is_told else "calls nobody back: its answers are relayed by the receiver"
         raise ConfigurationError(f"{name} {how}: there is nothing to enter in a console")
-    secrets = secrets_for(settings)
-    keys = TokenKeys(secrets.signing_keys)
-    if secrets.made_here and not settings.signing_keys:
-        click.echo(f"signed with the key in {secrets.made_here.resolve()}: is it the receiver's?", err=True)
-    token = keys.mint_account(provider=name, account=account or provider.account)
-    click.echo(build_reply_url(public_url_of(settings), provider=name, token=token))
+    token = TokenKeys(signing_keys_of(settings)).mint_account(provider=name, account=account or provider.account)
+    where = public_url_of(settings)
+    if where.startswith("http://"):  # which is on this machine alone
+        click.echo("nobody on the internet can call this back: set REPLYHOOK_PUBLIC_URL (or --public-url)", err=True)
+    click.echo(build_reply_url(where, provider=name, token=token))
 
 
 def capabilities_table() -> str:

@@ -111,7 +111,7 @@ def _why(job: "JobResult") -> str | None:
     if job.error is not None:
         return job.error.message
     waits = f"waits for {job.waiting_for}" if job.waiting_for else None
-    return job.overdue_reason or waits or job.video.problem
+    return (None if job.status.is_terminal else job.overdue_reason) or waits or job.video.problem
 
 
 def print_values(values: dict[str, Any], output: str) -> None:
@@ -127,6 +127,9 @@ def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) ->
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
+    if sys.stdout.isatty() and _natural_width(headings, rows) > console.width:
+        _print_blocks(headings, rows)
+        return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for place, heading in enumerate(headings):
         table.add_column(heading, no_wrap=place == 0, overflow="fold")
@@ -135,3 +138,18 @@ def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) ->
             *(Text(harmless(cell or _NONE, longest=_LONGEST_CELL)) for cell in row)
         )  # as text: nobody's words are markup
     console.print(table)
+
+
+def _natural_width(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> int:
+    columns = zip(headings, *rows, strict=True)
+    return sum(max(len(cell or _NONE) for cell in column) + 2 for column in columns)
+
+
+def _print_blocks(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+    """A table too wide for the terminal, row by row: columns of a few letters each nobody can read."""
+    widest = max(map(len, headings))
+    for first, *rest in rows:
+        click.echo(harmless(first or _NONE, longest=_LONGEST_CELL))
+        for heading, cell in zip(headings[1:], rest, strict=True):
+            if cell is not None:
+                click.echo(f"  {heading:<{widest}}  {harmless(cell, longest=_LONGEST_CELL)}")

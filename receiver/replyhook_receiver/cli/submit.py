@@ -7,8 +7,8 @@ import click
 import msgspec
 
 from replyhook_receiver.cli.jobs import download_option, open_client, timeout_option
-from replyhook_receiver.cli.shown import output_option, print_estimates, print_job
-from replyhook_receiver.cli.waiting import bar, wait_and_print
+from replyhook_receiver.cli.shown import output_option, print_estimates
+from replyhook_receiver.cli.waiting import bar, print_as_known, print_called, wait_and_print
 
 if TYPE_CHECKING:
     from replyhook import Client, JobHandle
@@ -90,14 +90,14 @@ def submit(
         if is_estimate:
             print_estimates(client.estimate(**arguments), output)
             return
-        job = _submitted(client, arguments, is_waited_for)
+        job = _submitted(client, arguments, is_waited_for, output)
         if not is_waited_for:
             _print_submitted(client, job, output)
             return
         wait_and_print(job, output, timeout=timeout, download=download)
 
 
-def _submitted(client: "Client", arguments: dict[str, Any], is_waited_for: bool) -> "JobHandle":
+def _submitted(client: "Client", arguments: dict[str, Any], is_waited_for: bool, output: str) -> "JobHandle":
     from replyhook import ConfigurationError, NoProviderLeft, ReplyhookError, SubmitOutcomeUnknown
 
     if is_waited_for and client.is_detached:
@@ -112,6 +112,7 @@ def _submitted(client: "Client", arguments: dict[str, Any], is_waited_for: bool)
         if isinstance(error, SubmitOutcomeUnknown):
             told = f"{error.job.id} may have been started; it is never sent again: `replyhook jobs wait` it"
             click.echo(told, err=True)
+            _print_submitted(client, error.job, output)
         raise
     _tell_tried(job.tried)
     click.echo(f"{job.id}: submitted to {job.provider}", err=True)
@@ -126,13 +127,10 @@ def _tell_tried(tried: "Tried") -> None:
 
 
 def _print_submitted(client: "Client", job: "JobHandle", output: str) -> None:
-    if not client.is_detached:
-        print_job(job.result(), output)
-    elif output in ("table", "id"):
-        click.echo(job.id)
+    if client.is_detached:
+        print_called(job, output)
     else:
-        told = {"id": job.id, "provider": job.provider, "reference": job.reference, "reply_url": job.reply_url}
-        click.echo(msgspec.json.encode(told).decode())
+        print_as_known(job, output)
 
 
 def _providers(text: str) -> str | list[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from replyhook.errors import JobFailed, JobOverdue
+from replyhook.errors import JobFailed, JobOverdue, ReplyhookError, WaitTimeout
+from replyhook_receiver.cli.harmless import harmless_json
 from replyhook_receiver.cli.shown import print_job
 
 if TYPE_CHECKING:
@@ -28,12 +29,29 @@ def wait_and_print(
     try:
         with _told(job.id) as tell:
             job.wait(timeout, until="stored" if download else until, past_overdue=past_overdue, on_event=tell)
-    except (JobFailed, JobOverdue):
-        print_job(job.result(), output)
+    except (JobFailed, JobOverdue, WaitTimeout):
+        print_as_known(job, output)
         raise
     if download is not None:
         download_to(job, download)
     print_job(job.result(), output)
+
+
+def print_as_known(job: "JobHandle", output: str) -> None:
+    """Print a job that may have cost money, whatever else went wrong: at least what it is called."""
+    try:
+        print_job(job.result(), output)
+    except ReplyhookError:
+        print_called(job, output)
+
+
+def print_called(job: "JobHandle", output: str) -> None:
+    """Print what is known here of a job that the receiver cannot be asked about."""
+    if output in ("table", "id"):
+        click.echo(job.id)
+    else:
+        told = {"id": job.id, "provider": job.provider, "reference": job.reference, "reply_url": job.reply_url}
+        click.echo(harmless_json(told, indent=output == "json"))
 
 
 def download_to(job: "JobHandle", path: Path) -> None:

@@ -140,8 +140,12 @@ class EndpointApi:
         )
 
 
+_OF_A_JOB = ("id", "reference", "user", "provider", "provider_job_id", "status", "progress", "error", "video")
+"""What every notification has in its data: a handler that looks for them finds them in a test, too, as null."""
+
+
 def _test_delivery(endpoint: Endpoint, now: datetime) -> DeliveryRecord:
-    about = {"id": None, "endpoint": endpoint.id, "name": endpoint.name, "video": None}
+    about = {**dict.fromkeys(_OF_A_JOB), "endpoint": endpoint.id, "name": endpoint.name}
     body = msgspec.json.encode({"type": TEST, "timestamp": now, "data": about})
     notification = NotificationRecord(
         sequence=0, id=new_id("ntf", at=now.timestamp()), job_id=endpoint.job_id or "", type=TEST, body=body

@@ -93,9 +93,11 @@ class RelayModel(RegistrationModel, forbid_unknown_fields=True, kw_only=True):
         if self.account != provider.account:
             allowed = f"{provider.account}: the receiver submits with that account's key"
             raise InvalidRequest("account", self.account, allowed, provider=self.provider)
-        is_url = len(self.video) <= MAX_URL_LENGTH and http_parts(self.video) is not None
-        if not is_url or SourceKind.URL not in capabilities.takes:
-            allowed = f"an http(s) URL of at most {MAX_URL_LENGTH} characters, and a provider that takes one"
+        if SourceKind.URL not in capabilities.takes:
+            allowed = "a provider that takes a video by its URL, since the receiver uploads none"
+            raise InvalidRequest("provider", self.provider, allowed)
+        if len(self.video) > MAX_URL_LENGTH or http_parts(self.video) is None:
+            allowed = f"an http(s) URL of at most {MAX_URL_LENGTH} characters"
             raise InvalidRequest("video", shown_url(self.video)[:200], allowed)
         unknown = sorted(set(self.request) - {*NEUTRAL_FIELDS, "options"})
         if unknown:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from replyhook.jobs import AssetStatus
-from replyhook_receiver.records import JobRecord
+from replyhook_receiver.records import SUBMIT_UNKNOWN, JobRecord, SubmissionOutcome
 from replyhook_receiver.stores.history import DeliveryStory, JobStory, WorkRecord
 from replyhook_receiver.web.shown_history import Shown, shown_target
 
@@ -41,15 +41,13 @@ def _beginning(story: JobStory) -> Iterator[Entry]:
     if story.submitting_at is not None:
         yield {"at": story.submitting_at, "kind": "submitting"}
     if job.submission is not None:
-        yield {
-            "at": job.submitted_at or job.finished_at or job.created_at,
-            "kind": "submission",
-            "outcome": job.submission,
-            "error": _submission_error(job),
-        }
+        at = job.submitted_at or job.finished_at or job.created_at
+        yield {"at": at, "kind": "submission", "outcome": job.submission, "error": _submission_error(job)}
 
 
 def _submission_error(job: JobRecord) -> str | None:
+    if job.submission is SubmissionOutcome.ACCEPTED and (job.overdue_reason or "").startswith(SUBMIT_UNKNOWN):
+        return "its outcome was unknown at first, and was settled later"
     is_refusal = job.error is not None and job.error.code == "submission_refused"
     return job.error.message if job.error is not None and is_refusal else None
 

@@ -58,10 +58,14 @@ async def test_the_url_printed_is_one_that_the_receiver_accepts(tmp_path: Path, 
 
 
 def test_on_loopback_it_is_signed_with_the_keys_that_the_receiver_will_use(tmp_path: Path) -> None:
+    none = replyhook(tmp_path, "url", "pixverse", REPLYHOOK_DATA_DIR=str(tmp_path))
+    assert (none.returncode, none.stdout, "--data-dir" in none.stderr) == (4, "", True)
+    assert not (tmp_path / "secrets.json").exists(), "what prints makes no keys"
+    keys = TokenKeys(secrets_for(load({"REPLYHOOK_DATA_DIR": str(tmp_path)})).signing_keys)
     done = [replyhook(tmp_path, "url", "pixverse", REPLYHOOK_DATA_DIR=str(tmp_path)) for _ in range(2)]
     assert done[0].returncode == 0, done[0].stderr
     assert done[0].stdout == done[1].stdout
-    keys = TokenKeys(secrets_for(load({"REPLYHOOK_DATA_DIR": str(tmp_path)})).signing_keys)
+    assert "REPLYHOOK_PUBLIC_URL" in done[0].stderr
     assert keys.read(done[0].stdout.strip().rpartition("/")[2], provider="pixverse").account == "default"
 
 

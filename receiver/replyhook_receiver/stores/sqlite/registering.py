@@ -12,7 +12,14 @@ from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.endpoint_rules import WEBHOOK
 from replyhook_receiver.errors import RegistrationConflict, SubmissionConflict, UnknownJob
 from replyhook_receiver.lifecycle import ANNOUNCES, TaskKind, Verdict, decide
-from replyhook_receiver.records import JobRecord, NotifyTarget, Registration, Submission, SubmissionOutcome
+from replyhook_receiver.records import (
+    SUBMIT_UNKNOWN,
+    JobRecord,
+    NotifyTarget,
+    Registration,
+    Submission,
+    SubmissionOutcome,
+)
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite.facts import announce, bind_orphans
 from replyhook_receiver.stores.sqlite.overdue import expect, keep_overdue
@@ -20,7 +27,6 @@ from replyhook_receiver.stores.sqlite.rows import EVENTS_OF_JOB, read_job, to_js
 from replyhook_receiver.stores.sqlite.tasks import add_task
 from replyhook_receiver.stores.sqlite.unit import Unit
 
-SUBMIT_UNKNOWN = "submit_unknown"
 PASSED_ON = "passed_on"
 
 _log = logging.getLogger(__name__)
