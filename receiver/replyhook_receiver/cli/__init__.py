@@ -10,6 +10,7 @@ from replyhook_receiver.cli.bench import bench
 from replyhook_receiver.cli.callbacks import callbacks
 from replyhook_receiver.cli.deliveries import deliveries
 from replyhook_receiver.cli.demo import demo
+from replyhook_receiver.cli.doctor import doctor
 from replyhook_receiver.cli.endpoints import endpoints
 from replyhook_receiver.cli.events import events
 from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
@@ -37,6 +38,7 @@ def replyhook() -> None:
 for command in (
     demo,
     serve,
+    doctor,
     sandbox,
     submit,
     jobs,
