@@ -8,6 +8,8 @@ import click
 from replyhook.errors import ReplyhookError
 from replyhook_receiver.cli.bench import bench
 from replyhook_receiver.cli.callbacks import callbacks
+from replyhook_receiver.cli.completion import completion
+from replyhook_receiver.cli.config import config
 from replyhook_receiver.cli.deliveries import deliveries
 from replyhook_receiver.cli.demo import demo
 from replyhook_receiver.cli.doctor import doctor
@@ -38,6 +40,7 @@ def replyhook() -> None:
 for command in (
     demo,
     serve,
+    config,
     doctor,
     sandbox,
     submit,
@@ -51,6 +54,7 @@ for command in (
     trigger,
     providers,
     bench,
+    completion,
     version,
 ):
     replyhook.add_command(command)

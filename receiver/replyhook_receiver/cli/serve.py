@@ -31,7 +31,7 @@ def serve(
     made and kept in the data folder; on any other address they must be configured.
     """
     from replyhook_receiver.cli.starting import run_in_foreground
-    from replyhook_receiver.configuring import unknown_variables
+    from replyhook_receiver.configuring import meant_variable, unknown_variables
     from replyhook_receiver.instance import Instance
     from replyhook_receiver.own_secrets import secrets_for
     from replyhook_receiver.serving import allow_many_connections, configure_logging
@@ -41,7 +41,7 @@ def serve(
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
     settings = settings_from(config, flags)
     for name in unknown_variables(os.environ):
-        click.echo(f"warning: {name} is set, but there is no such setting", err=True)
+        click.echo(f"warning: {name} is set, but there is no such setting{meant_variable(name)}", err=True)
     configure_logging(settings.log_level)
     allow_many_connections()
     secrets = secrets_for(settings)
