@@ -25,6 +25,7 @@ from replyhook_receiver.cli.sandbox import sandbox
 from replyhook_receiver.cli.serve import serve
 from replyhook_receiver.cli.submit import submit
 from replyhook_receiver.cli.trigger import trigger
+from replyhook_receiver.cli.verify import verify
 from replyhook_receiver.cli.version import version
 
 
@@ -52,6 +53,7 @@ for command in (
     deliveries,
     listen,
     trigger,
+    verify,
     providers,
     bench,
     completion,

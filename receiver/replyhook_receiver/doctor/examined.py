@@ -58,7 +58,12 @@ class Examined:
         """Whether the provider is set up here, or has had a job."""
         return provider in self._used or bool(self.settings.providers.get(provider))
 
-    def rows(self, statement: str) -> list[sqlite3.Row]:
+    def senders(self, provider: str, account: str) -> tuple[str, ...]:
+        """Whom the receiver has learned to believe."""
+        statement = "SELECT sender FROM senders WHERE provider = ? AND account = ?"
+        return tuple(row["sender"] for row in self.rows(statement, provider, account))
+
+    def rows(self, statement: str, *values: str) -> list[sqlite3.Row]:
         """What a question to the database finds; nothing where it cannot be asked."""
         path = self.settings.database_path
         if not path.is_file():
@@ -68,7 +73,7 @@ class Examined:
                 sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
             ) as raw:
                 raw.row_factory = sqlite3.Row
-                return raw.execute(statement).fetchall()
+                return raw.execute(statement, values).fetchall()
         except sqlite3.Error:
             return []
 

@@ -8,15 +8,13 @@ from urllib.parse import urlsplit
 import aiosmtplib
 
 from replyhook.errors import ConfigurationError, UnreadableMessage
-from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.urls import shown_url
 from replyhook_receiver.channels.email import MailServer
 from replyhook_receiver.doctor.answering import clock_finding
 from replyhook_receiver.doctor.examined import Examined
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
+from replyhook_receiver.doctor.public_keys import fetch_keys
 from replyhook_receiver.errors import NetworkRefused, ReceiverTrouble
-from replyhook_receiver.jwks import FETCH_SECONDS, read_jwks
-from replyhook_receiver.net import Door
 
 _MAIL_SECONDS = 10.0
 
@@ -34,24 +32,17 @@ def _jwks(examined: Examined, name: str, url: str, *, trouble: Callable[[str, st
     check, shown = f"{name} public keys", shown_url(url)
     todo = "let the receiver reach it: without them new callbacks are answered 503, and come again"
 
-    async def fetch() -> HTTPResponse:
-        async with Door(allowed_networks=examined.settings.allowed_networks) as door:
-            return await door.send(HTTPRequest(method="GET", url=url), timeout_seconds=FETCH_SECONDS)
-
     try:
-        answer = asyncio.run(fetch())
-        if answer.status != 200:
-            raise UnreadableMessage(f"HTTP {answer.status}")
-        keys = read_jwks(answer.json())
+        fetched = fetch_keys(url, examined.settings.allowed_networks)
     except NetworkRefused as error:
         yield fail(check, f"{shown}: {error}", "set jwks_url aright, or its network in allowed_networks")
     except (ReceiverTrouble, UnreadableMessage) as error:
         yield trouble(check, f"{shown}: {error}", todo)
     else:
-        yield ok(check, f"{len(keys)} from {shown}")
+        yield ok(check, f"{len(fetched.keys)} from {shown}")
         host = urlsplit(url).hostname or ""
         clock = f"clock ({name})"
-        yield clock_finding(clock, host, answer.headers.get("date")) or warn(clock, f"{host} tells no time")
+        yield clock_finding(clock, host, fetched.date) or warn(clock, f"{host} tells no time")
 
 
 def _mail(examined: Examined) -> Finding:
