@@ -109,12 +109,13 @@ class Judge:
 
     def _refusal(self, callback: Callback, *, at: datetime, account: str | None = None) -> VerificationError | None:
         """Why it is refused, whoever sent it, if it had come at that time."""
-        provider, keys = self.provider, dataclasses.replace(self.keys, senders=())
+        provider, secrets = self.provider, self.keys.secrets
         if getattr(provider, "user_ids", ()):
             provider = dataclasses.replace(provider, user_ids=())  # type: ignore[type-var] # providers are dataclasses
         try:
             if account is not None:
-                keys = dataclasses.replace(keys, secrets=provider.callback_secrets(account))
+                secrets = provider.callback_secrets(account)
+            keys = VerificationKeys(public_keys=self.keys.public_keys, secrets=secrets)
             provider.verify(callback, keys=keys, now=at)
         except VerificationError as error:
             return error
