@@ -40,7 +40,7 @@ class _Wanted:
     type=click.Choice(sorted(PROVIDERS)),
     help="One to set up; may be repeated. Its key is taken from its variable (FAL_KEY, …).",
 )
-@click.option("--notify", help="Where to send all notifications: https://… or mailto:…")
+@click.option("--notify", help="Where to send all notifications: https://…")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def init(
     file: Path,
@@ -92,7 +92,7 @@ def _ask(wanted: _Wanted) -> None:
     if wanted.data_dir is None:
         wanted.data_dir = Path(click.prompt("Folder for the database and the videos", default="replyhook-data"))
     if wanted.notify is None:
-        words = "Where to send all notifications (https://… or mailto:…; empty: nowhere yet)"
+        words = "Where to send all notifications (https://…; empty: nowhere yet)"
         wanted.notify = click.prompt(words, default="", show_default=False) or None
 
 
@@ -133,6 +133,11 @@ def _check(values: Mapping[str, Any], wanted: _Wanted) -> None:
     from replyhook_receiver.configuring import load
     from replyhook_receiver.web.parts import public_url_of
 
+    if wanted.notify and not wanted.notify.startswith("https://"):
+        raise ConfigurationError(
+            "--notify is an https:// URL here; for mail or chat write the file without it, and then [[endpoints]] in "
+            "it as deploy/replyhook.example.toml shows (mail needs smtp_host and smtp_from too)"
+        )
     endpoints = {"endpoints": [{"name": "first", "url": wanted.notify}]} if wanted.notify else {}
     settings = load({}, flags={**values, **endpoints, "providers": None})
     public_url_of(settings)

@@ -126,6 +126,9 @@ def _storage(examined: Examined) -> Finding:
     if isinstance(place, Bucket):
         return _bucket(examined, place)
     there = _existing(place)
+    in_the_way = next((path for path in (place, *place.parents) if path.exists() and not path.is_dir()), None)
+    if in_the_way is not None:
+        return fail("storage", f"{in_the_way} is a file, and a folder is needed there", "set storage_url or data_dir")
     try:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"ok")

@@ -181,7 +181,7 @@ def test_what_is_wrong_with_keys_storage_disk_mail_and_variables_is_told(tmp_pat
     found = examined(env, tmp_path, code=1)
     wrong = {name for name, each in found.items() if each["outcome"] == "fail"}
     assert wrong >= {"signing_keys", "api_keys", "notification_secrets", "provider pixverse", "public URL"}
-    assert wrong >= {"disk for videos", "mail server", "fal public keys"}
+    assert wrong >= {"storage", "disk for videos", "mail server", "fal public keys"}
     assert all(found[name]["todo"] for name in wrong)
     assert "REPLYHOOK_PROT" in found["settings"]["found"]
     assert "allowed_networks" in found["fal public keys"]["todo"]
