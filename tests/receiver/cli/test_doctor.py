@@ -208,4 +208,8 @@ def test_the_readmes_commands_set_a_receiver_up(tmp_path: Path) -> None:
                 [*PROGRAM, *line[1:]], env=CLEAN | {"FAL_KEY": "fk"}, cwd=tmp_path, stdin=subprocess.DEVNULL,
                 capture_output=True, text=True, timeout=60, check=False,
             )  # fmt: skip
-            assert ended.returncode == 0, ended.stdout + ended.stderr
+            # Whether fal's keys can be reached from here is no matter of ours.
+            allowed = {0, 1} if line[1] == "doctor" else {0}
+            assert ended.returncode in allowed, ended.stdout + ended.stderr
+            if line[1] == "doctor":
+                assert re.findall(r"^fail  (.*?):", ended.stdout, flags=re.MULTILINE) in ([], ["fal public keys"])
