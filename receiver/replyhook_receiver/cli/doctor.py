@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from replyhook.errors import ConfigurationError
 from replyhook_receiver.cli.findings_shown import output_option, print_findings
 from replyhook_receiver.cli.settings import config_file, settings_from
 
@@ -36,8 +37,14 @@ def doctor(
     """
     from replyhook_receiver.doctor.examination import examine
     from replyhook_receiver.doctor.examined import Examined
+    from replyhook_receiver.doctor.findings import fail
 
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
-    settings = settings_from(config, flags)
+    try:
+        settings = settings_from(config, flags)
+    except ConfigurationError as error:
+        words = " ".join(str(error).split())
+        print_findings([fail("settings", words, "`replyhook config check` names each on a line of its own")], output)
+        return
     examined = Examined(settings=settings, config=config_file(config), environ=os.environ)
     print_findings(examine(examined), output, strict=strict)

@@ -188,6 +188,14 @@ def test_what_is_wrong_with_keys_storage_disk_mail_and_variables_is_told(tmp_pat
     assert "geheim" not in json.dumps(found)
 
 
+def test_settings_that_cannot_be_right_are_a_failure_like_others(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text('port = "geheim"\nprot = 1\n')
+    found = examined(CLEAN, tmp_path, "--config", "my.toml", code=1)
+    assert "my.toml, line 1" in found["settings"]["found"]
+    assert "my.toml, line 2" in found["settings"]["found"]
+    assert "geheim" not in json.dumps(found)
+
+
 @pytest.mark.parametrize(("ahead", "outcome"), [(2, "ok"), (60, "warn"), (400, "fail"), (-400, "fail")])
 def test_a_clock_that_is_off_is_told_by_how_much_and_which_way(ahead: int, outcome: str) -> None:
     date = format_datetime(datetime.now(UTC) - timedelta(seconds=ahead), usegmt=True)
