@@ -14,6 +14,7 @@ from replyhook_receiver.config import is_loopback
 from replyhook_receiver.doctor.examined import Examined
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
 from replyhook_receiver.instance import Instance
+from replyhook_receiver.stores.sqlite.holding import Holder
 
 _SECONDS = 10.0
 _SLOW_SECONDS = 3.0
@@ -49,6 +50,10 @@ def _here(examined: Examined) -> Iterator[Finding]:
         found = f"a receiver answers at {examined.local_url}, but not on this database"
         yield warn("receiver", found, "run doctor with that receiver's settings, or give this one another port")
         return
+    if examined.holder.token and not _is_same(examined.local_url, examined.holder):  # before it is told a key
+        found = f"what answers at {examined.local_url} is not {examined.holder}"
+        yield fail("receiver", found, "another program has the port: end it, or set another port")
+        return
     todo = "look at its log; a restart loses nothing that was answered `ok`"
     yield (
         ok("receiver", f"answers at {examined.local_url}; its store takes writes")
@@ -59,6 +64,16 @@ def _here(examined: Examined) -> Iterator[Finding]:
     if ready.get("downloads") not in (None, "ok", "running", "idle"):
         yield warn("downloads", f"they wait: {str(ready['downloads'])[:40]}", "see the disk")
     yield from _refused_users(examined)
+
+
+def _is_same(url: str, holder: Holder) -> bool:
+    """Whether the process that holds the database is who answers."""
+    nonce = secrets.token_urlsafe(24)
+    try:
+        answer, _ = _get(f"{url}/healthz?nonce={nonce}")
+    except (ConnectionTrouble, UnreadableMessage):
+        return False
+    return Instance(token=holder.token).made((answer.object_or_none() or {}).get("proof"), nonce)
 
 
 def _refused_users(examined: Examined) -> Iterator[Finding]:

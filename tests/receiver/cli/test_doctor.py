@@ -146,6 +146,11 @@ def test_a_process_that_hangs_with_the_database_is_told_from_none(tmp_path: Path
         found = examined(CLEAN, tmp_path, "--port", port, code=1)
         assert f"process {receiver.pid}" in found["receiver"]["found"]
         assert "nothing answers" in found["receiver"]["found"]
+        with answering(200, b'{"ok": true, "store": true, "worker": true, "proof": "0"}') as other:  # it gets no key
+            lock.write_text(json.dumps(told | {"url": other}))
+            found = examined(CLEAN, tmp_path, "--port", port, code=1)
+        assert f"is not process {receiver.pid}" in found["receiver"]["found"]
+        assert "worker" not in found
 
 
 def test_pending_migrations_a_second_process_and_a_newer_schema_are_told(tmp_path: Path) -> None:
