@@ -19,6 +19,7 @@ import pytest
 
 from replyhook_receiver.doctor.answering import clock_finding
 from replyhook_receiver.stores.sqlite.connection import schema_steps
+from tests.receiver.channels.test_email import mail_server
 from tests.stage import CLEAN, KEY, Stage, a_stage, free_port, running, wait_for
 
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
@@ -191,6 +192,23 @@ def test_what_is_wrong_with_keys_storage_disk_mail_and_variables_is_told(tmp_pat
     assert "REPLYHOOK_PROT" in found["settings"]["found"]
     assert "allowed_networks" in found["fal public keys"]["todo"]
     assert "geheim" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(("password", "outcome"), [("geheim-password", "ok"), ("geheim-other", "fail")])
+def test_the_mail_server_is_greeted_and_logged_in_to_and_gets_no_mail(
+    tmp_path: Path, password: str, outcome: str
+) -> None:
+    box = tmp_path / "box"
+    box.mkdir()
+    with mail_server(box, "--login") as (port, _):
+        settings = {"HOST": "127.0.0.1", "PORT": str(port), "SECURITY": "none", "FROM": "hooks@example.com"}
+        env = CLEAN | {f"REPLYHOOK_SMTP_{name}": value for name, value in settings.items()}
+        env |= {"REPLYHOOK_SMTP_USER": "jane", "REPLYHOOK_SMTP_PASSWORD": password}
+        found = examined(env, tmp_path, "--port", str(free_port()), code=int(outcome == "fail"))
+    assert found["mail server"]["outcome"] == outcome
+    assert "log-in" in found["mail server"]["found"] or "smtp_password" in found["mail server"]["found"]
+    assert "geheim" not in json.dumps(found)
+    assert list(box.iterdir()) == []
 
 
 def test_settings_that_cannot_be_right_are_a_failure_like_others(tmp_path: Path) -> None:
