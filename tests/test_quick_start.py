@@ -38,7 +38,7 @@ NOT_RUN = {
 }
 
 
-ELSEWHERE = {"channel": "receiver/channels/test_registry.py"}
+ELSEWHERE = {"channel": "receiver/channels/test_registry.py", "doctor": "receiver/cli/test_doctor.py"}
 """Those that are run by other tests."""
 
 

@@ -48,28 +48,49 @@ def secrets_for(settings: Settings) -> Secrets:
         names = [*missing, *(() if settings.public_url else ("public_url",))]
         variables = ", ".join(f"REPLYHOOK_{name.upper()}" for name in names)
         raise ConfigurationError(
-            f"listening on {settings.host} needs what a receiver on loopback makes up itself: set {variables}. "
-            "One way to make a key: "
-            "python -c 'import secrets; print(secrets.token_urlsafe(32))'; a notification secret is whsec_ and base64: "
-            "python -c 'import base64, secrets; print(\"whsec_\" + base64.b64encode(secrets.token_bytes(32)).decode())'"
+            f"listening on {settings.host} needs what a receiver on loopback makes up itself: {variables}. "
+            "Two commands mend it:\n"
+            f"  replyhook config init replyhook.toml --host {settings.host} --public-url https://…\n"
+            "  replyhook serve --config replyhook.toml"
         )
-    path = settings.data_dir / _FILE_NAME
-    made = _read_or_make(path, missing)
+    path = kept_path(settings)
+    try:
+        made = _read_or_make(path, missing)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the folder {settings.data_dir} cannot be written ({error.strerror}): the receiver keeps its keys and its "
+            "database there. Make it writable for this user, or name another with --data-dir"
+        ) from error
     return _of({name: keys or (made[name],) for name, keys in given.items()}, path)
 
 
 def signing_keys_of(settings: Settings) -> tuple[str, ...]:
     """The signing keys that the receiver with these settings has; none is made. Raises ``ConfigurationError``."""
-    if settings.signing_keys:
-        return tuple(key.get_secret_value() for key in settings.signing_keys)
-    path = settings.data_dir / _FILE_NAME
-    kept = _read(path).get("signing_keys") if path.is_file() else None
-    if kept is None:
+    keys = kept_secrets(settings)["signing_keys"]
+    if not keys:
         raise ConfigurationError(
-            f"there is no signing key here (neither REPLYHOOK_SIGNING_KEYS nor {path}): give the settings that "
-            "`replyhook serve` has, or its --data-dir"
+            f"there is no signing key here (neither REPLYHOOK_SIGNING_KEYS nor {kept_path(settings)}): give the "
+            "settings that `replyhook serve` has, or its --data-dir"
         )
-    return (kept,)
+    return keys
+
+
+def kept_secrets(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The keys in force by their settings' names, as far as there are any: nothing is made. Raises like the above."""
+    path = kept_path(settings)
+    kept = _read(path) if path.is_file() and is_loopback(settings.host) else {}
+    configured = {name: tuple(key.get_secret_value() for key in getattr(settings, name)) for name in _MAKE}
+    return {name: keys or ((kept[name],) if name in kept else ()) for name, keys in configured.items()}
+
+
+def kept_path(settings: Settings) -> Path:
+    """The file of the keys that a receiver on loopback makes for itself."""
+    return settings.data_dir / _FILE_NAME
+
+
+def made_key(name: str) -> str:
+    """A new key for the setting called ``name``."""
+    return _MAKE[name]()
 
 
 def _of(keys: dict[str, tuple[str, ...]], made_here: Path | None) -> Secrets:

@@ -8,8 +8,11 @@ import click
 from replyhook.errors import ReplyhookError
 from replyhook_receiver.cli.bench import bench
 from replyhook_receiver.cli.callbacks import callbacks
+from replyhook_receiver.cli.completion import completion
+from replyhook_receiver.cli.config import config
 from replyhook_receiver.cli.deliveries import deliveries
 from replyhook_receiver.cli.demo import demo
+from replyhook_receiver.cli.doctor import doctor
 from replyhook_receiver.cli.endpoints import endpoints
 from replyhook_receiver.cli.events import events
 from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
@@ -22,6 +25,7 @@ from replyhook_receiver.cli.sandbox import sandbox
 from replyhook_receiver.cli.serve import serve
 from replyhook_receiver.cli.submit import submit
 from replyhook_receiver.cli.trigger import trigger
+from replyhook_receiver.cli.verify import verify
 from replyhook_receiver.cli.version import version
 
 
@@ -37,6 +41,8 @@ def replyhook() -> None:
 for command in (
     demo,
     serve,
+    config,
+    doctor,
     sandbox,
     submit,
     jobs,
@@ -47,8 +53,10 @@ for command in (
     deliveries,
     listen,
     trigger,
+    verify,
     providers,
     bench,
+    completion,
     version,
 ):
     replyhook.add_command(command)

@@ -1,13 +1,19 @@
 """`replyhook serve`: the receiver in the foreground."""
 
 import os
-import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from replyhook.errors import ConfigurationError
+from replyhook_receiver.cli.port_holders import who_listens_on
 from replyhook_receiver.cli.settings import settings_from
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from replyhook_receiver.config import Settings
 
 
 @click.command()
@@ -24,45 +30,45 @@ def serve(
     Settings come from flags, then the environment (REPLYHOOK_…), then the file. On loopback with nothing set, keys are
     made and kept in the data folder; on any other address they must be configured.
     """
-    from replyhook_receiver.configuring import unknown_variables
+    from replyhook_receiver.cli.starting import run_in_foreground
+    from replyhook_receiver.configuring import meant_variable, unknown_variables
+    from replyhook_receiver.instance import Instance
     from replyhook_receiver.own_secrets import secrets_for
-    from replyhook_receiver.serving import allow_many_connections, configure_logging, free_socket
+    from replyhook_receiver.serving import allow_many_connections, configure_logging
+    from replyhook_receiver.stores.sqlite.holding import held
     from replyhook_receiver.web.app import create_app
 
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
     settings = settings_from(config, flags)
     for name in unknown_variables(os.environ):
-        click.echo(f"warning: {name} is set, but there is no such setting", err=True)
+        click.echo(f"warning: {name} is set, but there is no such setting{meant_variable(name)}", err=True)
     configure_logging(settings.log_level)
     allow_many_connections()
     secrets = secrets_for(settings)
+    with held(settings.database_path) as hold:
+        bound = _bound(settings)
+        settings = settings.model_copy(update={"port": bound.getsockname()[1]})
+        instance = Instance.fresh()
+        app = create_app(settings, secrets=secrets, instance=instance)
+        at = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"http://{at}:{settings.port}"
+        hold.tell(url=url, token=instance.token)
+        click.echo(f"replyhook receiver on {url} (providers call {settings.public_url or url})", err=True)
+        if secrets.made_here:
+            click.echo(f"keys that nobody configured are in {secrets.made_here}, readable for you alone", err=True)
+        run_in_foreground(app, host=settings.host, port=settings.port, bound=bound)
+
+
+def _bound(settings: "Settings") -> "socket":
+    """Where it will listen. Raises ``ConfigurationError`` saying who is in the way."""
+    from replyhook_receiver.serving import free_socket
+
     try:
-        bound = free_socket(settings.host, settings.port)
+        return free_socket(settings.host, settings.port)
     except OSError as error:
+        who = who_listens_on(settings.port)
+        cause = f"{who} holds the port" if who else "another program may hold the port"
         raise ConfigurationError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}. Another program may hold the port: "
-            "choose one with --port"
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; {cause}. End it, or choose another "
+            "port with --port"
         ) from error
-    settings = settings.model_copy(update={"port": bound.getsockname()[1]})
-    app = create_app(settings, secrets=secrets)
-    url = f"http://{settings.host}:{settings.port}"
-    click.echo(f"replyhook receiver on {url} (providers call {settings.public_url or url})", err=True)
-    if secrets.made_here:
-        click.echo(f"keys that nobody configured are in {secrets.made_here}, readable for you alone", err=True)
-    _run(app, settings.host, settings.port, bound)
-
-
-def _run(app: object, host: str, port: int, bound: socket.socket) -> None:
-    from starlette.applications import Starlette
-
-    from replyhook_receiver.serving import Server, server_config
-
-    if not isinstance(app, Starlette):
-        raise TypeError("not an application of ours")
-    server = Server(server_config(app, host=host, port=port))
-    try:
-        server.run(sockets=[bound])
-    finally:
-        bound.close()
-    if not server.started:
-        raise SystemExit(1)

@@ -15,6 +15,15 @@ def settings_from(config: Path | None, flags: Mapping[str, Any] | None = None) -
     """The settings in force for a command; ``config`` is its ``--config``. Raises ``ConfigurationError``."""
     from replyhook_receiver.configuring import load
 
+    return load(environ_of_settings(), toml_file=config_file(config), flags=flags)
+
+
+def config_file(config: Path | None) -> Path | None:
+    """The settings file that is read: the ``--config`` of a command, or the environment's."""
     named = os.environ.get(_CONFIG)
-    environ = {name: value for name, value in os.environ.items() if name != _CONFIG}
-    return load(environ, toml_file=config or (Path(named) if named else None), flags=flags)
+    return config or (Path(named) if named else None)
+
+
+def environ_of_settings() -> dict[str, str]:
+    """The environment, without the name of the file."""
+    return {name: value for name, value in os.environ.items() if name != _CONFIG}

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from replyhook_receiver.config import Settings
 from replyhook_receiver.ingest import Ingest
+from replyhook_receiver.instance import Instance
 from replyhook_receiver.jwks import KeySet
 from replyhook_receiver.own_secrets import Secrets, secrets_for
 from replyhook_receiver.standing import settle_endpoints
@@ -47,6 +48,7 @@ def create_app(
     now: Clock = utc_now,
     monotonic: Callable[[], float] = time.monotonic,
     with_worker: bool = True,
+    instance: Instance | None = None,
 ) -> Starlette:
     """The receiver as an application; everything it needs opens and closes with its lifespan.
 
@@ -69,7 +71,7 @@ def create_app(
     stream = Stream(store)
     working = make_worker(parts)
     store.on_change(tasks=working.worker.wake, notifications=stream.nudge)
-    routes = _routes(parts, working, stream, with_worker=with_worker)
+    routes = _routes(parts, working, stream, with_worker=with_worker, instance=instance or Instance.fresh())
     app = Starlette(
         routes=routes,
         middleware=[
@@ -93,7 +95,7 @@ def create_app(
     return app
 
 
-def _routes(parts: Parts, working: Working, stream: Stream, *, with_worker: bool) -> list[Route]:
+def _routes(parts: Parts, working: Working, stream: Stream, *, with_worker: bool, instance: Instance) -> list[Route]:
     store, now, keys = parts.store, parts.now, ApiKeys(parts.secrets.api_keys)
     api = JobApi(
         store=store,
@@ -129,7 +131,7 @@ def _routes(parts: Parts, working: Working, stream: Stream, *, with_worker: bool
         *videos.routes(keys),
         *live.routes(keys),
         *DownloadApi(links=store.links, state=lambda: queue.state).routes(keys),
-        *health_routes(store, working.worker if with_worker else None, lambda: queue.state),
+        *health_routes(store, working.worker if with_worker else None, lambda: queue.state, instance=instance),
     ]
 
 

@@ -6,18 +6,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from replyhook_receiver.instance import Instance
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.work.worker import Worker
 
 
-def health_routes(store: Store, worker: Worker | None, downloads: Callable[[], str]) -> list[Route]:
+def health_routes(
+    store: Store, worker: Worker | None, downloads: Callable[[], str], *, instance: Instance
+) -> list[Route]:
     """The two routes. What is not ready is named; no worker is wanted where there is none.
+
+    With ``?nonce=`` the first answers a proof too, by which `replyhook doctor` knows this very process.
 
     ``downloads`` says how they do: that they wait for room on the disk makes nothing unready.
     """
 
-    async def healthz(_: Request) -> Response:
-        return JSONResponse({"ok": True})
+    async def healthz(request: Request) -> Response:
+        proof = instance.proof(request.query_params.get("nonce", ""))
+        headers = {"cache-control": "no-store"}
+        return JSONResponse({"ok": True} if proof is None else {"ok": True, "proof": proof}, headers=headers)
 
     async def readyz(_: Request) -> Response:
         found = {"store": await store.check(), "worker": worker is None or worker.healthy}

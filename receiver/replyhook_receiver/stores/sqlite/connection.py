@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,11 +73,13 @@ def _prepare_reader(raw: sqlite3.Connection) -> None:
 
 
 def migrate(raw: sqlite3.Connection) -> None:
-    """Bring the schema up to date, one numbered file a transaction. Raises ``ConfigurationError`` for a newer one."""
-    folder = resources.files("replyhook_receiver.stores") / "migrations" / "sqlite"
-    scripts = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    """Bring the schema up to date, one numbered file a transaction.
+
+    Raises ``ConfigurationError`` for a newer one, and for a step that the database does not take.
+    """
+    scripts = _scripts()
     newest = int(scripts[-1].name[:4])
-    current = raw.execute("PRAGMA user_version").fetchone()[0]
+    current = schema_of(raw)
     if current > newest:
         raise ConfigurationError(
             f"the database is from a newer replyhook (schema {current}, ours is {newest}): upgrade"
@@ -87,7 +90,26 @@ def migrate(raw: sqlite3.Connection) -> None:
             statements = script.read_text(encoding="utf-8")
             try:
                 raw.executescript(f"BEGIN IMMEDIATE;\n{statements}\nPRAGMA user_version = {number};\nCOMMIT;")
-            except sqlite3.Error:
+            except sqlite3.Error as error:
                 if raw.in_transaction:
                     raw.execute("ROLLBACK")
-                raise
+                raise ConfigurationError(
+                    f"the database does not take the step {script.name} of its schema ({error}), and nothing of it was "
+                    "kept. Free the disk or end what locks the file, then start again; a database that was changed by "
+                    "hand has to be restored from its backup"
+                ) from error
+
+
+def schema_of(raw: sqlite3.Connection) -> int:
+    """The number of the last step that a database's schema has taken; 0 for an empty one."""
+    return int(raw.execute("PRAGMA user_version").fetchone()[0])
+
+
+def schema_steps() -> list[int]:
+    """The numbers of all steps that there are, in order."""
+    return [int(script.name[:4]) for script in _scripts()]
+
+
+def _scripts() -> list[Traversable]:
+    folder = resources.files("replyhook_receiver.stores") / "migrations" / "sqlite"
+    return sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)

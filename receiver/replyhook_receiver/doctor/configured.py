@@ -1,0 +1,108 @@
+"""What can be told from the settings alone: keys, providers, whom fal's callbacks are believed for."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from replyhook.providers import CallbackKind, Provider
+from replyhook_receiver.configuring import unknown_variables
+from replyhook_receiver.doctor.examined import Examined
+from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
+from replyhook_receiver.own_secrets import kept_path
+
+_USERS = "providers.fal.user_ids (or REPLYHOOK_PROVIDERS__FAL__USER_IDS)"
+_WHO = "`replyhook verify --provider fal` tells whether a callback was signed for another user"
+
+
+def check_configured(examined: Examined) -> Iterator[Finding]:
+    """The settings, one after the other."""
+    yield from _settings(examined)
+    yield from _keys(examined)
+    for name, provider in examined.settings.make_providers().items():
+        yield _provider(name, provider, is_used=examined.uses(name))
+    yield _fal_users(examined)
+
+
+def _settings(examined: Examined) -> Iterator[Finding]:
+    unknown = unknown_variables(examined.environ)
+    if unknown:
+        yield warn("settings", f"no such setting: {', '.join(unknown)}", "correct the names, or unset them")
+    elif examined.config is None:
+        yield ok("settings", "from the environment and the defaults; no file")
+    else:
+        yield ok("settings", f"from {examined.config}, the environment and the defaults")
+    if examined.config is not None and _is_open_to_others(examined.config):
+        yield warn(
+            "settings file", f"others on this machine may read {examined.config}", f"chmod 600 {examined.config}"
+        )
+
+
+def _keys(examined: Examined) -> Iterator[Finding]:
+    settings, path = examined.settings, kept_path(examined.settings)
+    made = False
+    for name, keys in examined.secrets.items():
+        if getattr(settings, name):
+            yield ok(name, f"{len(keys)} configured")
+        elif keys:
+            made = True
+            yield ok(name, f"made by the receiver, in {path}")
+        elif examined.public_url:
+            yield ok(name, f"none yet: `replyhook serve` makes one and keeps it in {path}")
+        else:
+            yield fail(name, f"none, and listening on {settings.host} needs one", "`replyhook config init` makes them")
+    if made and _is_open_to_others(path):
+        yield fail("secrets file", f"others on this machine may read {path}", f"chmod 600 {path}")
+
+
+def _provider(name: str, provider: Provider, *, is_used: bool) -> Finding:
+    known, check = provider.capabilities, f"provider {name}"
+    variable = known.key_variable
+    needs_secret = known.signed and known.callback is CallbackKind.ACCOUNT
+    if needs_secret and is_used and not getattr(provider, "webhook_secrets", ()):
+        return fail(
+            check,
+            "no webhook secret: its callbacks cannot be believed",
+            f"enter `replyhook providers url {name}` in its console, and set providers.{name}.webhook_secrets",
+        )
+    if provider.api_key:
+        return ok(check, "its API key is set")
+    if known.callback is CallbackKind.NONE and is_used:
+        return fail(check, "no API key, and the receiver itself submits its jobs", f"set {variable}")
+    if is_used:
+        return warn(
+            check,
+            "no API key here: a job that is never called back cannot be asked about (no_provider_key)",
+            f"set {variable} where the receiver runs",
+        )
+    return ok(check, "not set up, and no jobs")
+
+
+def _fal_users(examined: Examined) -> Finding:
+    check = "fal user"
+    configured = getattr(examined.settings.make_providers()["fal"], "user_ids", ())
+    learned = examined.rows("SELECT sender FROM senders WHERE provider = 'fal' ORDER BY learned_ms")
+    if configured:
+        return ok(check, f"{len(configured)} pinned by {_USERS}; a callback signed for another is refused")
+    if learned:
+        names = ", ".join(_shortened(row["sender"]) for row in learned)
+        return ok(
+            check,
+            f"pinned to {names}, learned from the first callback. Another is let in by {_USERS}: give both, since what "
+            f"is set takes the place of what was learned. {_WHO}",
+        )
+    return ok(
+        check, f"none pinned yet: the first callback to a job of ours is believed and pins its user, or set {_USERS}"
+    )
+
+
+def _shortened(name: str) -> str:
+    """Enough of it to be recognised by who knows it."""
+    shown = name if len(name) <= 4 else f"{name[:3]}…{name[-2:]}"
+    return shown if shown.isprintable() else "(unprintable)"
+
+
+def _is_open_to_others(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    except OSError:
+        return False
