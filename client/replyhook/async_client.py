@@ -20,7 +20,8 @@ from replyhook.planning import estimate, prepare
 from replyhook.results import JobPage
 from replyhook.routing import Estimate, Routing
 from replyhook.steps import Flow, Pause, Purpose, Step, Submitted
-from replyhook.transport import AsyncTransport, ConnectionTrouble
+from replyhook.transport import AsyncTransport
+from replyhook.trouble import ConnectionTrouble
 from replyhook.watching import Until, check_wait
 
 _LAST_WORDS_SECONDS = 5.0

@@ -19,7 +19,8 @@ from replyhook.planning import estimate, prepare
 from replyhook.results import JobPage
 from replyhook.routing import Estimate, Routing
 from replyhook.steps import Flow, Pause, Purpose, Step, Submitted
-from replyhook.transport import ConnectionTrouble, Transport
+from replyhook.transport import Transport
+from replyhook.trouble import ConnectionTrouble
 from replyhook.watching import Until, check_wait
 
 

@@ -14,7 +14,8 @@ from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.notifications import Notification
 from replyhook.results import JobResult
 from replyhook.steps import Purpose
-from replyhook.transport import ConnectionTrouble, OnProgress, Transport, not_fetched
+from replyhook.transport import OnProgress, Transport
+from replyhook.trouble import ConnectionTrouble, not_fetched
 from replyhook.watching import Until, Watch, check_wait
 
 OnEvent = Callable[[Notification], object]

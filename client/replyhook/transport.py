@@ -7,7 +7,7 @@ decided in ``flows`` and ``watching``, once.
 import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from typing import Any
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
-from replyhook.errors import InvalidRequest, ReplyhookError, UnreadableMessage
+from replyhook.errors import InvalidRequest, UnreadableMessage
 from replyhook.jobs import SourceKind, VideoSource
 from replyhook.local_video import OnUpload
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook.saving import PartFile
 from replyhook.timing import UntilTime, stream_timeout
+from replyhook.trouble import ConnectionTrouble, Elsewhere
 from replyhook.uploading import Body, Passage, local_body
 from replyhook.urls import shown_url
 
@@ -43,43 +44,15 @@ _NEVER_SENT = (
 )
 
 
-class ConnectionTrouble(ReplyhookError):
-    """A request got no answer. ``maybe_sent`` is False only when it certainly never left.
-
-    ``elsewhere`` says that the receiver did answer, and led to another place that gave no such answer.
-    """
-
-    retryable = True
-    elsewhere = False
-
-    def __init__(self, error: Exception) -> None:
-        self.maybe_sent = not isinstance(error, _NEVER_SENT)
-        super().__init__(f"{type(error).__name__}: {error}")
-
-
-class Elsewhere(ConnectionTrouble):
-    """The place that an answer led to did not give what was asked for."""
-
-    elsewhere = True
-
-    def __init__(self, words: str) -> None:
-        Exception.__init__(self, words)
-        self.maybe_sent = True
-
-
-def not_fetched(error: ConnectionTrouble) -> str:
-    """Why a stored video was not had, and from whom."""
-    who = "the place to which the receiver leads for its videos" if error.elsewhere else "the receiver"
-    return f"{who} could not be reached: {error}"
-
-
-def _led_elsewhere(request: HTTPRequest, error: httpx.HTTPError) -> ConnectionTrouble:
-    """Whose trouble it was: the place asked, or one that it led to."""
-    try:
-        is_another = error.request.url.host != httpx.URL(request.url).host
-    except RuntimeError:  # it never came to a request
-        is_another = False
-    return Elsewhere(type(error).__name__) if is_another else ConnectionTrouble(error)
+def _trouble(error: Exception, request: HTTPRequest | None = None) -> ConnectionTrouble:
+    """What it is for others; of a ``request`` that was led elsewhere, whose trouble it was."""
+    is_another = False
+    if request is not None and isinstance(error, httpx.HTTPError):
+        with suppress(RuntimeError):  # it never came to a request
+            is_another = error.request.url.host != httpx.URL(request.url).host
+    if is_another:
+        return Elsewhere(type(error).__name__)
+    return ConnectionTrouble(f"{type(error).__name__}: {error}", maybe_sent=not isinstance(error, _NEVER_SENT))
 
 
 class Transport:
@@ -100,7 +73,7 @@ class Transport:
                 with self._http.stream(**_arguments(request, body)) as response:
                     return self._whole(response)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise ConnectionTrouble(error) from error
+                raise _trouble(error) from error
 
     def _whole(self, response: httpx.Response) -> HTTPResponse:
         response.stream = UntilTime(response.stream, self._seconds)
@@ -133,7 +106,7 @@ class Transport:
                 response.stream = UntilTime(response.stream, seconds, longest_event_bytes=MAX_ANSWER_BYTES)
                 yield from EventSource(response).iter_sse()
         except (httpx.HTTPError, SSEError) as error:
-            raise ConnectionTrouble(error) from error
+            raise _trouble(error) from error
 
     def download(self, request: HTTPRequest, path: Path, on_progress: OnProgress | None = None) -> HTTPResponse:
         """Save an answer's body as ``path``: whole, or not at all. Raises ``ConnectionTrouble``, ``OSError``."""
@@ -152,7 +125,7 @@ class Transport:
                     part.keep(_promised(response))
                 return _plain(response, b"")
         except httpx.HTTPError as error:
-            raise _led_elsewhere(request, error) from error
+            raise _trouble(error, request) from error
 
 
 class AsyncTransport:
@@ -173,7 +146,7 @@ class AsyncTransport:
                 async with self._http.stream(**_arguments(request, body)) as response:
                     return await self._whole(response)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise ConnectionTrouble(error) from error
+                raise _trouble(error) from error
 
     async def _whole(self, response: httpx.Response) -> HTTPResponse:
         response.stream = UntilTime(response.stream, self._seconds)
@@ -208,7 +181,7 @@ class AsyncTransport:
                 async for event in EventSource(response).aiter_sse():
                     yield event
         except (httpx.HTTPError, SSEError) as error:
-            raise ConnectionTrouble(error) from error
+            raise _trouble(error) from error
 
     async def download(self, request: HTTPRequest, path: Path, on_progress: OnProgress | None = None) -> HTTPResponse:
         """Save an answer's body as ``path``: whole, or not at all. Raises ``ConnectionTrouble``, ``OSError``."""
@@ -227,7 +200,7 @@ class AsyncTransport:
                     part.keep(_promised(response))
                 return _plain(response, b"")
         except httpx.HTTPError as error:
-            raise _led_elsewhere(request, error) from error
+            raise _trouble(error, request) from error
 
 
 def _arguments(request: HTTPRequest, body: Body = _NOTHING) -> dict[str, Any]:

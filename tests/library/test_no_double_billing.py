@@ -31,7 +31,8 @@ from replyhook.patience import Patience
 from replyhook.planning import prepare
 from replyhook.routing import Routing
 from replyhook.steps import Pause, Submitted
-from replyhook.transport import ConnectionTrouble, Transport
+from replyhook.transport import Transport
+from replyhook.trouble import ConnectionTrouble
 from replyhook_receiver.sandbox import SandboxOptions, create_sandbox
 from replyhook_receiver.sandbox.app import sandbox_settings
 from replyhook_receiver.serving import free_socket, served

@@ -70,6 +70,20 @@ def test_an_object_stores_bytes_are_checked_against_what_the_receiver_says_of_th
         assert (tmp_path / "out.mp4").exists() == is_kept
 
 
+def test_an_object_store_that_does_not_give_the_video_is_not_blamed_on_the_receiver(
+    drive: Driver, job: Any, world: World, tmp_path: Path
+) -> None:
+    elsewhere = f"{world.url.replace('127.0.0.1', 'localhost')}/bucket/video.mp4"
+    world.will_answer("GET /bucket/", says(403))
+    for target, words in ((elsewhere, "HTTP 403"), ("http://localhost:9/video.mp4", "ConnectError")):
+        world.will_answer("GET /v1/jobs/", sends_on(target))
+        with pytest.raises(ReceiverUnavailable, match=f"the place to which the receiver leads.*{words}"):
+            drive(job.download(tmp_path / "out.mp4"))
+    world.will_answer("GET /v1/jobs/", says(503, {"title": "x", "detail": "busy"}))
+    with pytest.raises(ReceiverUnavailable, match="the receiver answered 503"):
+        drive(job.download(tmp_path / "out.mp4"))
+
+
 def test_a_compressing_proxy_does_not_change_the_video(drive: Driver, job: Any, world: World, tmp_path: Path) -> None:
     world.will_answer("GET /v1/jobs/", squeezed())
     drive(job.download(tmp_path / "out.mp4"))

@@ -9,7 +9,8 @@ from replyhook.environment import with_files
 from replyhook.errors import ReceiverUnavailable
 from replyhook.messages import HTTPRequest, HTTPResponse, as_object
 from replyhook.receiver_api import ReceiverAPI
-from replyhook.transport import ConnectionTrouble, Transport
+from replyhook.transport import Transport
+from replyhook.trouble import ConnectionTrouble
 
 _SECONDS = 30.0
 

@@ -15,7 +15,8 @@ from replyhook.messages import HTTPRequest, HTTPResponse, as_object, read_json
 from replyhook.notifications import read_notification
 from replyhook.receiver_api import LOOPBACK_HOSTS, ReceiverAPI
 from replyhook.signatures import sign_standard_webhooks
-from replyhook.transport import AsyncTransport, ConnectionTrouble
+from replyhook.transport import AsyncTransport
+from replyhook.trouble import ConnectionTrouble
 from replyhook.urls import http_parts
 from replyhook_receiver.errors import ReceiverTrouble
 from replyhook_receiver.net import Door

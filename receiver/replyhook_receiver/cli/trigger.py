@@ -11,7 +11,8 @@ from replyhook.errors import ConfigurationError, InvalidRequest, ReceiverError, 
 from replyhook.ids import new_id
 from replyhook.messages import HTTPRequest
 from replyhook.providers import Provider
-from replyhook.transport import ConnectionTrouble, Transport
+from replyhook.transport import Transport
+from replyhook.trouble import ConnectionTrouble
 from replyhook_receiver.cli.asking import ask, receiver_from_environ
 from replyhook_receiver.cli.harmless import harmless, harmless_json
 from replyhook_receiver.cli.settings import settings_from

@@ -16,7 +16,8 @@ from replyhook.errors import ConfigurationError, VerificationError
 from replyhook.messages import HTTPRequest, as_object
 from replyhook.providers import Provider
 from replyhook.receiver_api import LOOPBACK_HOSTS
-from replyhook.transport import ConnectionTrouble, Transport
+from replyhook.transport import Transport
+from replyhook.trouble import ConnectionTrouble
 
 _SECONDS = 10.0
 

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from replyhook.errors import UnreadableMessage
 from replyhook.messages import HTTPRequest, HTTPResponse
-from replyhook.transport import ConnectionTrouble, Transport
+from replyhook.transport import Transport
+from replyhook.trouble import ConnectionTrouble
 from replyhook_receiver.config import is_loopback
 from replyhook_receiver.doctor.examined import Examined
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
