@@ -24,6 +24,7 @@ from replyhook_receiver.web.deliveries import DeliveryApi
 from replyhook_receiver.web.downloads import DownloadApi
 from replyhook_receiver.web.endpoints import EndpointApi
 from replyhook_receiver.web.health import health_routes
+from replyhook_receiver.web.holding import HoldApi
 from replyhook_receiver.web.idempotency import Idempotency
 from replyhook_receiver.web.inspection import Inspection
 from replyhook_receiver.web.limits import FailureLimiter
@@ -129,6 +130,7 @@ def _routes(parts: Parts, working: Working, stream: Stream, *, with_worker: bool
         *videos.routes(keys),
         *live.routes(keys),
         *DownloadApi(links=store.links, state=lambda: queue.state).routes(keys),
+        *HoldApi(holding=store.holding, now=now).routes(keys),
         *health_routes(store, working.worker if with_worker else None, lambda: queue.state),
     ]
 
@@ -159,6 +161,8 @@ def _lifespan(
                 await working.download.clear_up()
                 stack.push_async_callback(working.worker.stop)
                 await working.worker.start()
+                stack.push_async_callback(working.housekeeping.stop)
+                working.housekeeping.start()
             stack.push_async_callback(stream.stop)
             yield
 

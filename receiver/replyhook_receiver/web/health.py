@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.work.worker import Worker
 
@@ -13,7 +14,7 @@ from replyhook_receiver.work.worker import Worker
 def health_routes(store: Store, worker: Worker | None, downloads: Callable[[], str]) -> list[Route]:
     """The two routes. What is not ready is named; no worker is wanted where there is none.
 
-    ``downloads`` says how they do: that they wait for room on the disk makes nothing unready.
+    ``downloads`` says how they do: that they wait for room on the disk makes nothing unready, nor does a hold.
     """
 
     async def healthz(_: Request) -> Response:
@@ -22,6 +23,14 @@ def health_routes(store: Store, worker: Worker | None, downloads: Callable[[], s
     async def readyz(_: Request) -> Response:
         found = {"store": await store.check(), "worker": worker is None or worker.healthy}
         ready = all(found.values())
-        return JSONResponse({"ok": ready, **found, "downloads": downloads()}, status_code=200 if ready else 503)
+        content = {"ok": ready, **found, "downloads": downloads(), "work": await _work(store)}
+        return JSONResponse(content, status_code=200 if ready else 503)
 
     return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
+
+
+async def _work(store: Store) -> str:
+    try:
+        return "going on" if await store.holding.status() is None else "on hold"
+    except StoreUnavailable:
+        return "not known"
