@@ -8,6 +8,7 @@ import click
 from replyhook.errors import ReplyhookError
 from replyhook_receiver.cli.bench import bench
 from replyhook_receiver.cli.callbacks import callbacks
+from replyhook_receiver.cli.db import db
 from replyhook_receiver.cli.deliveries import deliveries
 from replyhook_receiver.cli.demo import demo
 from replyhook_receiver.cli.endpoints import endpoints
@@ -15,6 +16,7 @@ from replyhook_receiver.cli.events import events
 from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
 from replyhook_receiver.cli.explain import explain
 from replyhook_receiver.cli.harmless import harmless
+from replyhook_receiver.cli.hold import hold
 from replyhook_receiver.cli.jobs import jobs
 from replyhook_receiver.cli.listen import listen
 from replyhook_receiver.cli.providers import providers
@@ -48,6 +50,8 @@ for command in (
     listen,
     trigger,
     providers,
+    db,
+    hold,
     bench,
     version,
 ):

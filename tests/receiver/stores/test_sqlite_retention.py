@@ -324,7 +324,8 @@ async def some_work(store: SQLiteStore, luck: Random, now: datetime) -> None:
 
 NEEDED = {
     "pending deliveries": """SELECT d.id, n.body, e.url FROM deliveries d
-        JOIN notifications n ON n.sequence = d.notification JOIN endpoints e ON e.id = d.endpoint_id WHERE d.status = 'pending' ORDER BY 1""",
+        JOIN notifications n ON n.sequence = d.notification JOIN endpoints e ON e.id = d.endpoint_id
+        WHERE d.status = 'pending' ORDER BY 1""",
     "open tasks": "SELECT kind, subject, state, attempts FROM tasks WHERE state NOT IN ('done', 'dead') ORDER BY 1, 2",
     "wanted videos": "SELECT * FROM jobs JOIN assets a ON job_id = id WHERE a.status = 'pending' ORDER BY 1",
     "bodies at work": """SELECT id, coalesce(raw_bytes, length(body)), length(body) > 0 FROM callbacks c WHERE EXISTS (

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,23 +72,34 @@ def _prepare_reader(raw: sqlite3.Connection) -> None:
     raw.execute("PRAGMA query_only = ON")
 
 
+def pending(raw: sqlite3.Connection) -> list[str]:
+    """The names of the migrations that are still to be run. Raises ``ConfigurationError`` for a newer schema."""
+    return [script.name.removesuffix(".sql") for script in _pending(raw)]
+
+
 def migrate(raw: sqlite3.Connection) -> None:
     """Bring the schema up to date, one numbered file a transaction. Raises ``ConfigurationError`` for a newer one."""
+    for script in _pending(raw):
+        statements = script.read_text(encoding="utf-8")
+        try:
+            raw.executescript(f"BEGIN IMMEDIATE;\n{statements}\nPRAGMA user_version = {_number(script)};\nCOMMIT;")
+        except sqlite3.Error:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise
+
+
+def _pending(raw: sqlite3.Connection) -> list[Traversable]:
     folder = resources.files("replyhook_receiver.stores") / "migrations" / "sqlite"
-    scripts = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
-    newest = int(scripts[-1].name[:4])
+    scripts = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=_number)
+    newest = _number(scripts[-1])
     current = raw.execute("PRAGMA user_version").fetchone()[0]
     if current > newest:
         raise ConfigurationError(
             f"the database is from a newer replyhook (schema {current}, ours is {newest}): upgrade"
         )
-    for script in scripts:
-        number = int(script.name[:4])
-        if number > current:
-            statements = script.read_text(encoding="utf-8")
-            try:
-                raw.executescript(f"BEGIN IMMEDIATE;\n{statements}\nPRAGMA user_version = {number};\nCOMMIT;")
-            except sqlite3.Error:
-                if raw.in_transaction:
-                    raw.execute("ROLLBACK")
-                raise
+    return [script for script in scripts if _number(script) > current]
+
+
+def _number(script: Traversable) -> int:
+    return int(script.name[:4])
