@@ -122,6 +122,9 @@ class Settings(BaseSettings):
         default=0, ge=0, le=36_500, description="days that stored videos are kept; 0: for ever"
     )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="how much is logged")
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="text, json (a line each), or auto: text on a terminal, json elsewhere"
+    )
     providers: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         repr=False,

@@ -33,7 +33,7 @@ def serve(
     settings = settings_from(config, flags)
     for name in unknown_variables(os.environ):
         click.echo(f"warning: {name} is set, but there is no such setting", err=True)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     allow_many_connections()
     secrets = secrets_for(settings)
     try:

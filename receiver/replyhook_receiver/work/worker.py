@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from replyhook.errors import ReplyhookError
+from replyhook_receiver import logs
 from replyhook_receiver.errors import ReceiverTrouble, StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.retries import RetryPolicy
@@ -167,7 +168,9 @@ class Worker:
         return {kind: count for kind, count in places.items() if count > 0}
 
     def _start(self, task: Task) -> None:
-        running = asyncio.create_task(self._run(task), name=f"replyhook-{task.kind}")
+        subject = "delivery_id" if task.kind is TaskKind.NOTIFY else "job_id"
+        with logs.about(task=task.kind.value, **{subject: task.subject}):
+            running = asyncio.create_task(self._run(task), name=f"replyhook-{task.kind}")
         self._running[running] = task
         running.add_done_callback(self._ended)
 
