@@ -125,6 +125,12 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "text", "json"] = Field(
         default="auto", description="text, json (a line each), or auto: text on a terminal, json elsewhere"
     )
+    metrics: bool = Field(
+        default=False, description="whether /metrics is there, for Prometheus; needs the extra [metrics]"
+    )
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""), description="the bearer token of /metrics; an API key when empty"
+    )
     providers: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         repr=False,

@@ -19,6 +19,7 @@ from replyhook_receiver.records import (
 from replyhook_receiver.stores.deliveries import Deliveries
 from replyhook_receiver.stores.endpoints import Endpoints
 from replyhook_receiver.stores.erasing import Erasing
+from replyhook_receiver.stores.gauges import Gauges
 from replyhook_receiver.stores.history import History
 from replyhook_receiver.stores.holding import Holding
 from replyhook_receiver.stores.idempotency import IdempotencyStore
@@ -92,6 +93,11 @@ class Store(Protocol):
     @property
     def holding(self) -> Holding:
         """Pausing the work."""
+        ...
+
+    @property
+    def gauges(self) -> Gauges:
+        """How much waits."""
         ...
 
     async def open(self) -> None:

@@ -64,7 +64,7 @@ def make_worker(parts: Parts) -> Working:
             give_up=download.give_up,
         ),
         TaskKind.NOTIFY: Handler(
-            run=Notify(deliveries=store.deliveries, channels=parts.channels, now=now),
+            run=Notify(deliveries=store.deliveries, channels=parts.channels, now=now, tries=parts.measures.deliveries),
             policy=DELIVERIES,
             concurrency=settings.delivery_concurrency,
         ),
@@ -74,7 +74,7 @@ def make_worker(parts: Parts) -> Working:
         TaskKind.EXPIRING: Handler(run=tell_last_call, policy=RESULTS, concurrency=_QUESTIONS_AT_A_TIME),
     }
     housekeeping = Housekeeping(store=store, storage=parts.storage, keep=keep_for(settings), now=now)
-    worker = Worker(store=store, now=now, handlers=handlers)
+    worker = Worker(store=store, now=now, handlers=handlers, measures=parts.measures)
     return Working(worker=worker, download=download, queue=queue, housekeeping=housekeeping)
 
 

@@ -25,6 +25,7 @@ from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.deliveries import SQLiteDeliveries
 from replyhook_receiver.stores.sqlite.endpoints import SQLiteEndpoints
 from replyhook_receiver.stores.sqlite.erasing import SQLiteErasing
+from replyhook_receiver.stores.sqlite.gauges import SQLiteGauges
 from replyhook_receiver.stores.sqlite.history import SQLiteHistory
 from replyhook_receiver.stores.sqlite.holding import SQLiteHolding, is_held
 from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
@@ -80,6 +81,7 @@ class SQLiteStore:
         self.retention = SQLiteRetention(self.database)
         self.erasing = SQLiteErasing(self.database)
         self.holding = SQLiteHolding(self.database)
+        self.gauges = SQLiteGauges(self.database)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
