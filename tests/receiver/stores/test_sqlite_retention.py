@@ -23,6 +23,7 @@ from replyhook_receiver.errors import RegistrationConflict
 from replyhook_receiver.lifecycle import TaskKind, Verdict
 from replyhook_receiver.stores.retention import KeepFor
 from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.stores.sqlite.pruning import walks
 from replyhook_receiver.tasks import Dead, Done, Retry, StoredVideo
 from tests.contracts.store_contract import (
     NOW,
@@ -347,3 +348,43 @@ async def a_round_that_harms_nothing(store: SQLiteStore, path: Path, now: dateti
     assert rows(path, "PRAGMA foreign_key_check") == []
     assert left <= jobs
     assert {row[0] for row in rows(path, "SELECT job_id FROM callbacks")} <= left
+
+
+async def test_a_job_that_somebody_is_still_to_hear_of_stays_with_its_bodies(store: SQLiteStore, path: Path) -> None:
+    job = a_job()
+    await submitted(store, job)
+    await store.accept(report(job, failed(), body=BODY))  # its delivery is never made
+    await settle(store, job)
+    await prune(store, days=500)
+    assert rows(path, "SELECT id FROM jobs") == [(job,)]
+    assert rows(path, "SELECT length(body) > 0 FROM callbacks") == [(1,)]
+
+
+async def test_a_job_whose_video_is_still_wanted_stays_though_nobody_is_at_it(store: SQLiteStore, path: Path) -> None:
+    job = a_job()
+    await submitted(store, job, notify=())
+    await store.accept(report(job, succeeded(), body=BODY))
+    await settle(store, job)
+    await store.finish(await one_task(store, TaskKind.DOWNLOAD), Done(), now=NOW)
+    await prune(store, days=500)
+    assert rows(path, "SELECT id FROM jobs") == [(job,)]
+    assert rows(path, "SELECT length(body) > 0 FROM callbacks") == [(1,)]
+
+
+async def test_what_is_put_back_between_the_look_and_the_removal_stays(store: SQLiteStore, path: Path) -> None:
+    job = a_job()
+    await submitted(store, job)
+    await store.accept(report(job, failed()))
+    task = await one_task(store, TaskKind.NOTIFY)
+    await store.finish(task, Dead(problem="nobody there"), now=NOW)
+    other = a_job()
+    await submitted(store, other, provider_job_id="r-2")
+    await store.accept(report(other, failed("r-2")))
+    walk = next(walk for walk in walks(KEEP, NOW + 31 * DAY) if walk.what == "notifications")
+    keys, _ = await store.database.read(lambda raw: walk.look(raw, walk.start))
+    assert len(keys) == 1
+    await store.deliveries.retry(task.subject, now=NOW + 31 * DAY)
+    assert await store.database.write(lambda raw: walk.remove(raw, keys)) == 0
+    assert await store.deliveries.get(task.subject) is not None
+    newest: Any = [(await store.last_notification(),)]
+    assert await store.database.write(lambda raw: walk.remove(raw, newest)) == 0

@@ -20,8 +20,6 @@ async def test_a_dropped_body_is_said_to_be_dropped_and_not_to_be_empty(receiver
     shown = await receiver.callback(kept["id"])
     assert (shown["body"], shown["headers"], shown["body_dropped"], shown["bytes"]) == ("", [], True, len(body))
     assert (await receiver.callbacks(job))[0]["bytes"] == len(body)
-    replayed = await receiver.client.post(
-        f"/v1/callbacks/{kept['id']}/replay", json={"steps": "X"}, headers=AUTH
-    )
+    replayed = await receiver.client.post(f"/v1/callbacks/{kept['id']}/replay", json={"what": ["parse"]}, headers=AUTH)
     assert replayed.status_code == 200, replayed.text
     assert "keep_bodies_days" in replayed.text
