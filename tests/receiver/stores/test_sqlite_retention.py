@@ -371,7 +371,7 @@ async def test_a_job_whose_video_is_still_wanted_stays_though_nobody_is_at_it(st
     assert rows(path, "SELECT length(body) > 0 FROM callbacks") == [(1,)]
 
 
-async def test_what_is_put_back_between_the_look_and_the_removal_stays(store: SQLiteStore, path: Path) -> None:
+async def test_what_is_put_back_between_the_look_and_the_removal_stays(store: SQLiteStore) -> None:
     job = a_job()
     await submitted(store, job)
     await store.accept(report(job, failed()))
