@@ -150,14 +150,14 @@ async def _opened(settings: "Settings") -> "AsyncIterator[SQLiteStore]":
 
 async def _prune(settings: "Settings", *, dry_run: bool) -> Counter[str]:
     from replyhook_receiver.storage.chosen import storage_for
-    from replyhook_receiver.work.housekeeping import PAUSE_SECONDS, keep_for, remove_unwanted
+    from replyhook_receiver.work.housekeeping import at_leisure, keep_for, remove_unwanted
 
     swept: Counter[str] = Counter()
     async with _opened(settings) as store:
         now = datetime.now(UTC)
-        async for step in store.retention.prune(keep_for(settings), now=now, dry_run=dry_run):
+        steps = store.retention.prune(keep_for(settings), now=now, dry_run=dry_run)
+        async for step in steps if dry_run else at_leisure(steps):
             swept[step.what] += step.count
-            await asyncio.sleep(0 if dry_run else PAUSE_SECONDS)
         if not dry_run:
             await remove_unwanted(store, storage_for(settings), now=now)
     return +swept

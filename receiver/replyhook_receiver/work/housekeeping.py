@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 
 from replyhook_receiver.config import Settings
 from replyhook_receiver.errors import ReceiverTrouble, StorageTrouble
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.base import Store
-from replyhook_receiver.stores.retention import KeepFor
+from replyhook_receiver.stores.retention import KeepFor, Swept
 
 _log = logging.getLogger(__name__)
 
@@ -19,8 +20,8 @@ EVERY = timedelta(days=1)
 _FIRST = timedelta(minutes=10)
 _AFTER_TROUBLE = timedelta(minutes=5)
 _LONGEST_SLEEP = timedelta(hours=1)  # another process (`replyhook db erase`) may note what is due earlier
-PAUSE_SECONDS = 0.05
-"""Between two commits of a round: whatever callbacks came meanwhile go first."""
+_SHORTEST_PAUSE_SECONDS = 0.1
+_PAUSE_TO_STEP = 5
 
 
 def keep_for(settings: Settings) -> KeepFor:
@@ -88,11 +89,19 @@ class Housekeeping:
         """One round."""
         swept: Counter[str] = Counter()
         async with contextlib.aclosing(self._store.retention.prune(self._keep, now=self._now())) as steps:
-            async for step in steps:
+            async for step in at_leisure(steps):
                 swept[step.what] += step.count
-                await asyncio.sleep(PAUSE_SECONDS)
         done = ", ".join(f"{count} {what}" for what, count in swept.items() if count)
         _log.info("thrown away as old: %s", done or "nothing")
+
+
+async def at_leisure(steps: AsyncIterator[Swept]) -> AsyncIterator[Swept]:
+    """The steps of a round with a pause after each, the longer the longer it took: callbacks have the disk first."""
+    begun = time.monotonic()
+    async for step in steps:
+        yield step
+        await asyncio.sleep(max(_SHORTEST_PAUSE_SECONDS, _PAUSE_TO_STEP * (time.monotonic() - begun)))
+        begun = time.monotonic()
 
 
 async def remove_unwanted(store: Store, storage: Storage, *, now: datetime) -> int:

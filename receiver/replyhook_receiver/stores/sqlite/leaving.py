@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.sqlite.rows import EVENTS_OF_JOB, to_ms
 
-ROWS_AT_A_TIME = 100
+ROWS_AT_A_TIME = 50
 
 _EVENTS = f"DELETE FROM events WHERE key IN (SELECT key FROM events e WHERE {EVENTS_OF_JOB} LIMIT ?2)"  # noqa: S608 - ours
 _CALLBACKS = "DELETE FROM callbacks WHERE id IN (SELECT id FROM callbacks WHERE job_id = ?1 LIMIT ?2)"
