@@ -99,8 +99,9 @@ async def at_leisure(steps: AsyncIterator[Swept]) -> AsyncIterator[Swept]:
     """The steps of a round with a pause after each, the longer the longer it took: callbacks have the disk first."""
     begun = time.monotonic()
     async for step in steps:
+        took = time.monotonic() - begun
         yield step
-        await asyncio.sleep(max(_SHORTEST_PAUSE_SECONDS, _PAUSE_TO_STEP * (time.monotonic() - begun)))
+        await asyncio.sleep(max(_SHORTEST_PAUSE_SECONDS, _PAUSE_TO_STEP * took))
         begun = time.monotonic()
 
 

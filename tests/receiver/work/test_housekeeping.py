@@ -49,7 +49,7 @@ async def test_the_first_round_is_planned_and_a_restart_does_not_put_it_off(tmp_
         clock.move(days=2)
         housekeeping = Housekeeping(store=store, storage=storage, keep=keep, now=clock)
         housekeeping.start()
-        await until(lambda: storage.local_path(VIDEO.name) is None)
+        await until(lambda: storage.local_path(VIDEO.name) is None, seconds=30)
         await housekeeping.stop()
         assert await store.retention.next_round() == clock() + DAY
         assert await store.claim([TaskKind.DOWNLOAD], limit=9, lease=LEASE, now=clock()) == []
