@@ -109,7 +109,28 @@ class Settings(BaseSettings):
     channels: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description="settings of further channels, by name; JSON in the environment"
     )
+    keep_bodies_days: int = Field(
+        default=30, ge=1, le=3650, description="days until callbacks' raw bodies and headers are dropped"
+    )
+    keep_notifications_days: int = Field(
+        default=30, ge=1, le=3650, description="days that the stream's past, deliveries and their tries are kept"
+    )
+    keep_history_days: int = Field(
+        default=400, ge=60, le=36_500, description="days that jobs, events and what keeps them apart are kept"
+    )
+    keep_videos_days: int = Field(
+        default=0, ge=0, le=36_500, description="days that stored videos are kept; 0: for ever"
+    )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="how much is logged")
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="text, json (a line each), or auto: text on a terminal, json elsewhere"
+    )
+    metrics: bool = Field(
+        default=False, description="whether /metrics is there, for Prometheus; needs the extra [metrics]"
+    )
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""), description="the bearer token of /metrics; an API key when empty"
+    )
     providers: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         repr=False,

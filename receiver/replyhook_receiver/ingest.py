@@ -5,6 +5,7 @@ signature on the raw bytes before anything is parsed, and the answer only after 
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
@@ -29,7 +30,10 @@ CREATES_JOB_WITHIN = timedelta(days=30)
 
 
 class Ingest:
-    """Takes callbacks. ``key_sets`` holds the public keys of the providers that sign with such."""
+    """Takes callbacks. ``key_sets`` holds the public keys of the providers that sign with such.
+
+    What was kept is counted in ``taken``, by provider, trust and verdict.
+    """
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class Ingest:
         store: Store,
         refusals: Refusals,
         now: Callable[[], datetime],
+        taken: Counter[tuple[str, str, str]] | None = None,
     ) -> None:
         self._providers = providers
         self._tokens = tokens
@@ -51,6 +56,7 @@ class Ingest:
         self._store = store
         self._refusals = refusals
         self._now = now
+        self._taken = Counter() if taken is None else taken
         self._senders: dict[tuple[str, str], tuple[str, ...]] = {}
         self._kinds = {name: provider.capabilities.callback for name, provider in providers.items()}
 
@@ -103,6 +109,7 @@ class Ingest:
             self._refusals.add(token.provider, str(error))
             _log.warning("%s: set REPLYHOOK_MAX_DETACHED_JOBS higher, or take the reply key off", error)
             raise
+        self._taken[token.provider, trust, accepted.verdict or "orphan"] += 1
         if accepted.learned_sender:
             self._senders = await self._store.senders()
         return accepted

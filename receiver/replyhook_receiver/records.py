@@ -229,6 +229,8 @@ class CallbackRecord:
     verdict: Verdict | None
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(repr=False)
+    dropped_bytes: int | None = None
+    """How long the body was, where it and the headers were dropped because they were old."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

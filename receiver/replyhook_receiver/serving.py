@@ -16,6 +16,8 @@ from httptools import HttpParserUpgrade
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from replyhook_receiver.logs import handler
+
 SHUTDOWN_SECONDS = 10
 HEADER_SECONDS = 10.0
 MAX_HEADER_BYTES = 64 * 1024
@@ -44,9 +46,9 @@ def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
     )
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(level: str, log_format: str = "text") -> None:
     """Our logs on stderr, one line each; libraries that log URLs are kept quiet."""
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s  %(message)s")
+    logging.basicConfig(level=level.upper(), handlers=[handler(log_format)])
     for name in ("httpx", "httpcore", "aiosqlite", "sse_starlette"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -9,7 +9,7 @@ import pytest
 
 from replyhook.ids import new_id
 from replyhook_receiver.errors import StorageTrouble
-from replyhook_receiver.storage.base import Storage, video_name
+from replyhook_receiver.storage.base import Storage, poster_name, video_name
 
 NAME = video_name("job_06gzv450ms5sr0bq1v26sekk1e", datetime(2026, 11, 21, tzinfo=UTC))
 HOSTILE = [
@@ -172,3 +172,11 @@ class StorageContract:
         assert sorted(await self.names(storage)) == sorted(names)
         for number, name in enumerate(names):
             assert hashlib.sha256(await whole(storage, name)).hexdigest() == digests[number]
+
+    async def test_what_is_removed_is_gone_with_its_poster_and_may_be_removed_again(self, storage: Storage) -> None:
+        await storage.put(poster_name(NAME), pattern(10))
+        await put(storage, NAME, pattern(1000))
+        await storage.remove(NAME)
+        assert await self.names(storage) == []
+        assert await storage.size(NAME) is None
+        await storage.remove(NAME)

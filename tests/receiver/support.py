@@ -272,6 +272,7 @@ class Receiver:
     settings: Settings
     clock: Clock
     fal: FalKeys
+    app: Starlette = field(default_factory=Starlette, repr=False)
 
     async def register(self, provider: str = "useapi", job_id: str | None = None, **contents: Any) -> tuple[str, str]:
         """Register a job: its id and the path of its reply URL."""
@@ -368,7 +369,7 @@ async def a_receiver(
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://receiver", timeout=10) as client,
     ):
-        yield Receiver(client=client, settings=settings, clock=clock, fal=fal)
+        yield Receiver(client=client, settings=settings, clock=clock, fal=fal, app=app)
 
 
 def callback_path(provider: str, job_id: str, *, at: datetime = NOW, tokens: TokenKeys = TOKENS) -> str:

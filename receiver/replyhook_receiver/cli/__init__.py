@@ -10,6 +10,7 @@ from replyhook_receiver.cli.bench import bench
 from replyhook_receiver.cli.callbacks import callbacks
 from replyhook_receiver.cli.completion import completion
 from replyhook_receiver.cli.config import config
+from replyhook_receiver.cli.db import db
 from replyhook_receiver.cli.deliveries import deliveries
 from replyhook_receiver.cli.demo import demo
 from replyhook_receiver.cli.doctor import doctor
@@ -18,6 +19,7 @@ from replyhook_receiver.cli.events import events
 from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
 from replyhook_receiver.cli.explain import explain
 from replyhook_receiver.cli.harmless import harmless
+from replyhook_receiver.cli.hold import hold
 from replyhook_receiver.cli.jobs import jobs
 from replyhook_receiver.cli.listen import listen
 from replyhook_receiver.cli.providers import providers
@@ -55,6 +57,8 @@ for command in (
     trigger,
     verify,
     providers,
+    db,
+    hold,
     bench,
     completion,
     version,

@@ -35,14 +35,14 @@ def serve(
     from replyhook_receiver.instance import Instance
     from replyhook_receiver.own_secrets import secrets_for
     from replyhook_receiver.serving import allow_many_connections, configure_logging
-    from replyhook_receiver.stores.sqlite.holding import held
+    from replyhook_receiver.stores.sqlite.serving_lock import held
     from replyhook_receiver.web.app import create_app
 
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
     settings = settings_from(config, flags)
     for name in unknown_variables(os.environ):
         click.echo(f"warning: {name} is set, but there is no such setting{meant_variable(name)}", err=True)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     allow_many_connections()
     secrets = secrets_for(settings)
     with held(settings.database_path) as hold:

@@ -15,7 +15,7 @@ from replyhook_receiver.config import is_loopback
 from replyhook_receiver.doctor.examined import Examined
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
 from replyhook_receiver.instance import Instance
-from replyhook_receiver.stores.sqlite.holding import Holder
+from replyhook_receiver.stores.sqlite.serving_lock import Holder
 
 _SECONDS = 10.0
 _SLOW_SECONDS = 3.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from replyhook_receiver.config import Settings, is_loopback
 from replyhook_receiver.own_secrets import kept_secrets
-from replyhook_receiver.stores.sqlite.holding import Holder, holder_of
+from replyhook_receiver.stores.sqlite.serving_lock import Holder, holder_of
 
 _BUSY_SECONDS = 2.0
 

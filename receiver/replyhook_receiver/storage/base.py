@@ -72,6 +72,10 @@ class Storage(Protocol):
         """Remove what has come so far of a video that nobody will go on with."""
         ...
 
+    async def remove(self, name: str) -> None:
+        """Remove a stored video and its poster; nothing where they are not there. Raises ``StorageTrouble``."""
+        ...
+
     def unfinished(self) -> list[str]:
         """The names of the videos that something was left of, to be gone on with."""
         ...

@@ -55,6 +55,10 @@ class LocalStorage:
         except PartInUse:
             return
 
+    async def remove(self, name: str) -> None:
+        """Remove a stored video and its poster; nothing where they are not there."""
+        await to_thread.run_sync(_remove, self._path(name), self._path(poster_name(name)))
+
     def unfinished(self) -> list[str]:
         """The names of the videos that something was left of, to be gone on with."""
         found = set()
@@ -120,6 +124,12 @@ class LocalStorage:
 
 def _part_of(target: Path) -> Path:
     return target.with_name(f".{target.name}{PART_SUFFIX}")
+
+
+def _remove(*paths: Path) -> None:
+    with disk_errors():
+        for path in paths:
+            path.unlink(missing_ok=True)
 
 
 def _put(target: Path, content: bytes) -> None:

@@ -77,6 +77,16 @@ class ObjectStorage:
         """Remove what has come so far of a video that nobody will go on with."""
         await self._spool.forget(name)
 
+    async def remove(self, name: str) -> None:
+        """Remove a stored video and its poster, also where they wait here; nothing where they are not there."""
+        await self._spool.remove(name)
+        for each in (name, poster_name(name)):
+            with _typed("remove a video"):
+                try:
+                    await obstore.delete_async(self._objects, each)
+                except FileNotFoundError:
+                    continue
+
     def unfinished(self) -> list[str]:
         """The names of the videos of which something has come, to be gone on with."""
         return self._spool.unfinished()

@@ -18,11 +18,15 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.stores.deliveries import Deliveries
 from replyhook_receiver.stores.endpoints import Endpoints
+from replyhook_receiver.stores.erasing import Erasing
+from replyhook_receiver.stores.gauges import Gauges
 from replyhook_receiver.stores.history import History
+from replyhook_receiver.stores.holding import Holding
 from replyhook_receiver.stores.idempotency import IdempotencyStore
 from replyhook_receiver.stores.links import Links
 from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
+from replyhook_receiver.stores.retention import Retention
 from replyhook_receiver.stores.streams import StreamStore
 from replyhook_receiver.tasks import Outcome, Task
 
@@ -74,6 +78,26 @@ class Store(Protocol):
     @property
     def deliveries(self) -> Deliveries:
         """The outbox."""
+        ...
+
+    @property
+    def retention(self) -> Retention:
+        """Throwing away what is old."""
+        ...
+
+    @property
+    def erasing(self) -> Erasing:
+        """Removing one user's jobs."""
+        ...
+
+    @property
+    def holding(self) -> Holding:
+        """Pausing the work."""
+        ...
+
+    @property
+    def gauges(self) -> Gauges:
+        """How much waits."""
         ...
 
     async def open(self) -> None:

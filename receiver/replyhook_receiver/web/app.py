@@ -25,10 +25,12 @@ from replyhook_receiver.web.deliveries import DeliveryApi
 from replyhook_receiver.web.downloads import DownloadApi
 from replyhook_receiver.web.endpoints import EndpointApi
 from replyhook_receiver.web.health import health_routes
+from replyhook_receiver.web.holding import HoldApi
 from replyhook_receiver.web.idempotency import Idempotency
 from replyhook_receiver.web.inspection import Inspection
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
+from replyhook_receiver.web.metrics import MetricsApi
 from replyhook_receiver.web.parts import Clock, Parts, make_parts
 from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.web.stream_links import StreamLinks
@@ -67,6 +69,7 @@ def create_app(
         store=store,
         refusals=parts.refusals,
         now=now,
+        taken=parts.measures.callbacks,
     )
     stream = Stream(store)
     working = make_worker(parts)
@@ -82,6 +85,7 @@ def create_app(
                 trusted_proxies=settings.trusted_networks,
                 max_body_bytes=settings.max_callback_bytes,
                 max_held_bytes=settings.max_held_bytes,
+                acknowledged=parts.measures.acks.add if settings.metrics else None,
             ),
             Middleware(AccessLog, routes=routes),
         ],
@@ -131,8 +135,25 @@ def _routes(parts: Parts, working: Working, stream: Stream, *, with_worker: bool
         *videos.routes(keys),
         *live.routes(keys),
         *DownloadApi(links=store.links, state=lambda: queue.state).routes(keys),
+        *_metrics(parts, stream, keys),
+        *HoldApi(holding=store.holding, now=now).routes(keys),
         *health_routes(store, working.worker if with_worker else None, lambda: queue.state, instance=instance),
     ]
+
+
+def _metrics(parts: Parts, stream: Stream, keys: ApiKeys) -> list[Route]:
+    if not parts.settings.metrics:
+        return []
+    api = MetricsApi(
+        store=parts.store,
+        stream=stream,
+        measures=parts.measures,
+        refusals=parts.refusals,
+        questions=parts.questions,
+        token=parts.settings.metrics_token.get_secret_value(),
+        now=parts.now,
+    )
+    return api.routes(keys)
 
 
 def _key_sets(parts: Parts, monotonic: Callable[[], float]) -> dict[str, KeySet]:
@@ -161,6 +182,8 @@ def _lifespan(
                 await working.download.clear_up()
                 stack.push_async_callback(working.worker.stop)
                 await working.worker.start()
+                stack.push_async_callback(working.housekeeping.stop)
+                working.housekeeping.start()
             stack.push_async_callback(stream.stop)
             yield
 

@@ -7,7 +7,7 @@ match and a log line cost as much again as taking the callback itself (README, "
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -97,6 +97,7 @@ class Callbacks:
         trusted_proxies: Sequence[Network],
         max_body_bytes: int,
         max_held_bytes: int,
+        acknowledged: Callable[[float], None] | None = None,
     ) -> None:
         self._app = app
         self._ingest = ingest
@@ -104,6 +105,7 @@ class Callbacks:
         self._trusted_proxies = trusted_proxies
         self._max_body_bytes = max_body_bytes
         self._max_held_bytes = max_held_bytes
+        self._acknowledged = acknowledged
         self._held_bytes = 0
         self._held_by_job: dict[str, int] = {}
         self._patience = Patience(BODY_SECONDS)
@@ -120,6 +122,8 @@ class Callbacks:
             answer = _AGAIN
         await send(answer.start)
         await send(answer.body)
+        if answer is _OK and self._acknowledged is not None:
+            self._acknowledged(time.perf_counter() - started)
         # What was taken is in the database with its verdict, so at the usual level only the rest is logged.
         level = logging.DEBUG if answer is _OK else logging.INFO
         if _log.isEnabledFor(level):

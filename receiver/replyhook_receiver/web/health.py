@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.instance import Instance
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.work.worker import Worker
@@ -18,7 +19,7 @@ def health_routes(
 
     With ``?nonce=`` the first answers a proof too, by which `replyhook doctor` knows this very process.
 
-    ``downloads`` says how they do: that they wait for room on the disk makes nothing unready.
+    ``downloads`` says how they do: that they wait for room on the disk makes nothing unready, nor does a hold.
     """
 
     async def healthz(request: Request) -> Response:
@@ -29,6 +30,14 @@ def health_routes(
     async def readyz(_: Request) -> Response:
         found = {"store": await store.check(), "worker": worker is None or worker.healthy}
         ready = all(found.values())
-        return JSONResponse({"ok": ready, **found, "downloads": downloads()}, status_code=200 if ready else 503)
+        content = {"ok": ready, **found, "downloads": downloads(), "work": await _work(store)}
+        return JSONResponse(content, status_code=200 if ready else 503)
 
     return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
+
+
+async def _work(store: Store) -> str:
+    try:
+        return "going on" if await store.holding.status() is None else "on hold"
+    except StoreUnavailable:
+        return "not known"

@@ -13,6 +13,7 @@ from replyhook_receiver.channels.registry import Channels, make_channels
 from replyhook_receiver.config import Settings, is_loopback
 from replyhook_receiver.counters import Questions, Refusals
 from replyhook_receiver.deadlines import Deadlines
+from replyhook_receiver.measures import Measures
 from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets
 from replyhook_receiver.storage.base import Storage
@@ -46,6 +47,7 @@ class Parts:
     tokens: TokenKeys = field(repr=False)
     refusals: Refusals = field(repr=False)
     questions: Questions = field(repr=False)
+    measures: Measures = field(repr=False)
     asker: Asker = field(repr=False)
 
 
@@ -92,6 +94,7 @@ def make_parts(settings: Settings, secrets: Secrets, now: Clock) -> Parts:
         tokens=tokens,
         refusals=Refusals(),
         questions=questions,
+        measures=Measures(),
         asker=Asker(door=door, providers=providers, questions=questions),
     )
 

@@ -60,7 +60,7 @@ class Shown:
             received_at=callback.received_at,
             trust=callback.trust,
             verdict=callback.verdict,
-            bytes=len(callback.body),
+            bytes=len(callback.body) if callback.dropped_bytes is None else callback.dropped_bytes,
             told=kept.told,
         )
         body = callback.body if raw else self._harmless(kept)
@@ -70,6 +70,7 @@ class Shown:
             "body": text,
             "body_encoding": encoding,
             "body_masked": body != callback.body,
+            "body_dropped": callback.dropped_bytes is not None,
         }
 
     def event(self, event: EventRecord) -> dict[str, Any]:

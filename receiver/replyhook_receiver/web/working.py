@@ -9,6 +9,7 @@ from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.expiring import tell_last_call
 from replyhook_receiver.work.fetching import Fetcher
+from replyhook_receiver.work.housekeeping import Housekeeping, keep_for
 from replyhook_receiver.work.notify import Notify
 from replyhook_receiver.work.queueing import DownloadQueue
 from replyhook_receiver.work.receiving import Bounds
@@ -27,6 +28,7 @@ class Working:
     worker: Worker
     download: Download
     queue: DownloadQueue
+    housekeeping: Housekeeping
 
 
 def make_worker(parts: Parts) -> Working:
@@ -62,7 +64,7 @@ def make_worker(parts: Parts) -> Working:
             give_up=download.give_up,
         ),
         TaskKind.NOTIFY: Handler(
-            run=Notify(deliveries=store.deliveries, channels=parts.channels, now=now),
+            run=Notify(deliveries=store.deliveries, channels=parts.channels, now=now, tries=parts.measures.deliveries),
             policy=DELIVERIES,
             concurrency=settings.delivery_concurrency,
         ),
@@ -71,7 +73,9 @@ def make_worker(parts: Parts) -> Working:
         TaskKind.RECONCILE: Handler(run=reconcile, policy=RESULTS, concurrency=_QUESTIONS_AT_A_TIME),
         TaskKind.EXPIRING: Handler(run=tell_last_call, policy=RESULTS, concurrency=_QUESTIONS_AT_A_TIME),
     }
-    return Working(worker=Worker(store=store, now=now, handlers=handlers), download=download, queue=queue)
+    housekeeping = Housekeeping(store=store, storage=parts.storage, keep=keep_for(settings), now=now)
+    worker = Worker(store=store, now=now, handlers=handlers, measures=parts.measures)
+    return Working(worker=worker, download=download, queue=queue, housekeeping=housekeeping)
 
 
 def _download(parts: Parts, bounds: Bounds) -> Download:

@@ -78,6 +78,9 @@ class Replayer:
 
     def _read(self, kept: KeptCallback) -> Reading:
         callback = kept.callback
+        if callback.dropped_bytes is not None:
+            problem = "its body was dropped because it is old (keep_bodies_days): what was read then still holds"
+            return Reading(now=None, kept=kept.told, problem=problem)
         if callback.source is ReportSource.RECONCILE:
             problem = "it is an answer to a question of ours, not a callback: what was read then still holds"
             return Reading(now=None, kept=kept.told, problem=problem)

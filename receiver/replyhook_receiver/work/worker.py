@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from replyhook.errors import ReplyhookError
+from replyhook_receiver import logs
 from replyhook_receiver.errors import ReceiverTrouble, StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.measures import Measures
 from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.tasks import Dead, Done, NotNow, Outcome, Retry, Task
@@ -54,7 +56,15 @@ class Handler:
 class Worker:
     """The embedded engine: runs what the store's task table holds."""
 
-    def __init__(self, *, store: Store, handlers: Mapping[TaskKind, Handler], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        handlers: Mapping[TaskKind, Handler],
+        now: Callable[[], datetime],
+        measures: Measures | None = None,
+    ) -> None:
+        self._measures = measures or Measures()
         self._store = store
         self._handlers = handlers
         self._now = now
@@ -167,7 +177,9 @@ class Worker:
         return {kind: count for kind, count in places.items() if count > 0}
 
     def _start(self, task: Task) -> None:
-        running = asyncio.create_task(self._run(task), name=f"replyhook-{task.kind}")
+        subject = "delivery_id" if task.kind is TaskKind.NOTIFY else "job_id"
+        with logs.about(task=task.kind.value, **{subject: task.subject}):
+            running = asyncio.create_task(self._run(task), name=f"replyhook-{task.kind}")
         self._running[running] = task
         running.add_done_callback(self._ended)
 
@@ -181,6 +193,7 @@ class Worker:
             # Its tries were used up by processes that did not live to say what became of them.
             await self._finish(task, Dead(problem=f"given up after {task.attempt - 1} tries that never came back"))
             return
+        begun = time.monotonic()
         try:
             outcome: Outcome = await handler.run(task)
             _log.info("%s of %s is %s", task.kind, task.subject, "done" if isinstance(outcome, Done) else "put off")
@@ -192,7 +205,15 @@ class Worker:
         except Exception as error:
             _log.exception("a %s task failed by a fault of ours", task.kind)
             outcome = self._after_failure(task, handler.policy, error)
+        self._measure(task, outcome, time.monotonic() - begun)
         await self._finish(task, outcome)
+
+    def _measure(self, task: Task, outcome: Outcome, seconds: float) -> None:
+        words = {Done: "done", Retry: "retry", Dead: "dead", NotNow: "not_now"}
+        self._measures.tries[task.kind.value, words[type(outcome)]] += 1
+        self._measures.seconds[task.kind.value] += seconds
+        if isinstance(outcome, Done) and outcome.video is not None:
+            self._measures.downloaded_bytes += outcome.video.bytes
 
     def _after_failure(self, task: Task, policy: RetryPolicy, error: Exception) -> Outcome:
         known = isinstance(error, ReceiverTrouble | ReplyhookError)

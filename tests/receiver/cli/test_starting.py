@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from replyhook_receiver.stores.sqlite.connection import schema_steps
-from replyhook_receiver.stores.sqlite.holding import holder_of
+from replyhook_receiver.stores.sqlite.serving_lock import holder_of
 from tests.stage import CLEAN, KEY, free_port, running, wait_for
 
 PROGRAM = [sys.executable, "-m", "replyhook_receiver", "serve"]

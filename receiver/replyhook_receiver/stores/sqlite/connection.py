@@ -72,32 +72,39 @@ def _prepare_reader(raw: sqlite3.Connection) -> None:
     raw.execute("PRAGMA query_only = ON")
 
 
+def pending(raw: sqlite3.Connection) -> list[str]:
+    """The names of the migrations that are still to be run. Raises ``ConfigurationError`` for a newer schema."""
+    return [script.name.removesuffix(".sql") for script in _pending(raw)]
+
+
 def migrate(raw: sqlite3.Connection) -> None:
     """Bring the schema up to date, one numbered file a transaction.
 
     Raises ``ConfigurationError`` for a newer one, and for a step that the database does not take.
     """
+    for script in _pending(raw):
+        statements = script.read_text(encoding="utf-8")
+        try:
+            raw.executescript(f"BEGIN IMMEDIATE;\n{statements}\nPRAGMA user_version = {_number(script)};\nCOMMIT;")
+        except sqlite3.Error as error:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise ConfigurationError(
+                f"the database does not take the step {script.name} of its schema ({error}), and nothing of it was "
+                "kept. Free the disk or end what locks the file, then start again; a database that was changed by "
+                "hand has to be restored from its backup"
+            ) from error
+
+
+def _pending(raw: sqlite3.Connection) -> list[Traversable]:
     scripts = _scripts()
-    newest = int(scripts[-1].name[:4])
+    newest = _number(scripts[-1])
     current = schema_of(raw)
     if current > newest:
         raise ConfigurationError(
             f"the database is from a newer replyhook (schema {current}, ours is {newest}): upgrade"
         )
-    for script in scripts:
-        number = int(script.name[:4])
-        if number > current:
-            statements = script.read_text(encoding="utf-8")
-            try:
-                raw.executescript(f"BEGIN IMMEDIATE;\n{statements}\nPRAGMA user_version = {number};\nCOMMIT;")
-            except sqlite3.Error as error:
-                if raw.in_transaction:
-                    raw.execute("ROLLBACK")
-                raise ConfigurationError(
-                    f"the database does not take the step {script.name} of its schema ({error}), and nothing of it was "
-                    "kept. Free the disk or end what locks the file, then start again; a database that was changed by "
-                    "hand has to be restored from its backup"
-                ) from error
+    return [script for script in scripts if _number(script) > current]
 
 
 def schema_of(raw: sqlite3.Connection) -> int:
@@ -107,9 +114,13 @@ def schema_of(raw: sqlite3.Connection) -> int:
 
 def schema_steps() -> list[int]:
     """The numbers of all steps that there are, in order."""
-    return [int(script.name[:4]) for script in _scripts()]
+    return [_number(script) for script in _scripts()]
 
 
 def _scripts() -> list[Traversable]:
     folder = resources.files("replyhook_receiver.stores") / "migrations" / "sqlite"
-    return sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    return sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=_number)
+
+
+def _number(script: Traversable) -> int:
+    return int(script.name[:4])

@@ -83,6 +83,8 @@ def _job_of(unit: Unit, report: Report) -> JobRecord | None:
     job = unit.job(report.job_id)
     detached = report.detached
     if job is None:
+        if unit.is_erased(report.job_id):
+            raise VerificationError("the job was erased")
         if detached is not None and unit.detached_jobs(detached.user, report.received_at) >= detached.max_per_day:
             raise DetachedLimit(f"{detached.max_per_day} detached jobs of one user have appeared within a day")
         job = JobRecord(

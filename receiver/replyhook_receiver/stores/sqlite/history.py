@@ -35,7 +35,8 @@ _EVENT_COLUMNS = (
     "e.link_dead"
 )
 _CALLBACKS = f"""
-    SELECT c.id, c.provider, c.account, c.job_id, c.source, c.received_ms, c.trust, c.verdict, length(c.body) AS bytes,
+    SELECT c.id, c.provider, c.account, c.job_id, c.source, c.received_ms, c.trust, c.verdict,
+        coalesce(c.raw_bytes, length(c.body)) AS bytes,
         {_EVENT_COLUMNS}
     FROM callbacks c LEFT JOIN events e ON e.key = c.event_key
 """  # noqa: S608 - ours

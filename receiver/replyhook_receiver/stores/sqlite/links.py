@@ -14,6 +14,7 @@ from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.links import Waiting
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.facts import announce
+from replyhook_receiver.stores.sqlite.holding import is_held
 from replyhook_receiver.stores.sqlite.rows import from_ms, read_job, to_ms
 from replyhook_receiver.stores.sqlite.tasks import due_tasks, lease_tasks
 from replyhook_receiver.tasks import Task
@@ -79,6 +80,8 @@ class SQLiteLinks:
     async def claim(self, *, limit: int, per_host: int, lease: timedelta, now: datetime) -> list[Task]:
         def work(raw: sqlite3.Connection) -> list[Task]:
             date(raw, self._lifetime)
+            if is_held(raw):
+                return []
             rows = _first_to_end(raw, limit=limit, per_host=per_host, now=now)
             return lease_tasks(raw, rows, lease=lease, now=now)
 

@@ -47,6 +47,8 @@ def register(raw: sqlite3.Connection, registration: Registration, *, now: dateti
         if kept != contents:
             raise RegistrationConflict(f"job {job.id} is registered with other contents")
         return job
+    if raw.execute("SELECT 1 FROM erased WHERE job_id = ?", (registration.job_id,)).fetchone():
+        raise RegistrationConflict(f"job {registration.job_id} was erased: register it under another id")
     if job is not None and job.provider != registration.provider:
         raise RegistrationConflict(f"job {job.id} belongs to another provider")
     if job is not None and registration.relay_video is not None:

@@ -23,6 +23,7 @@ from replyhook_receiver.records import (
     ReportSource,
     SubmissionOutcome,
 )
+from replyhook_receiver.stores.sqlite.bodies import body_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -147,6 +148,7 @@ def _asset_from(status: str, columns: Sequence[Any]) -> AssetRecord:
 
 def callback_from(row: sqlite3.Row) -> CallbackRecord:
     """A callback from its whole row."""
+    body = body_of(row["body"], row["raw_bytes"])
     return CallbackRecord(
         id=row["id"],
         provider=row["provider"],
@@ -156,7 +158,8 @@ def callback_from(row: sqlite3.Row) -> CallbackRecord:
         trust=Trust(row["trust"]),
         verdict=Verdict(row["verdict"]) if row["verdict"] else None,
         headers=tuple((name, value) for name, value in msgspec.json.decode(row["headers"])),
-        body=row["body"],
+        body=body if body is not None else b"",
+        dropped_bytes=row["raw_bytes"] if body is None else None,
     )
 
 

@@ -24,10 +24,14 @@ from replyhook_receiver.stores.sqlite import facts, links, outcomes, overdue, re
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.deliveries import SQLiteDeliveries
 from replyhook_receiver.stores.sqlite.endpoints import SQLiteEndpoints
+from replyhook_receiver.stores.sqlite.erasing import SQLiteErasing
+from replyhook_receiver.stores.sqlite.gauges import SQLiteGauges
 from replyhook_receiver.stores.sqlite.history import SQLiteHistory
+from replyhook_receiver.stores.sqlite.holding import SQLiteHolding, is_held
 from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
 from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
 from replyhook_receiver.stores.sqlite.replaying import SQLiteReplays
+from replyhook_receiver.stores.sqlite.retention import SQLiteRetention
 from replyhook_receiver.stores.sqlite.rows import (
     notification_from,
     read_job,
@@ -74,6 +78,10 @@ class SQLiteStore:
         self.links = links.SQLiteLinks(self.database, lifetime=self._deadlines.lifetime)
         self.endpoints = SQLiteEndpoints(self.database)
         self.deliveries = SQLiteDeliveries(self.database)
+        self.retention = SQLiteRetention(self.database)
+        self.erasing = SQLiteErasing(self.database)
+        self.holding = SQLiteHolding(self.database)
+        self.gauges = SQLiteGauges(self.database)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
@@ -155,6 +163,8 @@ class SQLiteStore:
 
     async def claim(self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
         def work(raw: sqlite3.Connection) -> list[Task]:
+            if is_held(raw):
+                return []
             if TaskKind.RECONCILE in kinds:
                 overdue.sweep(raw, now)
             if TaskKind.RELAY in kinds:
@@ -196,6 +206,8 @@ class SQLiteStore:
 
     async def next_due(self, *, now: datetime, kinds: Sequence[TaskKind] = tuple(TaskKind)) -> datetime | None:
         def look(raw: sqlite3.Connection) -> datetime | None:
+            if is_held(raw):
+                return None
             if TaskKind.RELAY in kinds and relays.next_is_free(raw, self.relays.max_jobs):
                 return now
             return tasks.next_due(raw, kinds)

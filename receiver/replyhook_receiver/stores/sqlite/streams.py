@@ -26,7 +26,9 @@ class SQLiteStreams:
         row = await self._database.read(
             lambda raw: raw.execute(
                 """
-                SELECT (SELECT min(sequence) FROM notifications) AS first,
+                SELECT (SELECT max(min(sequence), coalesce(
+                        (SELECT CAST(through AS INTEGER) + 1 FROM pruning WHERE what = 'stream'), 0))
+                    FROM notifications) AS first, -- one that a delivery still needs may stand alone before it
                     coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'notifications'), 0) AS last
                 """
             ).fetchone()

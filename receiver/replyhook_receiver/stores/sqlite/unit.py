@@ -138,6 +138,10 @@ class Unit:
             self._jobs[job_id] = job
         return job
 
+    def is_erased(self, job_id: str) -> bool:
+        """Whether a job of that id was erased: it is never made again."""
+        return self._raw.execute("SELECT 1 FROM erased WHERE job_id = ?", (job_id,)).fetchone() is not None
+
     def job_called(self, provider: str, account: str, provider_job_id: str) -> JobRecord | None:
         """The job that the provider calls so."""
         gathered = self._called.get((provider, account, provider_job_id))

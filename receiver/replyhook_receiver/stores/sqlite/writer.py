@@ -58,6 +58,11 @@ class Writer:
         """Whether work is being taken."""
         return not self._closing and not self._task.done()
 
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for a commit."""
+        return len(self._waiting)
+
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in the next commit. Raises what it raises, ``Overloaded``, ``StoreUnavailable``."""
         result: T = await self._queue(work)
