@@ -16,6 +16,7 @@ from replyhook_receiver.cli.exit_codes import FAILURE, INTERRUPTED, exit_code_of
 from replyhook_receiver.cli.explain import explain
 from replyhook_receiver.cli.harmless import harmless
 from replyhook_receiver.cli.jobs import jobs
+from replyhook_receiver.cli.keys import keys
 from replyhook_receiver.cli.listen import listen
 from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
@@ -46,6 +47,7 @@ for command in (
     endpoints,
     deliveries,
     listen,
+    keys,
     trigger,
     providers,
     bench,

@@ -20,7 +20,9 @@ from replyhook_receiver.stores.deliveries import Deliveries
 from replyhook_receiver.stores.endpoints import Endpoints
 from replyhook_receiver.stores.history import History
 from replyhook_receiver.stores.idempotency import IdempotencyStore
+from replyhook_receiver.stores.keys import Keys
 from replyhook_receiver.stores.links import Links
+from replyhook_receiver.stores.owners import Owners
 from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.streams import StreamStore
@@ -74,6 +76,16 @@ class Store(Protocol):
     @property
     def deliveries(self) -> Deliveries:
         """The outbox."""
+        ...
+
+    @property
+    def keys(self) -> Keys:
+        """API keys."""
+        ...
+
+    @property
+    def owners(self) -> Owners:
+        """Whose a thing is."""
         ...
 
     async def open(self) -> None:

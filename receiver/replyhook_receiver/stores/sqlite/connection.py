@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,11 +72,20 @@ def _prepare_reader(raw: sqlite3.Connection) -> None:
     raw.execute("PRAGMA query_only = ON")
 
 
+def newest_schema() -> int:
+    """The number of the newest migration."""
+    return int(_scripts()[-1].name[:4])
+
+
+def _scripts() -> list[Traversable]:
+    folder = resources.files("replyhook_receiver.stores") / "migrations" / "sqlite"
+    return sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+
+
 def migrate(raw: sqlite3.Connection) -> None:
     """Bring the schema up to date, one numbered file a transaction. Raises ``ConfigurationError`` for a newer one."""
-    folder = resources.files("replyhook_receiver.stores") / "migrations" / "sqlite"
-    scripts = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
-    newest = int(scripts[-1].name[:4])
+    scripts = _scripts()
+    newest = newest_schema()
     current = raw.execute("PRAGMA user_version").fetchone()[0]
     if current > newest:
         raise ConfigurationError(

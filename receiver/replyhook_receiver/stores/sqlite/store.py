@@ -26,6 +26,8 @@ from replyhook_receiver.stores.sqlite.deliveries import SQLiteDeliveries
 from replyhook_receiver.stores.sqlite.endpoints import SQLiteEndpoints
 from replyhook_receiver.stores.sqlite.history import SQLiteHistory
 from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
+from replyhook_receiver.stores.sqlite.keys import SQLiteKeys
+from replyhook_receiver.stores.sqlite.owners import SQLiteOwners
 from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
 from replyhook_receiver.stores.sqlite.replaying import SQLiteReplays
 from replyhook_receiver.stores.sqlite.rows import (
@@ -74,6 +76,8 @@ class SQLiteStore:
         self.links = links.SQLiteLinks(self.database, lifetime=self._deadlines.lifetime)
         self.endpoints = SQLiteEndpoints(self.database)
         self.deliveries = SQLiteDeliveries(self.database)
+        self.keys = SQLiteKeys(self.database)
+        self.owners = SQLiteOwners(self.database)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
