@@ -272,6 +272,7 @@ class Receiver:
     settings: Settings
     clock: Clock
     fal: FalKeys
+    app: Starlette
 
     async def register(self, provider: str = "useapi", job_id: str | None = None, **contents: Any) -> tuple[str, str]:
         """Register a job: its id and the path of its reply URL."""
@@ -326,6 +327,13 @@ class Receiver:
             assert time.monotonic() < deadline, f"it never came to be so: {job}"
             await asyncio.sleep(0.01)
 
+    async def key(self, *scopes: str, **contents: Any) -> dict[str, str]:
+        """The headers of a new API key."""
+        content = {"scopes": scopes, **contents} if scopes else contents
+        response = await self.client.post("/v1/keys", json=content, headers=AUTH)
+        assert response.status_code == 201, response.text
+        return {"authorization": f"Bearer {response.json()['key']}"}
+
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """What another process sees in the database."""
         with closing(sqlite3.connect(f"file:{self.settings.database_path}?mode=ro", uri=True)) as raw:
@@ -368,7 +376,7 @@ async def a_receiver(
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://receiver", timeout=10) as client,
     ):
-        yield Receiver(client=client, settings=settings, clock=clock, fal=fal)
+        yield Receiver(client=client, settings=settings, clock=clock, fal=fal, app=app)
 
 
 def callback_path(provider: str, job_id: str, *, at: datetime = NOW, tokens: TokenKeys = TOKENS) -> str:
