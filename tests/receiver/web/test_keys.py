@@ -11,12 +11,28 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from replyhook.ids import new_id
 from replyhook_receiver.stores.keys import Keys
 from replyhook_receiver.web.auth import NOTED_EVERY, ApiKeys
-from tests.receiver.support import API_KEY, AUTH, NOW, Host, Receiver, a_receiver, callback_path, says, useapi_body
+from tests.receiver.support import (
+    API_KEY,
+    AUTH,
+    NOW,
+    PUBLIC_URL,
+    Host,
+    Receiver,
+    a_receiver,
+    callback_path,
+    says,
+    useapi_body,
+)
 
 MISSING = "key_06gzvyj6038xt427xgy6esgkjx"
 FAL = {"fal": {"api_key": "fal-geheim"}}
@@ -106,6 +122,28 @@ async def test_a_revoked_key_opens_nothing_at_once_and_its_row_stays(receiver: R
     assert (shown["state"], shown["revoked_at"]) == ("revoked", "2026-11-21T12:00:00Z")
     for method in ("GET", "DELETE"):
         assert (await receiver.client.request(method, f"/v1/keys/{MISSING}", headers=AUTH)).status_code == 404
+
+
+async def test_a_revoked_keys_streams_and_links_end(receiver: Receiver) -> None:
+    key = await made(receiver, scopes=["read"], user="ann")
+    keys = ApiKeys([API_KEY], kept=kept(receiver), now=receiver.clock)
+    link = await receiver.client.post("/v1/stream/links", json={}, headers={"authorization": f"Bearer {key['key']}"})
+    found = await keys.access_now(key["id"])
+    assert found is not None
+    assert (found.user, found.scopes) == ("ann", {"read"})
+    await receiver.client.delete(f"/v1/keys/{key['id']}", headers=AUTH)
+    assert await keys.access_now(key["id"]) is None  # as every open stream asks each 30 s
+    answer = await receiver.client.get(link.json()["url"].removeprefix(PUBLIC_URL))
+    assert answer.status_code == 403
+
+
+async def test_a_guarded_route_without_a_rule_is_for_nobody() -> None:
+    async def forgotten(_: Request) -> Response:
+        return Response("secret")
+
+    app = Starlette(routes=[Route("/v1/forgotten", ApiKeys([API_KEY]).guard(forgotten))])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://receiver") as client:
+        assert (await client.get("/v1/forgotten", headers=AUTH)).status_code == 403
 
 
 async def test_a_key_ends_when_it_expires(receiver: Receiver) -> None:
