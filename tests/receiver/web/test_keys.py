@@ -31,6 +31,7 @@ from tests.receiver.support import (
     a_receiver,
     callback_path,
     says,
+    until,
     useapi_body,
 )
 
@@ -65,6 +66,7 @@ async def test_a_key_is_shown_once_and_kept_as_a_hash(receiver: Receiver, caplog
         key = await made(receiver, name="shop", scopes=["read"], expires_at="2026-12-24T00:00:00Z")
         assert re.fullmatch(r"rhk_[\w-]{43}", key["key"])
         assert await status(receiver, key["key"]) == 200
+        await until(lambda: receiver.rows("SELECT last_used_ms FROM api_keys") != [(None,)])
     shown = (await receiver.client.get("/v1/keys", headers=AUTH)).text
     shown += (await receiver.client.get(f"/v1/keys/{key['id']}", headers=AUTH)).text
     assert key["key"] not in shown + caplog.text

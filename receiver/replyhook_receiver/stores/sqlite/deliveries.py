@@ -45,7 +45,8 @@ _CONDITIONS = {
     "until": "d.created_ms < :until",
     "error": "instr(lower(d.problem), lower(:error)) > 0",
     "user": f"""n.job_id IN {OWN_JOBS}
-        AND d.endpoint_id IN (SELECT id FROM endpoints WHERE job_id IS NOT NULL OR user = :user)""",  # noqa: S608 - a constant of ours
+        AND EXISTS (SELECT 1 FROM endpoints p
+            WHERE p.id = d.endpoint_id AND (p.job_id IS NOT NULL OR p.user = :user))""",  # noqa: S608 - a constant of ours
 }
 _TASK_AGAIN = """
     UPDATE tasks SET state = 'ready', attempts = 0, due_ms = ?, problem = NULL, finished_ms = NULL, again = 0
