@@ -13,6 +13,7 @@ from replyhook_receiver.cli.providers import capabilities_notes, capabilities_ta
 from replyhook_receiver.config import Settings
 from replyhook_receiver.lifecycle import diagram
 from replyhook_receiver.sandbox.app import PROVIDERS as IMITATED
+from replyhook_receiver.web.route_scopes import rules_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,6 +89,10 @@ def test_the_readmes_first_screen_names_every_provider(name: str) -> None:
 
 def test_the_readmes_state_diagram_is_the_lifecycle_table() -> None:
     assert diagram() in marked("lifecycle")
+
+
+def test_the_readmes_table_of_scopes_is_the_routes_rules() -> None:
+    assert rules_table() in marked("scopes")
 
 
 def test_the_readmes_table_of_providers_is_printed_from_their_capabilities() -> None:

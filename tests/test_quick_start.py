@@ -28,7 +28,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 RUN = {
     "quickstart.py", "subscribe.py", "choosing", "upload.py", "cli", "verify", "async", "bind",
     "terminal 1", "terminal 2", "terminal 3", "for real", "reply key", "look", "mended", "endpoints", "deliveries",
-    "storage", "database",
+    "storage", "database", "keys",
 }  # fmt: skip
 """The examples that are run below."""
 NOT_RUN = {
@@ -239,6 +239,13 @@ def test_the_database_is_looked_after_as_written(tmp_path: Path) -> None:
         shell(example("database"), stage)
     (copy,) = tmp_path.glob("replyhook-20*.db")
     assert copy.stat().st_size > 0
+
+
+def test_keys_are_made_and_revoked_as_written(tmp_path: Path) -> None:
+    with a_stage(tmp_path, speed=60) as stage:
+        printed = shell(f"{example('keys')}\nreplyhook keys list", stage)
+    assert len(re.findall(r"^rhk_[\w-]{43}$", printed, flags=re.MULTILINE)) == 3
+    assert (printed.count(" revoked "), printed.count("u_7")) == (1, 2)
 
 
 def test_an_object_store_is_set_as_written(tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     refusals_per_minute: int = Field(
         default=60, ge=0, le=1_000_000, description="wrong tokens an address may send before 429; 0: no limit"
     )
+    requests_per_minute: int = Field(
+        default=6000, ge=0, le=1_000_000, description="requests to /v1 an API key may make before 429; 0: no limit"
+    )
     max_callback_bytes: int = Field(default=1024 * 1024, ge=1024, description="largest callback body taken")
     max_held_bytes: int = Field(
         default=64 * 1024 * 1024, ge=1024, description="callback bodies held in memory at a time, in all; then 503"

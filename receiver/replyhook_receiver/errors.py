@@ -31,6 +31,7 @@
   + ChannelTrouble          a channel could not do its work: a service away, a setting wrong
   + UnknownEndpoint         no such endpoint
   + EndpointConflict        the endpoint cannot be changed so
+  + UnknownKey              no such API key
   + ResultMissing           the provider has no result yet
   + NoNews                  no callback came, and the provider, asked as often as it may be, had no end to tell
   + CannotAsk               a question cannot be asked: the provider's key or its job id is not known
@@ -206,6 +207,10 @@ class UnknownEndpoint(ReceiverTrouble):
 
 class EndpointConflict(ReceiverTrouble):
     """The endpoint cannot be changed so."""
+
+
+class UnknownKey(ReceiverTrouble):
+    """No such API key."""
 
 
 class ResultMissing(ReceiverTrouble):

@@ -71,7 +71,7 @@ async def a_served_receiver(
         bound = free_socket()
         port = bound.getsockname()[1]
         async with served(app, bound) as url, httpx.AsyncClient(base_url=url, timeout=10) as client:
-            running = Served(client=client, settings=settings, clock=clock, fal=fal, port=port)
+            running = Served(client=client, settings=settings, clock=clock, fal=fal, app=app, port=port)
             assert (await Good.fal(running).sent_to(running)).is_ok
             yield running
 

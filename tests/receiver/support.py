@@ -327,6 +327,13 @@ class Receiver:
             assert time.monotonic() < deadline, f"it never came to be so: {job}"
             await asyncio.sleep(0.01)
 
+    async def key(self, *scopes: str, **contents: Any) -> dict[str, str]:
+        """The headers of a new API key."""
+        content = {"scopes": scopes, **contents} if scopes else contents
+        response = await self.client.post("/v1/keys", json=content, headers=AUTH)
+        assert response.status_code == 201, response.text
+        return {"authorization": f"Bearer {response.json()['key']}"}
+
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """What another process sees in the database."""
         with closing(sqlite3.connect(f"file:{self.settings.database_path}?mode=ro", uri=True)) as raw:

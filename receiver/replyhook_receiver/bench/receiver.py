@@ -89,6 +89,7 @@ def _settings(data_dir: Path, jwks_url: str) -> str:
         "notification_secrets": [SECRET],
         "allowed_networks": ["127.0.0.0/8"],
         "log_level": "error",
+        "requests_per_minute": 0,
     }
     fal: dict[str, object] = {"user_ids": [FAL_USER], "media_hosts": ["127.0.0.1"]}
     if jwks_url:

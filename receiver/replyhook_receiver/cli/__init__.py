@@ -21,6 +21,7 @@ from replyhook_receiver.cli.explain import explain
 from replyhook_receiver.cli.harmless import harmless
 from replyhook_receiver.cli.hold import hold
 from replyhook_receiver.cli.jobs import jobs
+from replyhook_receiver.cli.keys import keys
 from replyhook_receiver.cli.listen import listen
 from replyhook_receiver.cli.providers import providers
 from replyhook_receiver.cli.sandbox import sandbox
@@ -54,6 +55,7 @@ for command in (
     endpoints,
     deliveries,
     listen,
+    keys,
     trigger,
     verify,
     providers,

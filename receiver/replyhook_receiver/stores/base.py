@@ -23,7 +23,9 @@ from replyhook_receiver.stores.gauges import Gauges
 from replyhook_receiver.stores.history import History
 from replyhook_receiver.stores.holding import Holding
 from replyhook_receiver.stores.idempotency import IdempotencyStore
+from replyhook_receiver.stores.keys import Keys
 from replyhook_receiver.stores.links import Links
+from replyhook_receiver.stores.owners import Owners
 from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.retention import Retention
@@ -98,6 +100,16 @@ class Store(Protocol):
     @property
     def gauges(self) -> Gauges:
         """How much waits."""
+        ...
+
+    @property
+    def keys(self) -> Keys:
+        """API keys."""
+        ...
+
+    @property
+    def owners(self) -> Owners:
+        """Whose a thing is."""
         ...
 
     async def open(self) -> None:

@@ -24,7 +24,8 @@ class WaitsFor(StrEnum):
 class DeliveryFilter:
     """Which deliveries are wanted: those of which all that is not None is true.
 
-    ``since`` and ``until`` bound when they were made; ``error`` is a part of their last error, in any case.
+    ``since`` and ``until`` bound when they were made; ``error`` is a part of their last error, in any case. ``user``:
+    of that user's jobs, to places of the user's.
     """
 
     status: DeliveryStatus | None = None
@@ -34,6 +35,7 @@ class DeliveryFilter:
     since: datetime | None = None
     until: datetime | None = None
     error: str | None = None
+    user: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from replyhook_receiver.records import CallbackRecord, JobRecord, ReportSource
 class CallbackFilter:
     """Which callbacks are wanted: those of which all that is not None is true.
 
-    ``orphan`` is whether nobody has named their job yet; ``since`` and ``until`` are of their arrival.
+    ``orphan`` is whether nobody has named their job yet; ``since`` and ``until`` are of their arrival; ``user`` is
+    their job's.
     """
 
     provider: str | None = None
@@ -26,6 +27,7 @@ class CallbackFilter:
     verdict: Verdict | None = None
     since: datetime | None = None
     until: datetime | None = None
+    user: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class EventFilter:
     source: ReportSource | None = None
     status: JobStatus | None = None
     verdict: Verdict | None = None
+    user: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,11 +173,12 @@ class History(Protocol):
         """Facts, newest first; those that came before the one with the id ``before``, where it is given."""
         ...
 
-    async def story(self, job_id: str) -> JobStory | None:
-        """Everything that is kept of a job, all of the same moment, or None."""
+    async def story(self, job_id: str, *, user: str | None = None) -> JobStory | None:
+        """Everything that is kept of a job, all of the same moment, or None; for a ``user`` without the deliveries
+        to places that are not the user's."""
         ...
 
-    async def find(self, name: str, *, limit: int = 20) -> list[Found]:
+    async def find(self, name: str, *, user: str | None = None, limit: int = 20) -> list[Found]:
         """What is called so: a job by our id, the caller's reference or the provider's id; a callback, event or
-        delivery by its id. The newest first."""
+        delivery by its id. The newest first; only what is ``user``'s, where one is given."""
         ...

@@ -1,6 +1,7 @@
 """The job API: register, report the submit, look."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,8 @@ from replyhook_receiver.counters import Questions, Refusals
 from replyhook_receiver.errors import UnknownJob
 from replyhook_receiver.records import JobRecord, Registration
 from replyhook_receiver.stores.base import Store
-from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.stores.owners import Thing
+from replyhook_receiver.web.auth import ApiKeys, access_of, own_user
 from replyhook_receiver.web.idempotency import Idempotency, made_id_of
 from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_jobs_query, read_model
 from replyhook_receiver.work.asking import no_key
@@ -56,9 +58,13 @@ class JobApi:
 
     def routes(self, keys: ApiKeys) -> list[Route]:
         """The routes, each for those with a key."""
+
+        async def relay(request: Request) -> Response:
+            return await self.relay(request, keys)
+
         table: list[tuple[str, str, Any]] = [
             ("GET", "/v1/jobs", self.jobs),
-            ("POST", "/v1/jobs", self._idempotency.once(self.relay)),
+            ("POST", "/v1/jobs", self._idempotency.once(relay)),
             ("PUT", "/v1/jobs/{id}", self.register),
             ("GET", "/v1/jobs/{id}", self.show),
             ("POST", "/v1/jobs/{id}/submission", self.report_submission),
@@ -74,6 +80,7 @@ class JobApi:
         """Make a job known before it is submitted; the answer holds its reply URL, and what will not work for it."""
         job_id = request.path_params["id"]
         registration = (await read_model(request, RegistrationModel)).checked(job_id)
+        registration = _owned(registration, request)
         self._check_can_verify(registration)
         await self._check_targets(registration)
         now = self._now()
@@ -90,15 +97,18 @@ class JobApi:
     async def jobs(self, request: Request) -> Response:
         """The jobs, newest first, of which the query is true."""
         wanted, before, limit = read_jobs_query(request.query_params)
+        wanted = replace(wanted, user=own_user(access_of(request), wanted.user))
         found = await self._store.jobs(wanted, before=before, limit=limit + 1)
         now = self._now()
         shown = [self._announcer.describe(job, now) for job in found[:limit]]
         return _json({"data": shown, "has_more": len(found) > limit})
 
-    async def relay(self, request: Request) -> Response:
+    async def relay(self, request: Request, keys: ApiKeys) -> Response:
         """Take a whole job; the receiver submits it itself, once. Answered when it is noted, before it is submitted."""
         model = await read_model(request, RelayModel)
         registration = model.checked_relay(self._providers, made_id=made_id_of(request, "job"))
+        registration = _owned(registration, request)
+        await keys.check_own(access_of(request), Thing.NEW_JOB, registration.job_id)
         await self._check_targets(registration)
         job = await self._store.register(registration, now=self._now())
         return _json(self._announcer.describe(job, self._now()), status=202)
@@ -141,6 +151,11 @@ class JobApi:
         if job is None:
             raise UnknownJob(f"there is no job {request.path_params['id'][:64]}")
         return job
+
+
+def _owned(registration: Registration, request: Request) -> Registration:
+    """The registration as its key may make it: with a key of one user's, that user's."""
+    return replace(registration, user=own_user(access_of(request), registration.user))
 
 
 def _cannot_ask(provider: str) -> str:

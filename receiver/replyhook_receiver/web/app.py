@@ -28,6 +28,7 @@ from replyhook_receiver.web.health import health_routes
 from replyhook_receiver.web.holding import HoldApi
 from replyhook_receiver.web.idempotency import Idempotency
 from replyhook_receiver.web.inspection import Inspection
+from replyhook_receiver.web.keys import KeyApi
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.metrics import MetricsApi
@@ -74,7 +75,15 @@ def create_app(
     stream = Stream(store)
     working = make_worker(parts)
     store.on_change(tasks=working.worker.wake, notifications=stream.nudge)
-    routes = _routes(parts, working, stream, with_worker=with_worker, instance=instance or Instance.fresh())
+    keys = ApiKeys(
+        parts.secrets.api_keys,
+        kept=store.keys,
+        owners=store.owners,
+        now=now,
+        requests_per_minute=settings.requests_per_minute,
+    )
+    instance = instance or Instance.fresh()
+    routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance)
     app = Starlette(
         routes=routes,
         middleware=[
@@ -90,7 +99,7 @@ def create_app(
             Middleware(AccessLog, routes=routes),
         ],
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(parts, working if with_worker else None, ingest, stream, key_sets),
+        lifespan=_lifespan(parts, keys, working if with_worker else None, ingest, stream, key_sets),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
@@ -99,8 +108,10 @@ def create_app(
     return app
 
 
-def _routes(parts: Parts, working: Working, stream: Stream, *, with_worker: bool, instance: Instance) -> list[Route]:
-    store, now, keys = parts.store, parts.now, ApiKeys(parts.secrets.api_keys)
+def _routes(
+    parts: Parts, keys: ApiKeys, working: Working, stream: Stream, *, with_worker: bool, instance: Instance
+) -> list[Route]:
+    store, now = parts.store, parts.now
     api = JobApi(
         store=store,
         channels=parts.channels,
@@ -129,6 +140,7 @@ def _routes(parts: Parts, working: Working, stream: Stream, *, with_worker: bool
     queue = working.queue
     return [
         *api.routes(keys),
+        *KeyApi(keys=store.keys, now=now).routes(keys),
         *EndpointApi(endpoints=store.endpoints, channels=parts.channels, now=now).routes(keys),
         *DeliveryApi(deliveries=store.deliveries, now=now).routes(keys),
         *inspection.routes(keys),
@@ -162,7 +174,7 @@ def _key_sets(parts: Parts, monotonic: Callable[[], float]) -> dict[str, KeySet]
 
 
 def _lifespan(
-    parts: Parts, working: Working | None, ingest: Ingest, stream: Stream, key_sets: dict[str, KeySet]
+    parts: Parts, keys: ApiKeys, working: Working | None, ingest: Ingest, stream: Stream, key_sets: dict[str, KeySet]
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     store = parts.store
 
@@ -172,6 +184,7 @@ def _lifespan(
             await stack.enter_async_context(parts.door)
             stack.push_async_callback(store.close)
             await store.open()
+            stack.push_async_callback(keys.close)
             wanted = [endpoint.wanted() for endpoint in parts.settings.endpoints]
             await settle_endpoints(wanted, endpoints=store.endpoints, channels=parts.channels, now=parts.now())
             await to_thread.run_sync(parts.storage.sweep)

@@ -1,6 +1,7 @@
 """The outbox over HTTP: look at deliveries and their tries, put them back singly or by a filter."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.errors import UnknownDelivery
 from replyhook_receiver.records import DeliveryStatus
 from replyhook_receiver.stores.deliveries import AttemptRecord, Deliveries, DeliveryFilter, DeliverySummary
-from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.auth import ApiKeys, access_of
 from replyhook_receiver.web.models import LARGEST_PAGE, USUAL_PAGE, read_model
 
 MAX_BODY_BYTES = 16 * 1024
@@ -69,7 +70,8 @@ class DeliveryApi:
         if before is not None and not is_id("dlv", before):
             raise InvalidRequest("before", before, "the id of a delivery: dlv_ and 26 characters")
         limit = _limit(query.get("limit", str(USUAL_PAGE)))
-        found = await self._deliveries.page(read_filter(query), before=before, limit=limit + 1)
+        wanted = replace(read_filter(query), user=access_of(request).user)
+        found = await self._deliveries.page(wanted, before=before, limit=limit + 1)
         return _json({"data": [_shown(each) for each in found[:limit]], "has_more": len(found) > limit})
 
     async def show(self, request: Request) -> Response:
@@ -91,7 +93,8 @@ class DeliveryApi:
             raise InvalidRequest("filter", None, allowed)
         if given.get("status") == DeliveryStatus.SUPERSEDED:
             raise InvalidRequest("status", given["status"], "dead, pending or delivered: superseded ones are pointless")
-        matching = await self._deliveries.matching(read_filter(given))
+        wanted = replace(read_filter(given), user=access_of(request).user)
+        matching = await self._deliveries.matching(wanted)
         retried = 0 if model.dry_run else await self._deliveries.retry_all(matching, now=self._now())
         content = {"matching": len(matching), "retried": retried, "dry_run": model.dry_run}
         return _json(content, status=200 if model.dry_run else 202)

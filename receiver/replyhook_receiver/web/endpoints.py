@@ -24,7 +24,8 @@ from replyhook_receiver.endpoints import BY_HAND, Endpoint, EndpointOrigin
 from replyhook_receiver.errors import EndpointConflict, ReceiverTrouble
 from replyhook_receiver.records import DeliveryRecord, DeliveryStatus, NotificationRecord, NotifyTarget
 from replyhook_receiver.stores.endpoints import Endpoints
-from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.stores.owners import Thing
+from replyhook_receiver.web.auth import ApiKeys, access_of, own_user
 from replyhook_receiver.web.endpoint_models import (
     EndpointChangeModel,
     EndpointModel,
@@ -35,6 +36,8 @@ from replyhook_receiver.web.endpoint_models import (
 from replyhook_receiver.web.models import read_model
 
 MAX_BODY_BYTES = 64 * 1024
+MOST_OF_A_USERS = 20
+"""So many standing endpoints a key of one user's may let there be."""
 
 
 class EndpointApi:
@@ -47,9 +50,13 @@ class EndpointApi:
 
     def routes(self, keys: ApiKeys) -> list[Route]:
         """The routes, each for those with a key."""
+
+        async def list_endpoints(request: Request) -> Response:
+            return await self.list(request, keys)
+
         table: list[tuple[str, str, Any]] = [
             ("POST", "/v1/endpoints", self.create),
-            ("GET", "/v1/endpoints", self.list),
+            ("GET", "/v1/endpoints", list_endpoints),
             ("GET", "/v1/endpoints/{id}", self.show),
             ("PATCH", "/v1/endpoints/{id}", self.change),
             ("DELETE", "/v1/endpoints/{id}", self.remove),
@@ -64,15 +71,23 @@ class EndpointApi:
     async def create(self, request: Request) -> Response:
         """Add one. The answer holds its secret, which is shown this once."""
         wanted = (await read_model(request, EndpointModel)).checked()
+        access = access_of(request)
+        wanted = replace(wanted, user=own_user(access, wanted.user))
+        await self._check_leaves_room(access.user)
         await self._channels.check(wanted.channel, wanted.url)
         if wanted.channel == WEBHOOK and not wanted.secrets:
             wanted = replace(wanted, secrets=(_new_secret(),))
         endpoint = await self._endpoints.create(wanted, now=self._now())
         return _json({**shown_endpoint(endpoint), "secret": next(iter(wanted.secrets), None)}, status=201)
 
-    async def list(self, request: Request) -> Response:
+    async def list(self, request: Request, keys: ApiKeys) -> Response:
         """Those that stand, newest first; or one job's."""
         user, job_id, before, limit = read_endpoints_query(request.query_params)
+        access = access_of(request)
+        if job_id is None:
+            user = own_user(access, user)
+        else:
+            await keys.check_own(access, Thing.JOB, job_id)
         found = await self._endpoints.list(user=user, job_id=job_id, before=before, limit=limit + 1)
         return _json({"data": [shown_endpoint(each) for each in found[:limit]], "has_more": len(found) > limit})
 
@@ -138,6 +153,11 @@ class EndpointApi:
                 "problem": problem,
             }
         )
+
+    async def _check_leaves_room(self, user: str | None) -> None:
+        """A user's key takes only so many of the places that all share."""
+        if user is not None and len(await self._endpoints.list(user=user, limit=MOST_OF_A_USERS)) == MOST_OF_A_USERS:
+            raise EndpointConflict(f"this user has {MOST_OF_A_USERS} endpoints, the most there may be: remove one")
 
 
 _OF_A_JOB = ("id", "reference", "user", "provider", "provider_job_id", "status", "progress", "error", "video")

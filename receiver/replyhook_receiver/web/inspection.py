@@ -1,6 +1,7 @@
 """Looking into what happened: callbacks, events, one job's timeline, whose a name is; and replaying a callback."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +18,9 @@ from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.errors import UnknownCallback, UnknownJob
 from replyhook_receiver.records import JobRecord
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.stores.owners import Thing
 from replyhook_receiver.stores.replaying import Step
-from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.auth import ApiKeys, access_of
 from replyhook_receiver.web.history_queries import (
     is_wanted_raw,
     read_callbacks_query,
@@ -78,11 +80,15 @@ class Inspection:
 
     def routes(self, keys: ApiKeys) -> list[Route]:
         """The routes, each for those with a key."""
+
+        async def bind(request: Request) -> Response:
+            return await self.bind(request, keys)
+
         table: list[tuple[str, str, Any]] = [
             ("GET", "/v1/callbacks", self.callbacks),
             ("GET", "/v1/callbacks/{id}", self.callback),
             ("POST", "/v1/callbacks/{id}/replay", self.replay),
-            ("POST", "/v1/callbacks/{id}/bind", self.bind),
+            ("POST", "/v1/callbacks/{id}/bind", bind),
             ("GET", "/v1/events", self.events),
             ("GET", "/v1/find", self.find),
             ("GET", "/v1/jobs/{id}/timeline", self.timeline),
@@ -96,6 +102,7 @@ class Inspection:
     async def callbacks(self, request: Request) -> Response:
         """What providers sent, newest first, with what became of it."""
         wanted, before, limit = read_callbacks_query(request.query_params)
+        wanted = replace(wanted, user=access_of(request).user)
         found = await self._store.history.callbacks(wanted, before=before, limit=limit + 1)
         now = self._now()
         return _json(
@@ -105,6 +112,9 @@ class Inspection:
     async def callback(self, request: Request) -> Response:
         """One callback with its headers and its body."""
         is_raw = is_wanted_raw(request.query_params)
+        if is_raw and access_of(request).user is not None:
+            allowed = "false: what a provider says word for word may name the account of whoever runs this receiver"
+            raise InvalidRequest("raw", "true", allowed)
         kept = await self._store.history.callback(request.path_params["id"])
         if kept is None:
             raise UnknownCallback(f"there is no callback {request.path_params['id'][:64]}")
@@ -120,26 +130,28 @@ class Inspection:
         reading, replayed = await self._replayer.replay(kept.callback.id, steps, keeps=not wanted.dry_run)
         return _json(self._shown.replayed(kept.callback.provider, reading, replayed, keeps=not wanted.dry_run))
 
-    async def bind(self, request: Request) -> Response:
+    async def bind(self, request: Request, keys: ApiKeys) -> Response:
         """Say whose an orphan is."""
         wanted = await read_model(request, BindModel)
+        await keys.check_own(access_of(request), Thing.JOB, wanted.job)
         job = await self._replayer.bind(request.path_params["id"], wanted.job)
         return _json(self._announcer.describe(job, self._now()))
 
     async def events(self, request: Request) -> Response:
         """The facts, newest first: each once, however often it was told."""
         wanted, before, limit = read_events_query(request.query_params)
+        wanted = replace(wanted, user=access_of(request).user)
         found = await self._store.history.events(wanted, before=before, limit=limit + 1)
         return _json({"data": [self._shown.event(each) for each in found[:limit]], "has_more": len(found) > limit})
 
     async def find(self, request: Request) -> Response:
         """What is called so: a job, a callback, an event, a delivery, a reference, a provider's id."""
-        found = await self._store.history.find(read_name_query(request.query_params))
+        found = await self._store.history.find(read_name_query(request.query_params), user=access_of(request).user)
         return _json({"data": [{"what": each.what, "id": each.id, "job_id": each.job_id} for each in found]})
 
     async def timeline(self, request: Request) -> Response:
         """Everything that is kept of one job, in order."""
-        story = await self._store.history.story(request.path_params["id"])
+        story = await self._store.history.story(request.path_params["id"], user=access_of(request).user)
         if story is None:
             raise UnknownJob(f"there is no job {request.path_params['id'][:64]}")
         now = self._now()

@@ -1,4 +1,4 @@
-"""How many failed verifications one address may have before it hears 429 instead of 401."""
+"""Token buckets: how often a key may ask, and how often an address may fail before it hears 429 instead of 401."""
 
 import time
 from collections import OrderedDict
@@ -11,12 +11,11 @@ _EVERYBODY_ELSE = ""
 _LONGEST_ADDRESS = 64
 
 
-class FailureLimiter:
-    """A token bucket for each address: ``per_minute`` at once, refilled within a minute; 0 switches it off.
+class Buckets:
+    """A token bucket for each name: ``per_minute`` at once, refilled within a minute; 0 switches it off.
 
-    An IPv6 address counts as its /64, which is what one customer gets. At most ``MAX_ADDRESSES`` buckets are kept;
-    while that many are in use, addresses beyond them share one. That is hard on nobody who has a valid token, since
-    those are never counted.
+    They are in memory, each process its own. At most ``MAX_ADDRESSES`` are kept; while that many are in use, names
+    beyond them share one.
     """
 
     def __init__(self, *, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,21 +26,20 @@ class FailureLimiter:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def count(self, address: str) -> float | None:
-        """Note one failed verification: None while within the limit, otherwise the seconds to wait."""
+    def take(self, name: str) -> float | None:
+        """Take one: None while within the limit, otherwise the seconds to wait."""
         if not self._refill_seconds:
             return None
         now = self._clock()
         self._forget(now)
-        key = _key(address)
-        if key not in self._full_at and len(self._full_at) >= MAX_ADDRESSES:
-            key = _EVERYBODY_ELSE
-        full_at = max(self._full_at.get(key, now), now) + self._refill_seconds
+        if name not in self._full_at and len(self._full_at) >= MAX_ADDRESSES:
+            name = _EVERYBODY_ELSE
+        full_at = max(self._full_at.get(name, now), now) + self._refill_seconds
         excess = full_at - now - _WINDOW_SECONDS
         if excess > self._refill_seconds / 1000:  # a thousandth: sums of fractions are not exact
             return excess
-        self._full_at[key] = full_at
-        self._full_at.move_to_end(key)
+        self._full_at[name] = full_at
+        self._full_at.move_to_end(name)
         return None
 
     def _forget(self, now: float) -> None:
@@ -50,6 +48,17 @@ class FailureLimiter:
             if not self._full_at or next(iter(self._full_at.values())) > now:
                 return
             self._full_at.popitem(last=False)
+
+
+class FailureLimiter(Buckets):
+    """A bucket for each address. An IPv6 address counts as its /64, which is what one customer gets.
+
+    That those beyond ``MAX_ADDRESSES`` share one is hard on nobody who has a valid token: those are never counted.
+    """
+
+    def count(self, address: str) -> float | None:
+        """Note one failed verification: None while within the limit, otherwise the seconds to wait."""
+        return self.take(_key(address))
 
 
 def _key(address: str) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,11 +13,12 @@ from replyhook.errors import InvalidRequest, VerificationError
 from replyhook.notifications import SNAPSHOT
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.errors import UnknownJob
+from replyhook_receiver.keys import Scope
 from replyhook_receiver.records import JobPresent
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.streams import StreamBounds, StreamFilter
 from replyhook_receiver.stream import Stream, as_event, said, server_sent
-from replyhook_receiver.web.auth import Access, ApiKeys, access_of
+from replyhook_receiver.web.auth import Access, ApiKeys, access_of, own_user
 from replyhook_receiver.web.models import read_model
 from replyhook_receiver.web.problems import problem, unavailable
 from replyhook_receiver.web.stream_links import LONGEST_LINK, MAX_OPEN, StreamLinks
@@ -178,17 +178,18 @@ class StreamApi:
 
 
 async def _is_allowed(keys: ApiKeys, access: Access) -> bool:
-    return await keys.access_now(access.key_id) == access
+    """Whether the key still gives what it gave."""
+    found = await keys.access_now(access.key_id)
+    return found is not None and found.user == access.user and Scope.READ in found.scopes
 
 
 def _within(wanted: StreamFilter, access: Access) -> StreamFilter:
     """``wanted`` as far as a key may see it."""
     if access.user is None:
         return wanted
-    own = frozenset({access.user})
-    if wanted.users and wanted.users != own:
-        raise HTTPException(403, "this key sees its own user's jobs only: leave user out")
-    return replace(wanted, users=own)
+    for user in wanted.users:
+        own_user(access, user)
+    return replace(wanted, users=frozenset({access.user}))
 
 
 def _check_snapshot(snapshot: bool, wanted: StreamFilter) -> None:

@@ -22,6 +22,7 @@ from replyhook_receiver.errors import (
     UnknownDelivery,
     UnknownEndpoint,
     UnknownJob,
+    UnknownKey,
 )
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ async def on_known_error(_: Request, error: Exception) -> Response:
             return problem(422, str(error), field=error.field, value=shown, allowed=error.allowed)
         case NetworkRefused():
             return problem(422, str(error))
-        case UnknownJob() | UnknownCallback() | UnknownEndpoint() | UnknownDelivery():
+        case UnknownJob() | UnknownCallback() | UnknownEndpoint() | UnknownDelivery() | UnknownKey():
             return problem(404, str(error))
         case RegistrationConflict() | SubmissionConflict() | BindConflict() | EndpointConflict() | DeliverySuperseded():
             return problem(409, str(error))
@@ -110,6 +111,7 @@ HANDLERS: dict[Any, Any] = {
     StorageTrouble: on_known_error,
     UnknownEndpoint: on_known_error,
     UnknownDelivery: on_known_error,
+    UnknownKey: on_known_error,
     DeliverySuperseded: on_known_error,
     EndpointConflict: on_known_error,
     StoreUnavailable: on_known_error,

@@ -98,7 +98,7 @@ def migrate(raw: sqlite3.Connection) -> None:
 
 def _pending(raw: sqlite3.Connection) -> list[Traversable]:
     scripts = _scripts()
-    newest = _number(scripts[-1])
+    newest = newest_schema()
     current = schema_of(raw)
     if current > newest:
         raise ConfigurationError(
@@ -110,6 +110,11 @@ def _pending(raw: sqlite3.Connection) -> list[Traversable]:
 def schema_of(raw: sqlite3.Connection) -> int:
     """The number of the last step that a database's schema has taken; 0 for an empty one."""
     return int(raw.execute("PRAGMA user_version").fetchone()[0])
+
+
+def newest_schema() -> int:
+    """The number of the last step that there is."""
+    return _number(_scripts()[-1])
 
 
 def schema_steps() -> list[int]:

@@ -10,6 +10,7 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import DeliveryRecord, DeliveryStatus
 from replyhook_receiver.stores.deliveries import AttemptRecord, DeliveryFilter, DeliverySummary, WaitsFor
 from replyhook_receiver.stores.sqlite.database import Database
+from replyhook_receiver.stores.sqlite.owners import OWN_JOBS
 from replyhook_receiver.stores.sqlite.places import note_success
 from replyhook_receiver.stores.sqlite.rows import from_ms, notification_from, target_from, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task
@@ -43,6 +44,9 @@ _CONDITIONS = {
     "since": "d.created_ms >= :since",
     "until": "d.created_ms < :until",
     "error": "instr(lower(d.problem), lower(:error)) > 0",
+    "user": f"""n.job_id IN {OWN_JOBS}
+        AND EXISTS (SELECT 1 FROM endpoints p
+            WHERE p.id = d.endpoint_id AND (p.job_id IS NOT NULL OR p.user = :user))""",  # noqa: S608 - a constant of ours
 }
 _TASK_AGAIN = """
     UPDATE tasks SET state = 'ready', attempts = 0, due_ms = ?, problem = NULL, finished_ms = NULL, again = 0

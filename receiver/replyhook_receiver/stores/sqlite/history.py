@@ -27,7 +27,9 @@ from replyhook_receiver.stores.history import (
     ToldCallback,
     WorkRecord,
 )
+from replyhook_receiver.stores.owners import Thing
 from replyhook_receiver.stores.sqlite.database import Database
+from replyhook_receiver.stores.sqlite.owners import OWN_JOBS, is_users
 from replyhook_receiver.stores.sqlite.rows import callback_from, event_from, from_ms, read_job, to_ms
 
 _EVENT_COLUMNS = (
@@ -55,7 +57,8 @@ _DELIVERIES = """
     JOIN deliveries d ON d.notification = n.sequence
     JOIN endpoints e ON e.id = d.endpoint_id
     LEFT JOIN tasks t ON t.kind = 'notify' AND t.subject = d.id
-    WHERE n.job_id = ? ORDER BY n.sequence DESC, d.id DESC LIMIT ?
+    WHERE n.job_id = :job_id AND (:user IS NULL OR e.job_id IS NOT NULL OR e.user = :user)
+    ORDER BY n.sequence DESC, d.id DESC LIMIT :limit
 """
 MOST_OF_A_KIND = 1_000
 """So many of a job's callbacks, notifications and deliveries a story holds at most: a stranger may send many."""
@@ -85,11 +88,11 @@ class SQLiteHistory:
         rows = await self._database.read(lambda raw: _newest(raw, _EVENTS, where, values, came_with, limit))
         return [_event_record(row) for row in rows]
 
-    async def story(self, job_id: str) -> JobStory | None:
-        return await self._database.read(lambda raw: _story(raw, job_id))
+    async def story(self, job_id: str, *, user: str | None = None) -> JobStory | None:
+        return await self._database.read(lambda raw: _story(raw, job_id, user))
 
-    async def find(self, name: str, *, limit: int = 20) -> list[Found]:
-        return await self._database.read(lambda raw: list(_found(raw, name, limit))[:limit])
+    async def find(self, name: str, *, user: str | None = None, limit: int = 20) -> list[Found]:
+        return await self._database.read(lambda raw: list(_found(raw, name, user, limit))[:limit])
 
 
 def read_kept(raw: sqlite3.Connection, callback_id: str) -> KeptCallback | None:
@@ -112,6 +115,7 @@ _COLUMNS = {
     "status": "e.status = :status",
     "since": "c.received_ms >= :since",
     "until": "c.received_ms < :until",
+    "user": f"c.job_id IN {OWN_JOBS}",
 }
 
 
@@ -175,7 +179,7 @@ def _event_record(row: sqlite3.Row) -> EventRecord:
     )
 
 
-def _story(raw: sqlite3.Connection, job_id: str) -> JobStory | None:
+def _story(raw: sqlite3.Connection, job_id: str, user: str | None) -> JobStory | None:
     raw.execute("BEGIN")  # all of the same moment
     try:
         job = read_job(raw, "j.id = ?", job_id)
@@ -184,7 +188,8 @@ def _story(raw: sqlite3.Connection, job_id: str) -> JobStory | None:
         begun = raw.execute("SELECT submitting_ms FROM jobs WHERE id = ?", (job_id,)).fetchone()["submitting_ms"]
         callbacks = _newest(raw, _CALLBACKS, ["c.job_id = :job_id"], {"job_id": job_id}, None, MOST_OF_A_KIND + 1)
         announced = raw.execute(_ANNOUNCED, (job_id, MOST_OF_A_KIND + 1)).fetchall()
-        deliveries = raw.execute(_DELIVERIES, (job_id, MOST_OF_A_KIND + 1)).fetchall()
+        whose = {"job_id": job_id, "user": user, "limit": MOST_OF_A_KIND + 1}
+        deliveries = raw.execute(_DELIVERIES, whose).fetchall()
         return JobStory(
             job=job,
             submitting_at=from_ms(begun),
@@ -242,7 +247,14 @@ def _delivery(row: sqlite3.Row) -> DeliveryStory:
     )
 
 
-def _found(raw: sqlite3.Connection, name: str, limit: int) -> Iterator[Found]:
+def _found(raw: sqlite3.Connection, name: str, user: str | None, limit: int) -> Iterator[Found]:
+    for found in _called(raw, name, user, limit):
+        thing = _THINGS.get(found.what, Thing.JOB)
+        if user is None or is_users(raw, thing, found.id, user):
+            yield found
+
+
+def _called(raw: sqlite3.Connection, name: str, user: str | None, limit: int) -> Iterator[Found]:
     for row in raw.execute("SELECT id FROM jobs WHERE id = ?", (name,)):
         yield Found(what="job", id=row["id"], job_id=row["id"])
     came_with = f"cb{name.removeprefix('evt')}" if name.startswith("evt_") else name
@@ -253,13 +265,16 @@ def _found(raw: sqlite3.Connection, name: str, limit: int) -> Iterator[Found]:
     )
     for row in raw.execute(statement, (name,)):
         yield Found(what="delivery", id=row["id"], job_id=row["job_id"])
-    statement = "SELECT id FROM jobs WHERE reference = ? ORDER BY id DESC LIMIT ?"
-    for row in raw.execute(statement, (name, limit)):
+    statement = "SELECT id FROM jobs WHERE reference = ? AND (? IS NULL OR user = ?) ORDER BY id DESC LIMIT ?"
+    for row in raw.execute(statement, (name, user, user, limit)):
         yield Found(what="reference", id=row["id"], job_id=row["id"])
     for provider, account in _accounts(raw):
         statement = "SELECT id FROM jobs WHERE provider = ? AND account = ? AND provider_job_id = ?"
         for row in raw.execute(statement, (provider, account, name)):
             yield Found(what="provider_job_id", id=row["id"], job_id=row["id"])
+
+
+_THINGS = {"callback": Thing.CALLBACK, "delivery": Thing.DELIVERY}
 
 
 def _accounts(raw: sqlite3.Connection) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,8 @@ from replyhook_receiver.stores.sqlite.gauges import SQLiteGauges
 from replyhook_receiver.stores.sqlite.history import SQLiteHistory
 from replyhook_receiver.stores.sqlite.holding import SQLiteHolding, is_held
 from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
+from replyhook_receiver.stores.sqlite.keys import SQLiteKeys
+from replyhook_receiver.stores.sqlite.owners import SQLiteOwners
 from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
 from replyhook_receiver.stores.sqlite.replaying import SQLiteReplays
 from replyhook_receiver.stores.sqlite.retention import SQLiteRetention
@@ -82,6 +84,8 @@ class SQLiteStore:
         self.erasing = SQLiteErasing(self.database)
         self.holding = SQLiteHolding(self.database)
         self.gauges = SQLiteGauges(self.database)
+        self.keys = SQLiteKeys(self.database)
+        self.owners = SQLiteOwners(self.database)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
