@@ -47,7 +47,7 @@ ALONE = (Scope.SUBMIT, Scope.READ, Scope.OPERATE, Scope.ADMIN)
 
 def routes() -> list[str]:
     """Every route of an app, as method and template."""
-    app = create_app(settings_for(Path("nowhere")), secrets=SECRETS)
+    app = create_app(settings_for(Path("nowhere"), metrics=True), secrets=SECRETS)
     assert all(isinstance(route, Route) for route in app.routes)
     known = [route for route in app.routes if isinstance(route, Route)]
     return [f"{method} {route.path}" for route in known for method in sorted((route.methods or set()) - {"HEAD"})]
@@ -92,7 +92,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with a_host() as host, a_receiver(tmp_path_factory.mktemp("world"), host) as receiver:
+    async with a_host() as host, a_receiver(tmp_path_factory.mktemp("world"), host, metrics=True) as receiver:
         world = World(receiver)
         hook = host.will("/hook", says(204))
         for user in (ANN, BOB, NOBODY):
