@@ -9,12 +9,14 @@ from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.expiring import tell_last_call
 from replyhook_receiver.work.fetching import Fetcher
+from replyhook_receiver.work.hosts import MediaHosts
 from replyhook_receiver.work.notify import Notify
 from replyhook_receiver.work.queueing import DownloadQueue
 from replyhook_receiver.work.receiving import Bounds
 from replyhook_receiver.work.reconcile import FetchResult, Reconcile
 from replyhook_receiver.work.refreshing import LinkRefresher
 from replyhook_receiver.work.relay import Relay
+from replyhook_receiver.work.turns import Turns
 from replyhook_receiver.work.worker import Handler, Worker
 
 _QUESTIONS_AT_A_TIME = 4
@@ -33,12 +35,21 @@ def make_worker(parts: Parts) -> Working:
     """The embedded worker over ``parts``; it is not started."""
     settings, store, now = parts.settings, parts.store, parts.now
     bounds = Bounds(max_bytes=settings.max_video_bytes, bytes_per_second=settings.slowest_download_bytes_per_second)
-    download = _download(parts, bounds)
+    hosts = MediaHosts(entry for each in parts.providers.values() for entry in each.capabilities.media_hosts)
+    turns = Turns(
+        links=store.links,
+        counted_as=hosts.counted_as,
+        places=settings.download_concurrency,
+        per_host=settings.downloads_per_host,
+        now=now,
+    )
+    download = _download(parts, bounds, turns)
     queue = DownloadQueue(
         links=store.links,
         storage=parts.storage,
         per_host=settings.downloads_per_host,
         min_free_bytes=settings.min_free_disk_bytes,
+        counted_as=hosts.counted_as,
     )
     relay = Relay(
         store=store,
@@ -74,7 +85,7 @@ def make_worker(parts: Parts) -> Working:
     return Working(worker=Worker(store=store, now=now, handlers=handlers), download=download, queue=queue)
 
 
-def _download(parts: Parts, bounds: Bounds) -> Download:
+def _download(parts: Parts, bounds: Bounds, turns: Turns) -> Download:
     min_free_bytes = parts.settings.min_free_disk_bytes
     return Download(
         store=parts.store,
@@ -83,4 +94,5 @@ def _download(parts: Parts, bounds: Bounds) -> Download:
         providers=parts.providers,
         confirmer=HostConfirmer(parts.asker),
         refresher=LinkRefresher(store=parts.store, asker=parts.asker, now=parts.now),
+        turns=turns,
     )
