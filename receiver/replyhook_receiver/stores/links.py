@@ -25,6 +25,14 @@ class WaitingLink:
     ends_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """How often a link was refused, and how often its job's provider was asked about links."""
+
+    times: int
+    questions: int
+
+
 class Links(Protocol):
     """The links of videos that are not stored yet. All raise ``StoreUnavailable`` when the database cannot."""
 
@@ -46,8 +54,12 @@ class Links(Protocol):
         """The links that would be claimed next, if there were places: the one that ends first before the others."""
         ...
 
-    async def count_dead_answer(self, job_id: str) -> int:
-        """Note that a link of this job was refused; how often that was so by now."""
+    async def count_refusal(self, job_id: str, url: str) -> Refused:
+        """Note that a link of this job was refused; how often this one was by now. 0 where another has come since."""
+        ...
+
+    async def count_question(self, job_id: str, number: int) -> None:
+        """Note how many questions about the links of this job its provider was asked so far."""
         ...
 
     async def waiting(self) -> Waiting:

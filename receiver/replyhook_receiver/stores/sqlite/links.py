@@ -10,7 +10,7 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.link_expiry import life_of
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.links import Waiting, WaitingLink
+from replyhook_receiver.stores.links import Refused, Waiting, WaitingLink
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.facts import announce
 from replyhook_receiver.stores.sqlite.rows import from_ms, read_job, to_ms
@@ -90,10 +90,20 @@ class SQLiteLinks:
         ends = [(row["url"], from_ms(row["expires_ms"])) for row in rows]
         return [WaitingLink(url=url, ends_at=at) for url, at in ends if url is not None and at is not None]
 
-    async def count_dead_answer(self, job_id: str) -> int:
-        statement = "UPDATE assets SET dead_answers = dead_answers + 1 WHERE job_id = ? RETURNING dead_answers"
-        rows = await self._database.write(lambda raw: raw.execute(statement, (job_id,)).fetchall())
-        return rows[0]["dead_answers"] if rows else 0
+    async def count_refusal(self, job_id: str, url: str) -> Refused:
+        def work(raw: sqlite3.Connection) -> Refused:
+            raw.execute("UPDATE assets SET dead_answers = dead_answers + 1 WHERE job_id = ? AND url = ?", (job_id, url))
+            found = "SELECT url, dead_answers, link_questions FROM assets WHERE job_id = ?"
+            row = raw.execute(found, (job_id,)).fetchone()
+            if row is None:
+                return Refused(times=0, questions=0)
+            return Refused(times=row["dead_answers"] if row["url"] == url else 0, questions=row["link_questions"])
+
+        return await self._database.write(work)
+
+    async def count_question(self, job_id: str, number: int) -> None:
+        statement = "UPDATE assets SET link_questions = ? WHERE job_id = ?"
+        await self._database.write(lambda raw: raw.execute(statement, (number, job_id)).rowcount)
 
     async def waiting(self) -> Waiting:
         row = await self._database.read(lambda raw: raw.execute(_WAITING).fetchone())
