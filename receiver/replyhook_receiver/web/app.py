@@ -128,7 +128,7 @@ def _routes(parts: Parts, working: Working, stream: Stream, *, with_worker: bool
         *inspection.routes(keys),
         *videos.routes(keys),
         *live.routes(keys),
-        *DownloadApi(links=store.links, state=lambda: queue.state).routes(keys),
+        *DownloadApi(links=store.links, queue=queue).routes(keys),
         *health_routes(store, working.worker if with_worker else None, lambda: queue.state),
     ]
 

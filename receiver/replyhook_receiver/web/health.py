@@ -13,7 +13,8 @@ from replyhook_receiver.work.worker import Worker
 def health_routes(store: Store, worker: Worker | None, downloads: Callable[[], str]) -> list[Route]:
     """The two routes. What is not ready is named; no worker is wanted where there is none.
 
-    ``downloads`` says how they do: that they wait for room on the disk makes nothing unready.
+    ``downloads`` says how they do: that they wait for room on the disk, or for an object store, makes nothing
+    unready.
     """
 
     async def healthz(_: Request) -> Response:

@@ -16,6 +16,7 @@ from replyhook_receiver.work.receiving import Bounds
 from replyhook_receiver.work.reconcile import FetchResult, Reconcile
 from replyhook_receiver.work.refreshing import LinkRefresher
 from replyhook_receiver.work.relay import Relay
+from replyhook_receiver.work.storage_state import StorageState
 from replyhook_receiver.work.turns import Turns
 from replyhook_receiver.work.worker import Handler, Worker
 
@@ -43,10 +44,12 @@ def make_worker(parts: Parts) -> Working:
         per_host=settings.downloads_per_host,
         now=now,
     )
-    download = _download(parts, bounds, turns)
+    storage_state = StorageState()
+    download = _download(parts, bounds, turns, storage_state)
     queue = DownloadQueue(
         links=store.links,
         storage=parts.storage,
+        storage_state=storage_state,
         per_host=settings.downloads_per_host,
         min_free_bytes=settings.min_free_disk_bytes,
         counted_as=hosts.counted_as,
@@ -85,7 +88,7 @@ def make_worker(parts: Parts) -> Working:
     return Working(worker=Worker(store=store, now=now, handlers=handlers), download=download, queue=queue)
 
 
-def _download(parts: Parts, bounds: Bounds, turns: Turns) -> Download:
+def _download(parts: Parts, bounds: Bounds, turns: Turns, storage_state: StorageState) -> Download:
     min_free_bytes = parts.settings.min_free_disk_bytes
     return Download(
         store=parts.store,
@@ -95,4 +98,5 @@ def _download(parts: Parts, bounds: Bounds, turns: Turns) -> Download:
         confirmer=HostConfirmer(parts.asker),
         refresher=LinkRefresher(store=parts.store, asker=parts.asker, now=parts.now),
         turns=turns,
+        storage_state=storage_state,
     )

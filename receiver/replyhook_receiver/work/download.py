@@ -8,7 +8,7 @@ from anyio import to_thread
 from replyhook.jobs import AssetStatus
 from replyhook.providers import Provider
 from replyhook_receiver.announcements import RELAYED
-from replyhook_receiver.errors import AnswerTooLarge, HostNotListed, LinkDead, LinkRefused, NotAVideo
+from replyhook_receiver.errors import AnswerTooLarge, HostNotListed, LinkDead, LinkRefused, NotAVideo, StorageTrouble
 from replyhook_receiver.records import JobRecord
 from replyhook_receiver.storage.base import Incoming as Part
 from replyhook_receiver.storage.base import Storage, job_of, video_name
@@ -18,6 +18,7 @@ from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.fetching import Fetcher
 from replyhook_receiver.work.keeping import keep
 from replyhook_receiver.work.refreshing import LinkRefresher
+from replyhook_receiver.work.storage_state import StorageState
 from replyhook_receiver.work.turns import Turn, Turns
 
 _log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Download:
         confirmer: HostConfirmer,
         refresher: LinkRefresher,
         turns: Turns,
+        storage_state: StorageState,
     ) -> None:
         self._store = store
         self._storage = storage
@@ -44,6 +46,7 @@ class Download:
         self._confirmer = confirmer
         self._refresher = refresher
         self._turns = turns
+        self._storage_state = storage_state
 
     async def __call__(self, task: Task) -> Done:
         """Fetch the video, unless it is stored. Raises ``LinkDead``, and what a fetch and a keep do."""
@@ -52,7 +55,14 @@ class Download:
         if job is None or url is None:
             return Done()
         with self._turns.take(job, url) as turn:
-            return await self._bring(job, url, turn)
+            try:
+                done = await self._bring(job, url, turn)
+            except StorageTrouble as error:
+                self._storage_state.refuses(error)
+                raise
+        if done.video is not None:
+            self._storage_state.takes()
+        return done
 
     async def _bring(self, job: JobRecord, url: str, turn: Turn) -> Done:
         name = _name(job)

@@ -9,6 +9,7 @@ from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.links import Links
 from replyhook_receiver.tasks import Task
 from replyhook_receiver.work.hosts import CountedAs
+from replyhook_receiver.work.storage_state import StorageState
 
 _log = logging.getLogger(__name__)
 
@@ -17,10 +18,18 @@ class DownloadQueue:
     """Claims download tasks for the worker. Held back by a low disk they lose no tries; callbacks are still taken."""
 
     def __init__(
-        self, *, links: Links, storage: Storage, per_host: int, min_free_bytes: int, counted_as: CountedAs
+        self,
+        *,
+        links: Links,
+        storage: Storage,
+        storage_state: StorageState,
+        per_host: int,
+        min_free_bytes: int,
+        counted_as: CountedAs,
     ) -> None:
         self._links = links
         self._storage = storage
+        self._storage_state = storage_state
         self._per_host = per_host
         self._min_free_bytes = min_free_bytes
         self._counted_as = counted_as
@@ -28,8 +37,15 @@ class DownloadQueue:
 
     @property
     def state(self) -> str:
-        """``ok``, or ``low_disk`` while no downloads are begun for want of room."""
-        return "low_disk" if self._is_low else "ok"
+        """``ok``; ``low_disk`` while none are begun for want of room; ``storage_trouble`` while there is a ``problem``."""
+        if self._is_low:
+            return "low_disk"
+        return "ok" if self.problem is None else "storage_trouble"
+
+    @property
+    def problem(self) -> str | None:
+        """Why what was downloaded cannot be stored, where that is so."""
+        return self._storage_state.problem
 
     async def claim(self, *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
         """Take up to ``limit`` downloads. Asked for none, it only notes when new links end."""

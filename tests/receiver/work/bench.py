@@ -31,6 +31,7 @@ from replyhook_receiver.work.queueing import DownloadQueue
 from replyhook_receiver.work.receiving import Bounds
 from replyhook_receiver.work.reconcile import FetchResult
 from replyhook_receiver.work.refreshing import LinkRefresher
+from replyhook_receiver.work.storage_state import StorageState
 from replyhook_receiver.work.turns import Patience, Turns
 from replyhook_receiver.work.worker import Handler, Worker
 from tests.contracts.store_contract import BUT_OVERDUE, accepted_as, registration, report
@@ -134,7 +135,7 @@ async def a_bench(
     }
     async with Door(allowed_networks=(LOOPBACK,)) as door:
         asker = Asker(door=door, providers=providers, questions=Questions())
-        storage = LocalStorage(folder)
+        storage, storage_state = LocalStorage(folder), StorageState()
         hosts = MediaHosts(media_hosts)
         turns = Turns(
             links=store.links,
@@ -157,10 +158,12 @@ async def a_bench(
             confirmer=HostConfirmer(asker),
             refresher=LinkRefresher(store=store, asker=asker, now=now),
             turns=turns,
+            storage_state=storage_state,
         )
         queue = DownloadQueue(
             links=store.links,
             storage=storage,
+            storage_state=storage_state,
             per_host=per_host,
             min_free_bytes=min_free_bytes,
             counted_as=hosts.counted_as,
