@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from replyhook.errors import ConfigurationError
@@ -278,6 +279,28 @@ async def test_a_broken_answer_is_trouble_without_the_url(door: Door, answer: by
         with pytest.raises(NetworkTrouble) as caught:
             await door.send(get(f"{url}/x?{QUERY}"))
     assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [UnicodeError("ours"), httpx.ConnectError("ours"), httpx.InvalidURL("ours")])
+async def test_what_the_reader_of_an_answer_raises_is_not_taken_for_the_networks(
+    door: Door, host: Host, error: Exception
+) -> None:
+    url = host.will("/one", says(200, b"x"))
+
+    async def fetch() -> None:
+        async with door.fetch(url, allows_host=allow_all):
+            raise error
+
+    async def answer() -> None:
+        async with door.answer(get(url), silence_seconds=5) as incoming:
+            async for _ in incoming.chunks:
+                raise error
+
+    for reader in (fetch, answer):
+        with pytest.raises(type(error)) as raised:
+            await reader()
+        assert raised.value is error
+    assert (await door.send(get(url))).status == 200  # and the connection went back
 
 
 async def test_nobody_listening_is_trouble(door: Door) -> None:
