@@ -37,7 +37,7 @@ class DownloadQueue:
 
     @property
     def state(self) -> str:
-        """``ok``, ``low_disk`` while there is no room to begin any, ``storage_trouble`` while there is a ``problem``."""
+        """``ok``, ``low_disk`` while there is no room to begin any, ``storage_trouble`` while there is a problem."""
         if self._is_low:
             return "low_disk"
         return "ok" if self.problem is None else "storage_trouble"
