@@ -30,6 +30,7 @@ MAX_REDIRECTS = 5
 MAX_ANSWER_BYTES = 1024 * 1024
 _RESOLVE_SECONDS = 5.0
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.LocalProtocolError)
+_HEADERS_WAITS = 3  # a connection, a place on it, the answer: headers that drip must not take for ever
 _ALL_PORTS = frozenset(range(1, 65536))
 _OWN_RULE = "our own rule"
 _PUBLIC_ONLY = ssrfguard.AddressTable(
@@ -201,7 +202,8 @@ class Door:
                     content=request.body,
                     timeout=timeout,
                 )
-                response = await client.send(outgoing, stream=True, follow_redirects=False)
+                async with asyncio.timeout(_HEADERS_WAITS * timeout_seconds):
+                    response = await client.send(outgoing, stream=True, follow_redirects=False)
         finally:
             client.cookies.clear()
         try:
@@ -268,6 +270,8 @@ def _sending() -> Iterator[None]:
         yield
     except ssrfguard.SSRFGuardError as error:
         raise NetworkRefused(_why(error)) from error
+    except TimeoutError as error:
+        raise NetworkTrouble("the answer's headers did not come in time") from error
     except UnicodeError as error:
         raise NetworkRefused("the host's name cannot be encoded") from error
     except _NEVER_SENT as error:
