@@ -72,6 +72,7 @@ class Download:
         if url.startswith(RELAYED):
             raise LinkDead("the video came in the answer to the submit, and is not here any more")
         async with self._storage.incoming(name, resume=True) as part:
+            turn.begin(part)
             try:
                 await self._fetch(job, url, part, turn)
                 return Done(video=await keep(self._storage, part, name))

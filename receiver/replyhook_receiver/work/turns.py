@@ -47,11 +47,13 @@ class Turn:
     looked_at: float = 0.0
     is_asked_to_go: bool = False
 
+    def begin(self, part: Part) -> None:
+        """What there is of it before this try: a host that begins anew each time makes no headway."""
+        self.part, self.size_then = part, part.size
+
     async def look(self, part: Part) -> None:
         """Called as bytes come. Raises ``TurnOver``, or ``NetworkTrouble`` where there is nothing to go on with."""
         now = time.monotonic()
-        if self.part is None:
-            self.part, self.size_then = part, part.size
         if now - self.looked_at >= self.turns.patience.look_seconds:
             self.looked_at = now
             await self.turns.look(self, part)
@@ -165,5 +167,6 @@ class Turns:
 
 
 def _speed(turn: Turn) -> float:
-    come = turn.part.size - turn.size_then if turn.part is not None else 0
+    size = turn.part.size if turn.part is not None else 0
+    come = size - turn.size_then if size >= turn.size_then else size
     return come / max(time.monotonic() - turn.began, 0.001)

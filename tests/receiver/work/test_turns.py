@@ -3,15 +3,19 @@
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from replyhook.jobs import AssetStatus
-from replyhook_receiver.work.hosts import MediaHosts
-from replyhook_receiver.work.turns import Patience
+from replyhook.jobs import AssetStatus, JobStatus
+from replyhook_receiver.errors import NetworkTrouble, ReceiverTrouble, TurnOver
+from replyhook_receiver.records import JobRecord
+from replyhook_receiver.storage.local import LocalStorage
+from replyhook_receiver.stores.links import Links, WaitingLink
+from replyhook_receiver.work.hosts import MediaHosts, host_of
+from replyhook_receiver.work.turns import Patience, Turns
 from tests.contracts.store_contract import succeeded
 from tests.receiver.media_host import PIECE, serves
 from tests.receiver.support import Answer, Host, a_host, says, until
@@ -100,6 +104,39 @@ async def test_a_link_that_has_time_waits_for_the_end_of_a_turn(
         assert [attempts for attempts, _ in ended] == [0]  # which was no try
         assert ended[0][1] > 60_000  # though its link ends first, it does not have its place back at once
         assert [await stored(bench, job) for job in slow] == [False, False]
+
+
+class OneWaits:
+    """Links of which one waits for a place, for ever."""
+
+    async def first_waiting(self, *, now: datetime) -> list[WaitingLink]:
+        return [WaitingLink(url="https://other.example/v.mp4", ends_at=now + timedelta(days=1))]
+
+
+@pytest.mark.parametrize(("came", "error"), [(150, TurnOver), (50, NetworkTrouble)])
+async def test_a_try_that_came_no_further_than_the_one_before_is_counted(
+    tmp_path: Path, came: int, error: type[ReceiverTrouble]
+) -> None:
+    turns = Turns(
+        links=cast("Links", OneWaits()),
+        counted_as=host_of,
+        places=1,
+        per_host=1,
+        now=now,
+        patience=Patience(turn_seconds=0, look_seconds=0),
+    )
+    job = JobRecord(
+        id="job_1", provider="fal", account="a", registered=True, status=JobStatus.SUCCEEDED, created_at=now()
+    )
+    async with LocalStorage(tmp_path).incoming("one.mp4", resume=True) as part:
+        await part.begin(b"note")
+        await part.write(b"x" * 100)
+        with turns.take(job, "https://slow.example/v.mp4") as turn:
+            turn.begin(part)
+            await part.begin(b"note")  # the host does not go on with it
+            await part.write(b"x" * came)
+            with pytest.raises(error):
+                await turn.look(part)
 
 
 async def test_while_nobody_waits_a_download_takes_its_time(tmp_path: Path, host: Host, long_video: bytes) -> None:
