@@ -25,6 +25,7 @@
   + StorageTrouble          the place for videos could not be written or read
   + LowDisk                 there is no room for it: it waits
   + PartInUse               another worker is at it
+  + TurnOver                others wait for its place: it goes on later
   + DeliveryRefused         an endpoint answered, but not with success
     - EndpointGone          it asked not to be called again
     - NeverTaken            it said that it will never take this
@@ -170,6 +171,17 @@ class PartInUse(ReceiverTrouble):
     retryable = True
     counts = False
     retry_after = timedelta(seconds=5)
+
+
+class TurnOver(ReceiverTrouble):
+    """A download was broken off for others that wait for its place; it goes on after ``pause`` where it stopped."""
+
+    retryable = True
+    counts = False
+
+    def __init__(self, message: str, *, pause: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = pause
 
 
 class DeliveryRefused(ReceiverTrouble):

@@ -8,8 +8,8 @@ credentials or cookies carried to another host, every answer bounded in bytes an
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 from types import TracebackType
@@ -30,6 +30,7 @@ MAX_REDIRECTS = 5
 MAX_ANSWER_BYTES = 1024 * 1024
 _RESOLVE_SECONDS = 5.0
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.LocalProtocolError)
+_HEADERS_WAITS = 3  # a connection, a place on it, the answer: headers that drip must not take for ever
 _ALL_PORTS = frozenset(range(1, 65536))
 _OWN_RULE = "our own rule"
 _PUBLIC_ONLY = ssrfguard.AddressTable(
@@ -136,12 +137,13 @@ class Door:
         try:
             async with asyncio.timeout(timeout_seconds), self._open(request, timeout_seconds) as response:
                 body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if cut and len(body) >= max_bytes:
-                        break
-                    if len(body) > max_bytes:
-                        raise AnswerTooLarge(f"the answer is larger than {max_bytes} bytes")
+                with _receiving():
+                    async for chunk in response.aiter_bytes():
+                        body += chunk
+                        if cut and len(body) >= max_bytes:
+                            break
+                        if len(body) > max_bytes:
+                            raise AnswerTooLarge(f"the answer is larger than {max_bytes} bytes")
                 return HTTPResponse(status=response.status_code, headers=_headers(response), body=bytes(body))
         except TimeoutError as error:
             raise NetworkTrouble(f"no whole answer within {timeout_seconds:g} s") from error
@@ -190,28 +192,27 @@ class Door:
         if request.fresh_id_header is not None:
             headers[request.fresh_id_header] = str(uuid.uuid4())
         timeout = httpx.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds))
+        client = self._clients[policy]
         try:
-            async with self._clients[policy].stream(
-                request.method,
-                request.url,
-                headers=headers,
-                json=request.json,
-                content=request.body,
-                timeout=timeout,
-                follow_redirects=False,
-            ) as response:
-                response.cookies.clear()
-                yield response
-        except ssrfguard.SSRFGuardError as error:
-            raise NetworkRefused(_why(error)) from error
-        except UnicodeError as error:
-            raise NetworkRefused("the host's name cannot be encoded") from error
-        except _NEVER_SENT as error:
-            raise Unreachable(type(error).__name__) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise NetworkTrouble(type(error).__name__) from error
+            with _sending():
+                outgoing = client.build_request(
+                    request.method,
+                    request.url,
+                    headers=headers,
+                    json=request.json,
+                    content=request.body,
+                    timeout=timeout,
+                )
+                async with asyncio.timeout(_HEADERS_WAITS * timeout_seconds):
+                    response = await client.send(outgoing, stream=True, follow_redirects=False)
         finally:
-            self._clients[policy].cookies.clear()
+            client.cookies.clear()
+        try:
+            response.cookies.clear()
+            yield response  # what is raised there is the caller's own, whatever its type
+        finally:
+            with suppress(httpx.HTTPError):  # what goes wrong in closing changes nothing of what was received
+                await response.aclose()
 
     def _target(self, url: str) -> tuple[ssrfguard.Policy, ssrfguard.Target]:
         policy = self._http if url[:7].lower() == "http://" else self._https
@@ -256,5 +257,36 @@ def _headers(response: httpx.Response) -> dict[str, str]:
 
 
 async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    async for chunk in response.aiter_raw():  # as they come: a size would hold back what drips, and lose it at a cut
+    coming = response.aiter_raw()  # as they come: a size would hold back what drips, and lose it at a cut
+    while True:
+        with _receiving():
+            chunk = await anext(coming, None)
+        if chunk is None:
+            return
         yield chunk
+
+
+@contextmanager
+def _sending() -> Iterator[None]:
+    """What goes wrong until the answer's headers are there."""
+    try:
+        yield
+    except ssrfguard.SSRFGuardError as error:
+        raise NetworkRefused(_why(error)) from error
+    except TimeoutError as error:
+        raise NetworkTrouble("the answer's headers did not come in time") from error
+    except UnicodeError as error:
+        raise NetworkRefused("the host's name cannot be encoded") from error
+    except _NEVER_SENT as error:
+        raise Unreachable(type(error).__name__) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NetworkTrouble(type(error).__name__) from error
+
+
+@contextmanager
+def _receiving() -> Iterator[None]:
+    """What goes wrong with an answer's body: something was sent by then."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise NetworkTrouble(type(error).__name__) from error

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from replyhook.errors import ConfigurationError
@@ -278,6 +279,42 @@ async def test_a_broken_answer_is_trouble_without_the_url(door: Door, answer: by
         with pytest.raises(NetworkTrouble) as caught:
             await door.send(get(f"{url}/x?{QUERY}"))
     assert "geheim" not in str(caught.value)
+
+
+async def test_headers_that_drip_do_not_take_for_ever(door: Door) -> None:
+    async def script(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
+        for _ in range(400):
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with raw_host(script) as url, asyncio.timeout(5):
+        with pytest.raises(NetworkTrouble, match="headers did not come in time"):
+            async with door.fetch(f"{url}/x?{QUERY}", allows_host=allow_all, silence_seconds=0.2):
+                raise AssertionError
+
+
+@pytest.mark.parametrize("error", [UnicodeError("ours"), httpx.ConnectError("ours"), httpx.InvalidURL("ours")])
+async def test_what_the_reader_of_an_answer_raises_is_not_taken_for_the_networks(
+    door: Door, host: Host, error: Exception
+) -> None:
+    url = host.will("/one", says(200, b"x"))
+
+    async def fetch() -> None:
+        async with door.fetch(url, allows_host=allow_all):
+            raise error
+
+    async def answer() -> None:
+        async with door.answer(get(url), silence_seconds=5) as incoming:
+            async for _ in incoming.chunks:
+                raise error
+
+    for reader in (fetch, answer):
+        with pytest.raises(type(error)) as raised:
+            await reader()
+        assert raised.value is error
+    assert (await door.send(get(url))).status == 200  # and the connection went back
 
 
 async def test_nobody_listening_is_trouble(door: Door) -> None:

@@ -1,5 +1,6 @@
 """The Links protocol: which video is fetched next, and what is remembered of the links that videos are fetched from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -16,6 +17,22 @@ class Waiting:
     next_end: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingLink:
+    """The link of a download that is due and that nobody holds."""
+
+    url: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """How often a link was refused, and how often its job's provider was asked about links."""
+
+    times: int
+    questions: int
+
+
 class Links(Protocol):
     """The links of videos that are not stored yet. All raise ``StoreUnavailable`` when the database cannot."""
 
@@ -23,15 +40,26 @@ class Links(Protocol):
         """Work out when links end that were told since the last time, and when that has to be said."""
         ...
 
-    async def claim(self, *, limit: int, per_host: int, lease: timedelta, now: datetime) -> list[Task]:
+    async def claim(
+        self, *, limit: int, per_host: int, counted_as: Callable[[str], str], lease: timedelta, now: datetime
+    ) -> list[Task]:
         """Take up to ``limit`` due downloads, the link that ends first before the others, as ``Store.claim`` does.
 
-        Of one host no more than ``per_host`` are held at a time, by all workers together.
+        Of one host no more than ``per_host`` are held at a time, by all workers together; ``counted_as`` says what a
+        URL's host is counted as.
         """
         ...
 
-    async def count_dead_answer(self, job_id: str) -> int:
-        """Note that a link of this job was refused; how often that was so by now."""
+    async def first_waiting(self, *, now: datetime) -> list[WaitingLink]:
+        """The links that would be claimed next, if there were places: the one that ends first before the others."""
+        ...
+
+    async def count_refusal(self, job_id: str, url: str) -> Refused:
+        """Note that a link of this job was refused; how often this one was by now. 0 where another has come since."""
+        ...
+
+    async def count_question(self, job_id: str, number: int) -> None:
+        """Note how many questions about the links of this job its provider was asked so far."""
         ...
 
     async def waiting(self) -> Waiting:

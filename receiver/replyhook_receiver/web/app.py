@@ -146,7 +146,7 @@ def _routes(
         *inspection.routes(keys),
         *videos.routes(keys),
         *live.routes(keys),
-        *DownloadApi(links=store.links, state=lambda: queue.state).routes(keys),
+        *DownloadApi(links=store.links, queue=queue).routes(keys),
         *_metrics(parts, stream, keys),
         *HoldApi(holding=store.holding, now=now).routes(keys),
         *health_routes(store, working.worker if with_worker else None, lambda: queue.state, instance=instance),

@@ -19,7 +19,8 @@ def health_routes(
 
     With ``?nonce=`` the first answers a proof too, by which `replyhook doctor` knows this very process.
 
-    ``downloads`` says how they do: that they wait for room on the disk makes nothing unready, nor does a hold.
+    ``downloads`` says how they do: that they wait for room on the disk, or for an object store, makes nothing
+    unready, nor does a hold.
     """
 
     async def healthz(request: Request) -> Response:

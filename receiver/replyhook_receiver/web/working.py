@@ -9,6 +9,7 @@ from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.expiring import tell_last_call
 from replyhook_receiver.work.fetching import Fetcher
+from replyhook_receiver.work.hosts import MediaHosts
 from replyhook_receiver.work.housekeeping import Housekeeping, keep_for
 from replyhook_receiver.work.notify import Notify
 from replyhook_receiver.work.queueing import DownloadQueue
@@ -16,6 +17,8 @@ from replyhook_receiver.work.receiving import Bounds
 from replyhook_receiver.work.reconcile import FetchResult, Reconcile
 from replyhook_receiver.work.refreshing import LinkRefresher
 from replyhook_receiver.work.relay import Relay
+from replyhook_receiver.work.storage_state import StorageState
+from replyhook_receiver.work.turns import Turns
 from replyhook_receiver.work.worker import Handler, Worker
 
 _QUESTIONS_AT_A_TIME = 4
@@ -35,12 +38,23 @@ def make_worker(parts: Parts) -> Working:
     """The embedded worker over ``parts``; it is not started."""
     settings, store, now = parts.settings, parts.store, parts.now
     bounds = Bounds(max_bytes=settings.max_video_bytes, bytes_per_second=settings.slowest_download_bytes_per_second)
-    download = _download(parts, bounds)
+    hosts = MediaHosts(entry for each in parts.providers.values() for entry in each.capabilities.media_hosts)
+    turns = Turns(
+        links=store.links,
+        counted_as=hosts.counted_as,
+        places=settings.download_concurrency,
+        per_host=settings.downloads_per_host,
+        now=now,
+    )
+    storage_state = StorageState()
+    download = _download(parts, bounds, turns, storage_state)
     queue = DownloadQueue(
         links=store.links,
         storage=parts.storage,
+        storage_state=storage_state,
         per_host=settings.downloads_per_host,
         min_free_bytes=settings.min_free_disk_bytes,
+        counted_as=hosts.counted_as,
     )
     relay = Relay(
         store=store,
@@ -78,7 +92,7 @@ def make_worker(parts: Parts) -> Working:
     return Working(worker=worker, download=download, queue=queue, housekeeping=housekeeping)
 
 
-def _download(parts: Parts, bounds: Bounds) -> Download:
+def _download(parts: Parts, bounds: Bounds, turns: Turns, storage_state: StorageState) -> Download:
     min_free_bytes = parts.settings.min_free_disk_bytes
     return Download(
         store=parts.store,
@@ -87,4 +101,6 @@ def _download(parts: Parts, bounds: Bounds) -> Download:
         providers=parts.providers,
         confirmer=HostConfirmer(parts.asker),
         refresher=LinkRefresher(store=parts.store, asker=parts.asker, now=parts.now),
+        turns=turns,
+        storage_state=storage_state,
     )

@@ -8,7 +8,7 @@ from anyio import to_thread
 from replyhook.jobs import AssetStatus
 from replyhook.providers import Provider
 from replyhook_receiver.announcements import RELAYED
-from replyhook_receiver.errors import AnswerTooLarge, HostNotListed, LinkDead, LinkRefused, NotAVideo
+from replyhook_receiver.errors import AnswerTooLarge, HostNotListed, LinkDead, LinkRefused, NotAVideo, StorageTrouble
 from replyhook_receiver.records import JobRecord
 from replyhook_receiver.storage.base import Incoming as Part
 from replyhook_receiver.storage.base import Storage, job_of, video_name
@@ -18,6 +18,8 @@ from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.fetching import Fetcher
 from replyhook_receiver.work.keeping import keep
 from replyhook_receiver.work.refreshing import LinkRefresher
+from replyhook_receiver.work.storage_state import StorageState
+from replyhook_receiver.work.turns import Turn, Turns
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ class Download:
         providers: Mapping[str, Provider],
         confirmer: HostConfirmer,
         refresher: LinkRefresher,
+        turns: Turns,
+        storage_state: StorageState,
     ) -> None:
         self._store = store
         self._storage = storage
@@ -41,6 +45,8 @@ class Download:
         self._providers = providers
         self._confirmer = confirmer
         self._refresher = refresher
+        self._turns = turns
+        self._storage_state = storage_state
 
     async def __call__(self, task: Task) -> Done:
         """Fetch the video, unless it is stored. Raises ``LinkDead``, and what a fetch and a keep do."""
@@ -48,6 +54,17 @@ class Download:
         url = job.asset.url if job is not None and job.asset.status is not AssetStatus.STORED else None
         if job is None or url is None:
             return Done()
+        with self._turns.take(job, url) as turn:
+            try:
+                done = await self._bring(job, url, turn)
+            except StorageTrouble as error:
+                self._storage_state.refuses(error)
+                raise
+        if done.video is not None:
+            self._storage_state.takes()
+        return done
+
+    async def _bring(self, job: JobRecord, url: str, turn: Turn) -> Done:
         name = _name(job)
         came_before = await self._taken_in(name)
         if came_before is not None:
@@ -55,8 +72,9 @@ class Download:
         if url.startswith(RELAYED):
             raise LinkDead("the video came in the answer to the submit, and is not here any more")
         async with self._storage.incoming(name, resume=True) as part:
+            turn.begin(part)
             try:
-                await self._fetch(job, url, part)
+                await self._fetch(job, url, part, turn)
                 return Done(video=await keep(self._storage, part, name))
             except (NotAVideo, AnswerTooLarge):
                 await part.begin(b"")  # nobody wants to go on with it
@@ -89,13 +107,13 @@ class Download:
             if job is None or job.asset.status is not AssetStatus.PENDING or _name(job) != name:
                 await self._storage.forget(name)
 
-    async def _fetch(self, job: JobRecord, url: str, part: Part) -> None:
+    async def _fetch(self, job: JobRecord, url: str, part: Part, turn: Turn) -> None:
         allows_host = self._providers[job.provider].capabilities.allows_host
         try:
-            await self._fetcher.fetch(url, part, allows_host)
+            await self._fetcher.fetch(url, part, allows_host, turn.look)
         except HostNotListed as error:
             host = await self._confirmer.confirm(job, url, error)
-            await self._fetcher.fetch(url, part, lambda other: other == host or allows_host(other))
+            await self._fetcher.fetch(url, part, lambda other: other == host or allows_host(other), turn.look)
 
 
 def _name(job: JobRecord) -> str:

@@ -4,7 +4,7 @@ from replyhook_receiver.errors import AnswerTooLarge, DownloadRefused, LinkRefus
 from replyhook_receiver.net import Door, HostRule, Incoming
 from replyhook_receiver.storage.base import Incoming as Part
 from replyhook_receiver.storage.base import Storage
-from replyhook_receiver.work.receiving import Bounds, receive
+from replyhook_receiver.work.receiving import Bounds, Look, receive
 from replyhook_receiver.work.resuming import Mark, announced_length
 
 _REFUSED = frozenset({401, 403, 404, 410})
@@ -20,8 +20,8 @@ class Fetcher:
         self._bounds = bounds
         self._min_free_bytes = min_free_bytes
 
-    async def fetch(self, url: str, part: Part, allows_host: HostRule) -> None:
-        """Let ``part`` hold all of ``url``, as many bytes as were announced.
+    async def fetch(self, url: str, part: Part, allows_host: HostRule, look: Look | None = None) -> None:
+        """Let ``part`` hold all of ``url``, as many bytes as were announced; ``look`` as ``receive`` has it.
 
         Raises ``LinkRefused``, ``DownloadRefused``, ``NotAVideo``, ``AnswerTooLarge``, ``LowDisk``, the door's errors.
         """
@@ -29,25 +29,25 @@ class Fetcher:
         if mark is not None:
             headers = mark.asks_from(part.size)
             async with self._door.fetch(url, allows_host=allows_host, headers=headers) as incoming:
-                if await self._go_on(url, part, mark, incoming):
+                if await self._go_on(url, part, mark, incoming, look):
                     return
         async with self._door.fetch(url, allows_host=allows_host) as incoming:
-            await self._begin(url, part, incoming)
+            await self._begin(url, part, incoming, look)
 
-    async def _go_on(self, url: str, part: Part, mark: Mark, incoming: Incoming) -> bool:
+    async def _go_on(self, url: str, part: Part, mark: Mark, incoming: Incoming, look: Look | None) -> bool:
         """Take what came of asking for the rest; False where everything has to be asked for."""
         if incoming.status == _REST and mark.is_continued_by(incoming.headers, part.size):
             _check_coding(incoming)
-            await self._receive(incoming, part, mark.length_of_all(incoming.headers))
+            await self._receive(incoming, part, mark.length_of_all(incoming.headers), look)
             return True
         if incoming.status == _NO_MORE and mark.is_whole_at(incoming.headers, part.size):
             return True
         if incoming.status in (_REST, _NO_MORE):
             return False
-        await self._begin(url, part, incoming)
+        await self._begin(url, part, incoming, look)
         return True
 
-    async def _begin(self, url: str, part: Part, incoming: Incoming) -> None:
+    async def _begin(self, url: str, part: Part, incoming: Incoming, look: Look | None) -> None:
         if incoming.status in _REFUSED:
             raise LinkRefused(f"the link is dead (HTTP {incoming.status})")
         if incoming.status != _WHOLE:
@@ -55,14 +55,14 @@ class Fetcher:
         _check_coding(incoming)
         mark = Mark.of(url, incoming.headers)
         await part.begin(mark.as_note() if mark else b"")
-        await self._receive(incoming, part, announced_length(incoming.headers))
+        await self._receive(incoming, part, announced_length(incoming.headers), look)
 
-    async def _receive(self, incoming: Incoming, part: Part, length: int | None) -> None:
+    async def _receive(self, incoming: Incoming, part: Part, length: int | None, look: Look | None) -> None:
         if length is not None and length > self._bounds.max_bytes:
             raise AnswerTooLarge(f"the video is larger than max_video_bytes ({self._bounds.max_bytes})")
         if self._storage.free_bytes() - ((length or part.size) - part.size) < self._min_free_bytes:
             raise LowDisk("low disk: less than min_free_disk_bytes would be left where videos are stored")
-        await receive(incoming, part, bounds=self._bounds)
+        await receive(incoming, part, bounds=self._bounds, look=look)
         if length is not None and length != part.size:
             raise NetworkTrouble(f"the video was cut off after {part.size} of {length} bytes")
 

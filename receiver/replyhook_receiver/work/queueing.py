@@ -8,6 +8,8 @@ from anyio import to_thread
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.links import Links
 from replyhook_receiver.tasks import Task
+from replyhook_receiver.work.hosts import CountedAs
+from replyhook_receiver.work.storage_state import StorageState
 
 _log = logging.getLogger(__name__)
 
@@ -15,24 +17,44 @@ _log = logging.getLogger(__name__)
 class DownloadQueue:
     """Claims download tasks for the worker. Held back by a low disk they lose no tries; callbacks are still taken."""
 
-    def __init__(self, *, links: Links, storage: Storage, per_host: int, min_free_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        links: Links,
+        storage: Storage,
+        storage_state: StorageState,
+        per_host: int,
+        min_free_bytes: int,
+        counted_as: CountedAs,
+    ) -> None:
         self._links = links
         self._storage = storage
+        self._storage_state = storage_state
         self._per_host = per_host
         self._min_free_bytes = min_free_bytes
+        self._counted_as = counted_as
         self._is_low = False
 
     @property
     def state(self) -> str:
-        """``ok``, or ``low_disk`` while no downloads are begun for want of room."""
-        return "low_disk" if self._is_low else "ok"
+        """``ok``, ``low_disk`` while there is no room to begin any, ``storage_trouble`` while there is a problem."""
+        if self._is_low:
+            return "low_disk"
+        return "ok" if self.problem is None else "storage_trouble"
+
+    @property
+    def problem(self) -> str | None:
+        """Why what was downloaded cannot be stored, where that is so."""
+        return self._storage_state.problem
 
     async def claim(self, *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
         """Take up to ``limit`` downloads. Asked for none, it only notes when new links end."""
         if limit == 0 or not (await self._has_room() or await to_thread.run_sync(self._storage.has_waiting)):
             await self._links.date()
             return []
-        return await self._links.claim(limit=limit, per_host=self._per_host, lease=lease, now=now)
+        return await self._links.claim(
+            limit=limit, per_host=self._per_host, counted_as=self._counted_as, lease=lease, now=now
+        )
 
     async def _has_room(self) -> bool:
         free = await to_thread.run_sync(self._storage.free_bytes)

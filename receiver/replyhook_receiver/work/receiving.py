@@ -1,6 +1,7 @@
 """Taking in a video's bytes: bounded in size and in patience, looked at as soon as there is something to see."""
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from replyhook_receiver.errors import AnswerTooLarge, NetworkTrouble, NotAVideo
@@ -10,6 +11,9 @@ from replyhook_receiver.storage.base import Incoming as Part
 
 WINDOW_SECONDS = 30.0
 SLOWEST_BYTES_PER_SECOND = 8192
+
+
+Look = Callable[[Part], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +28,11 @@ class Bounds:
     window_seconds: float = WINDOW_SECONDS
 
 
-async def receive(incoming: Incoming, part: Part, *, bounds: Bounds) -> None:
-    """Append the whole body to ``part``. Raises ``AnswerTooLarge``, ``NetworkTrouble``, ``NotAVideo``, ``LowDisk``."""
+async def receive(incoming: Incoming, part: Part, *, bounds: Bounds, look: Look | None = None) -> None:
+    """Append the whole body to ``part``; ``look`` is called as bytes come, and may end it by what it raises.
+
+    Raises ``AnswerTooLarge``, ``NetworkTrouble``, ``NotAVideo``, ``LowDisk``.
+    """
     start = bytearray()
     is_seen = part.size > 0
     began, size_then = time.monotonic(), part.size
@@ -38,6 +45,8 @@ async def receive(incoming: Incoming, part: Part, *, bounds: Bounds) -> None:
         if part.size + len(chunk) > bounds.max_bytes:
             raise AnswerTooLarge(f"the video is larger than max_video_bytes ({bounds.max_bytes})")
         await part.write(chunk)
+        if look is not None:
+            await look(part)
         seconds = time.monotonic() - began
         if seconds > bounds.window_seconds:
             if part.size - size_then < seconds * bounds.bytes_per_second:

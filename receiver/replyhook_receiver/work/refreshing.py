@@ -12,7 +12,7 @@ from replyhook_receiver.work.asking import MAX_QUESTIONS, Asker, as_report
 
 
 class LinkRefresher:
-    """Asks for fresh links. How often a job's links were refused is counted in the store, whoever asks."""
+    """Asks for fresh links. Refusals are counted for each link, questions for each job, in the store, whoever asks."""
 
     def __init__(self, *, store: Store, asker: Asker, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -24,25 +24,32 @@ class LinkRefresher:
 
         A media host may also say "not found" before it has the file everywhere, so the same link is tried again.
         """
-        times = await self._store.links.count_dead_answer(job.id)
-        if times > MAX_QUESTIONS:
-            return LinkDead(f"{error}, and the provider was asked {MAX_QUESTIONS} times for another")
+        refused = await self._store.links.count_refusal(job.id, job.asset.url or "")
+        is_last = refused.times >= MAX_QUESTIONS
+        if refused.questions >= MAX_QUESTIONS:
+            words = f"{error}, and the provider was asked {refused.questions} times for another"
+            return LinkDead(words) if is_last else LinkRefused(words)
         try:
-            has_fresh = await self._keep_fresh_link(job)
+            has_fresh = await self._keep_fresh_link(job, refused.questions)
         except CannotAsk as why:
             words = f"{error}, and the provider could not be asked for a fresh one ({why})"
-            return LinkDead(words) if times >= MAX_QUESTIONS else LinkRefused(words)
+            return LinkDead(words) if is_last else LinkRefused(words)
         except ReceiverTrouble as why:
             words = f"{error}, and the provider, asked for a fresh one, did not say: {why}"
-            return LinkDead(words) if times >= MAX_QUESTIONS else LinkRefused(words)
+            return LinkDead(words) if is_last else LinkRefused(words)
         if has_fresh:
             return LinkRefused(f"{error}; the provider, asked, has a fresh one")
         words = f"{error}, and the provider, asked, has no other"
-        return LinkDead(words) if times >= MAX_QUESTIONS else LinkRefused(words)
+        return LinkDead(words) if is_last else LinkRefused(words)
 
-    async def _keep_fresh_link(self, job: JobRecord) -> bool:
+    async def _keep_fresh_link(self, job: JobRecord, questions: int) -> bool:
         """Ask, and keep the answer as one more telling of a known fact; whether it tells another link."""
-        answer = await self._asker.ask(job, Cause.DEAD_LINK)
+        await self._store.links.count_question(job.id, questions + 1)  # first: a killed process may have asked
+        try:
+            answer = await self._asker.ask(job, Cause.DEAD_LINK)
+        except CannotAsk:
+            await self._store.links.count_question(job.id, questions)
+            raise
         event = answer.event
         if event is None or event.status is not JobStatus.SUCCEEDED or event.result is None:
             return False

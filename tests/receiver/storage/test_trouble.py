@@ -72,6 +72,33 @@ async def test_a_video_waits_here_until_the_object_store_is_back_though_its_link
     assert host.asked("/one.mp4") == 1
 
 
+async def test_an_object_store_that_is_away_is_seen_until_it_is_back(
+    tmp_path: Path, host: Host, object_server: ObjectServer, prefix: str, clip: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    links = [host.will(f"/{number}.mp4", says(200, clip)) for number in range(2)]
+
+    async def downloads(receiver: Receiver) -> tuple[int, str, dict[str, Any]]:
+        ready = await receiver.client.get("/readyz")
+        shown = (await receiver.client.get("/v1/downloads", headers=AUTH)).json()
+        return ready.status_code, ready.json()["downloads"], shown
+
+    async with receiving(tmp_path, host, host.url, prefix) as receiver:  # which has no bucket: 404
+        assert (await downloads(receiver))[1] == "ok"
+        for link in links:
+            job, path = await receiver.register("useapi")
+            await receiver.client.post(path, content=useapi_body(job, "COMPLETED", url=link))
+            await receiver.eventually(job, lambda job: job["video"]["problem"], seconds=30)
+        status, ready, shown = await downloads(receiver)
+        assert (status, ready, shown["state"], shown["waiting"]) == (200, "storage_trouble", "storage_trouble", 2)
+        assert "the object store could not" in shown["problem"]
+        assert not [text for text in (SECRET_KEY, prefix, host.url) if text in str(shown)]
+        said = [record for record in caplog.records if "storage trouble" in record.message]
+        assert [record.levelname for record in said] == ["ERROR"]
+    async with receiving(tmp_path, host, object_server.endpoint, prefix, minutes=5) as restarted:
+        await restarted.eventually(job, lambda job: job["video"]["status"] == "stored")
+        assert (await downloads(restarted))[1] == "ok"
+
+
 async def test_a_video_that_came_in_the_answer_to_a_submit_waits_here_too(
     tmp_path: Path, host: Host, object_server: ObjectServer, prefix: str, clip: bytes
 ) -> None:

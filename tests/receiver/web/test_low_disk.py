@@ -34,4 +34,4 @@ async def test_callbacks_are_taken_and_readiness_says_what_waits(
         await receiver.eventually(job, lambda shown: shown["video"]["status"] == "stored")
         assert (await receiver.client.get("/readyz")).json()["downloads"] == "ok"
         shown = (await receiver.client.get("/v1/downloads", headers=AUTH)).json()
-        assert shown == {"state": "ok", "waiting": 0, "expiring": 0, "next_link_ends_at": None}
+        assert shown == {"state": "ok", "problem": None, "waiting": 0, "expiring": 0, "next_link_ends_at": None}

@@ -25,11 +25,14 @@ from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.expiring import tell_last_call
 from replyhook_receiver.work.fetching import Fetcher
+from replyhook_receiver.work.hosts import MediaHosts
 from replyhook_receiver.work.notify import Notify
 from replyhook_receiver.work.queueing import DownloadQueue
 from replyhook_receiver.work.receiving import Bounds
 from replyhook_receiver.work.reconcile import FetchResult
 from replyhook_receiver.work.refreshing import LinkRefresher
+from replyhook_receiver.work.storage_state import StorageState
+from replyhook_receiver.work.turns import Patience, Turns
 from replyhook_receiver.work.worker import Handler, Worker
 from tests.contracts.store_contract import BUT_OVERDUE, accepted_as, registration, report
 from tests.receiver.support import LOOPBACK, WHSEC, Host, until
@@ -118,6 +121,8 @@ async def a_bench(
     policy: RetryPolicy = AT_ONCE,
     bounds: Bounds | None = None,
     per_host: int = 4,
+    places: int = 4,
+    patience: Patience | None = None,
     min_free_bytes: int = 0,
     fetcher_min_free_bytes: int = 0,
 ) -> AsyncIterator[Bench]:
@@ -130,7 +135,16 @@ async def a_bench(
     }
     async with Door(allowed_networks=(LOOPBACK,)) as door:
         asker = Asker(door=door, providers=providers, questions=Questions())
-        storage = LocalStorage(folder)
+        storage, storage_state = LocalStorage(folder), StorageState()
+        hosts = MediaHosts(media_hosts)
+        turns = Turns(
+            links=store.links,
+            counted_as=hosts.counted_as,
+            places=places,
+            per_host=per_host,
+            now=now,
+            patience=patience,
+        )
         download = Download(
             store=store,
             storage=storage,
@@ -143,14 +157,23 @@ async def a_bench(
             providers=providers,
             confirmer=HostConfirmer(asker),
             refresher=LinkRefresher(store=store, asker=asker, now=now),
+            turns=turns,
+            storage_state=storage_state,
         )
-        queue = DownloadQueue(links=store.links, storage=storage, per_host=per_host, min_free_bytes=min_free_bytes)
+        queue = DownloadQueue(
+            links=store.links,
+            storage=storage,
+            storage_state=storage_state,
+            per_host=per_host,
+            min_free_bytes=min_free_bytes,
+            counted_as=hosts.counted_as,
+        )
         channel = WebhookChannel(door=door, secrets=(WHSEC, OLDER_WHSEC))
         notify = Notify(deliveries=store.deliveries, channels={"webhook": channel}, now=now)
         fetch_result = FetchResult(store=store, asker=asker, now=now)
         handlers = {
             TaskKind.DOWNLOAD: Handler(
-                run=download, policy=policy, concurrency=4, claims=queue, give_up=download.give_up
+                run=download, policy=policy, concurrency=places, claims=queue, give_up=download.give_up
             ),
             TaskKind.NOTIFY: Handler(run=notify, policy=policy, concurrency=4),
             TaskKind.FETCH_RESULT: Handler(run=fetch_result, policy=policy, concurrency=4),

@@ -89,6 +89,32 @@ async def test_the_provider_is_asked_three_times_at_most_also_if_every_fresh_lin
     assert await bench.announced(job) == ["job.succeeded", "video.failed"]
 
 
+async def test_a_fresh_link_has_its_own_tries_and_a_loss_is_told_once(bench: Bench, clip: bytes) -> None:
+    gone = bench.host.will("/gone.mp4", says(404))
+    bench.host.will(QUESTION, names(gone))
+    job = await told(bench, gone)
+    assert (bench.host.asked("/gone.mp4"), bench.host.asked(QUESTION)) == (3, 3)
+    for number in range(2):
+        await bench.hears(job, succeeded(bench.host.will(f"/gone-{number}.mp4", says(404)), "v-1"), provider="useapi")
+        await bench.at_rest()
+        assert bench.host.asked(f"/gone-{number}.mp4") == 3
+        assert "was asked 3 times" in ((await bench.known(job)).asset.problem or "")
+    assert bench.host.asked(QUESTION) == 3
+    assert await bench.announced(job) == ["job.succeeded", "video.failed"]
+    late = bench.host.will("/late.mp4", says(404), says(404), says(200, clip))
+    await bench.hears(job, succeeded(late, "v-1"), provider="useapi")
+    await bench.at_rest()
+    assert (await bench.known(job)).asset.status is AssetStatus.STORED
+    assert await bench.announced(job) == ["job.succeeded", "video.failed", "video.stored"]
+
+
+async def test_a_question_that_could_not_be_asked_is_not_counted(tmp_path: Path, host: Host) -> None:
+    async with a_bench(tmp_path, host, api_key="") as bench:
+        job = await told(bench, host.will("/gone.mp4", says(404)))
+        assert "could not be asked" in ((await bench.known(job)).asset.problem or "")
+        assert bench.rows("SELECT link_questions, dead_answers FROM assets") == [(0, 3)]
+
+
 @pytest.mark.parametrize("status", [401, 429, 500])
 async def test_a_provider_that_does_not_say_is_asked_again_on_the_ladder(
     bench: Bench, clip: bytes, status: int

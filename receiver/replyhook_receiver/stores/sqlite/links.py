@@ -4,14 +4,13 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from replyhook.jobs import AssetStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.link_expiry import life_of
 from replyhook_receiver.stores.base import Describe
-from replyhook_receiver.stores.links import Waiting
+from replyhook_receiver.stores.links import Refused, Waiting, WaitingLink
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.facts import announce
 from replyhook_receiver.stores.sqlite.holding import is_held
@@ -38,7 +37,7 @@ _LAST_CALL = """
     INSERT INTO last_calls (job_id, due_ms) VALUES (?, ?) ON CONFLICT (job_id) DO UPDATE SET due_ms = excluded.due_ms
 """
 _BY_EXPIRY = f"""
-    SELECT t.kind, t.subject, t.attempts, t.due_ms, a.url
+    SELECT t.kind, t.subject, t.attempts, t.due_ms, a.url, a.expires_ms
     FROM assets a INDEXED BY assets_by_expiry
         JOIN tasks t ON t.kind = '{TaskKind.DOWNLOAD.value}' AND t.subject = a.job_id
     WHERE a.status = 'pending' AND a.expires_ms IS NOT NULL
@@ -77,20 +76,37 @@ class SQLiteLinks:
         if await self._database.read(lambda raw: raw.execute(_ANY_UNDATED).fetchone()):
             await self._database.write(lambda raw: date(raw, self._lifetime))
 
-    async def claim(self, *, limit: int, per_host: int, lease: timedelta, now: datetime) -> list[Task]:
+    async def claim(
+        self, *, limit: int, per_host: int, counted_as: Callable[[str], str], lease: timedelta, now: datetime
+    ) -> list[Task]:
         def work(raw: sqlite3.Connection) -> list[Task]:
             date(raw, self._lifetime)
             if is_held(raw):
                 return []
-            rows = _first_to_end(raw, limit=limit, per_host=per_host, now=now)
+            rows = _first_to_end(raw, limit=limit, per_host=per_host, counted_as=counted_as, now=now)
             return lease_tasks(raw, rows, lease=lease, now=now)
 
         return await self._database.write(work)
 
-    async def count_dead_answer(self, job_id: str) -> int:
-        statement = "UPDATE assets SET dead_answers = dead_answers + 1 WHERE job_id = ? RETURNING dead_answers"
-        rows = await self._database.write(lambda raw: raw.execute(statement, (job_id,)).fetchall())
-        return rows[0]["dead_answers"] if rows else 0
+    async def first_waiting(self, *, now: datetime) -> list[WaitingLink]:
+        rows = await self._database.read(lambda raw: raw.execute(_BY_EXPIRY, (to_ms(now),)).fetchall())
+        ends = [(row["url"], from_ms(row["expires_ms"])) for row in rows]
+        return [WaitingLink(url=url, ends_at=at) for url, at in ends if url is not None and at is not None]
+
+    async def count_refusal(self, job_id: str, url: str) -> Refused:
+        def work(raw: sqlite3.Connection) -> Refused:
+            raw.execute("UPDATE assets SET dead_answers = dead_answers + 1 WHERE job_id = ? AND url = ?", (job_id, url))
+            found = "SELECT url, dead_answers, link_questions FROM assets WHERE job_id = ?"
+            row = raw.execute(found, (job_id,)).fetchone()
+            if row is None:
+                return Refused(times=0, questions=0)
+            return Refused(times=row["dead_answers"] if row["url"] == url else 0, questions=row["link_questions"])
+
+        return await self._database.write(work)
+
+    async def count_question(self, job_id: str, number: int) -> None:
+        statement = "UPDATE assets SET link_questions = ? WHERE job_id = ?"
+        await self._database.write(lambda raw: raw.execute(statement, (number, job_id)).rowcount)
 
     async def waiting(self) -> Waiting:
         row = await self._database.read(lambda raw: raw.execute(_WAITING).fetchone())
@@ -135,23 +151,18 @@ def end(raw: sqlite3.Connection, job_id: str) -> None:
     raw.execute("DELETE FROM last_calls WHERE job_id = ?", (job_id,))
 
 
-def _first_to_end(raw: sqlite3.Connection, *, limit: int, per_host: int, now: datetime) -> list[sqlite3.Row]:
-    taken = Counter(_host(row["url"]) for row in raw.execute(_HELD, (to_ms(now),)))
+def _first_to_end(
+    raw: sqlite3.Connection, *, limit: int, per_host: int, counted_as: Callable[[str], str], now: datetime
+) -> list[sqlite3.Row]:
+    taken = Counter(counted_as(row["url"] or "") for row in raw.execute(_HELD, (to_ms(now),)))
     chosen: list[sqlite3.Row] = []
     for row in raw.execute(_BY_EXPIRY, (to_ms(now),)):
         if len(chosen) == limit:
             return chosen
-        host = _host(row["url"])
+        host = counted_as(row["url"] or "")
         if taken[host] < per_host:
             taken[host] += 1
             chosen.append(row)
     # What waits for no link (its video came otherwise) is done in no time.
     others = due_tasks(raw, [TaskKind.DOWNLOAD], limit=limit, now=now, but_pending_videos=True)
     return [*chosen, *others[: limit - len(chosen)]]
-
-
-def _host(url: str | None) -> str:
-    try:
-        return (urlsplit(url or "").hostname or "").lower()
-    except ValueError:
-        return ""

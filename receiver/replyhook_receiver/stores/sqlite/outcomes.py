@@ -158,6 +158,13 @@ def _try_another_link(raw: sqlite3.Connection, job_id: str, now: datetime, descr
     return True
 
 
+def _announce_loss(raw: sqlite3.Connection, job_id: str, now: datetime, describe: Describe) -> None:
+    """Say that the video is lost, once a job: a fresh link that is refused, too, is no news."""
+    told = "SELECT 1 FROM notifications WHERE job_id = ? AND type = ?"
+    if not raw.execute(told, (job_id, NotificationType.VIDEO_FAILED)).fetchone():
+        announce(raw, job_id, NotificationType.VIDEO_FAILED, now, describe)
+
+
 def _keep_dead_relay(
     raw: sqlite3.Connection, job_id: str, problem: str, now: datetime, describe: Describe, deadlines: Deadlines
 ) -> None:
@@ -178,7 +185,7 @@ def _keep_failure(
         if _try_another_link(raw, task.subject, now, describe):
             return
         links.end(raw, task.subject)
-        announce(raw, task.subject, NotificationType.VIDEO_FAILED, now, describe)
+        _announce_loss(raw, task.subject, now, describe)
     elif task.kind is TaskKind.RELAY:
         _keep_dead_relay(raw, task.subject, problem, now, describe, deadlines)
     elif _still_lacks(raw, task):

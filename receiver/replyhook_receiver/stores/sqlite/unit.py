@@ -52,7 +52,8 @@ _EXPECT_VIDEO = Insert(
     "assets (job_id, status, url, expires_ms)",
     4,
     """ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, url = excluded.url,
-        expires_ms = excluded.expires_ms, problem = NULL""",
+        expires_ms = excluded.expires_ms, problem = NULL,
+        dead_answers = CASE WHEN assets.url IS excluded.url THEN assets.dead_answers ELSE 0 END""",
 )
 _ADD_EVENT = Insert(
     """events (key, id, job_id, provider, account, provider_job_id, callback_id, source, status, word, progress,
