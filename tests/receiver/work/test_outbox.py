@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from replyhook_receiver.answers import Answer
+from replyhook_receiver.endpoints import NewEndpoint
 from replyhook_receiver.errors import DeliverySuperseded, UnknownDelivery
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import DeliveryStatus, NotifyTarget
@@ -347,3 +348,65 @@ async def test_what_was_put_back_by_a_filter_is_only_what_matches(store: SQLiteS
     matching = await store.deliveries.matching(DeliveryFilter(since=NOW))
     assert await store.deliveries.retry_all(matching, now=NOW) == 4
     assert len(await all_delivered(store)) == 4
+
+
+# Changes of an endpoint while deliveries wait for it
+
+
+async def a_standing_endpoint(store: SQLiteStore) -> str:
+    """One with its own secret, with eight deliveries under way and four that wait for room."""
+    wanted = NewEndpoint(url=HOOK, secrets=("whsec_" + "QUJD" * 12,))
+    endpoint = await store.endpoints.create(wanted, now=NOW)
+    for number in range(12):
+        await a_failure(store, number, notify=())
+    return endpoint.id
+
+
+async def test_what_waits_for_an_endpoint_goes_out_after_its_secret_was_rotated(store: SQLiteStore) -> None:
+    endpoint = await a_standing_endpoint(store)
+    first = await claimed(store)
+    assert len(first) == 8
+    await store.endpoints.rotate(endpoint, "whsec_" + "REVG" * 12, overlap=timedelta(hours=1), now=NOW)
+    assert await claimed(store) == [], "a rotation makes no room"
+    for task in first:
+        await store.finish(task, Done(answer=Answer(status=200)), now=NOW)
+    assert len(await claimed(store)) == 4
+
+
+async def endpoint_of(store: SQLiteStore, task: Task) -> str:
+    """Where a delivery goes."""
+    summary = await store.deliveries.summary(task.subject)
+    assert summary is not None
+    return summary.endpoint_id
+
+
+async def test_what_waits_for_a_place_goes_out_after_one_of_its_endpoints_was_changed_or_removed(
+    store: SQLiteStore,
+) -> None:
+    shared = NotifyTarget(url=HOOK, secret="whsec_" + "QUJD" * 12)
+    for number in range(24):
+        await a_failure(store, number, notify=(shared,))
+    first = await claimed(store)
+    for task in first:
+        await store.endpoints.remove(await endpoint_of(store, task), now=NOW)
+    second = await claimed(store)
+    assert len(second) == 8, "what is removed takes no room"
+    for task in second:
+        await store.endpoints.rotate(
+            await endpoint_of(store, task), "whsec_" + "REVG" * 12, overlap=timedelta(0), now=NOW
+        )
+    for task in [*first, *second]:
+        await store.finish(task, Done(answer=Answer(status=200)), now=NOW)
+    assert len(await claimed(store)) == 8
+
+
+async def test_a_try_whose_claim_was_taken_away_makes_room_when_it_ends(store: SQLiteStore) -> None:
+    for number in range(9):
+        await a_failure(store, number)
+    first = await claimed(store)
+    assert await claimed(store) == []
+    await store.database.write(
+        lambda raw: raw.execute("UPDATE tasks SET state = 'dead', lease = NULL WHERE lease > ''")
+    )
+    assert not await store.finish(first[0], Done(answer=Answer(status=200)), now=NOW)
+    assert len(await claimed(store)) == 1

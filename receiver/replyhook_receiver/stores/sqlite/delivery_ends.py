@@ -59,6 +59,13 @@ def keep_delivery(
     Places(raw, at_most=at_most, now=now).let_in(turn.place)
 
 
+def let_others_in(raw: sqlite3.Connection, task: Task, *, now: datetime, at_most: int) -> None:
+    """A try has ended whose claim was taken away: its room is free."""
+    turn = turns.read_turn(raw, task.subject)
+    if turn is not None:
+        Places(raw, at_most=at_most, now=now).let_in(turn.place)
+
+
 def _keep(raw: sqlite3.Connection, turn: Turn, outcome: Done | Retry | Dead, state: str, now: datetime) -> None:
     match outcome:
         case Done(answer=Answer() as answer):

@@ -23,6 +23,7 @@ from replyhook_receiver.endpoints import (
 from replyhook_receiver.errors import EndpointConflict, UnknownEndpoint
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.sqlite.database import Database
+from replyhook_receiver.stores.sqlite.places import leave
 from replyhook_receiver.stores.sqlite.rows import from_ms, secrets_from, to_json, to_ms, types_from
 from replyhook_receiver.stores.sqlite.tasks import NewTask, add_tasks
 
@@ -101,6 +102,7 @@ class SQLiteEndpoints:
     async def rotate(self, endpoint_id: str, secret: str, *, overlap: timedelta, now: datetime) -> Endpoint:
         def work(raw: sqlite3.Connection) -> Endpoint:
             secrets = rotated(_read(raw, endpoint_id).secrets, secret, overlap=overlap, now=now)
+            leave(raw, endpoint_id, now)
             _set(raw, endpoint_id, {"secrets": _json_secrets(secrets), "secret": None})
             return _read(raw, endpoint_id)
 
@@ -109,6 +111,7 @@ class SQLiteEndpoints:
     async def remove(self, endpoint_id: str, *, now: datetime) -> None:
         def work(raw: sqlite3.Connection) -> None:
             endpoint = _read(raw, endpoint_id)
+            leave(raw, endpoint_id, now)
             _bury(raw, endpoint_id, before_ms=None, why="the endpoint was removed", now=now)
             nothing = {"removed_ms": to_ms(now), "headers": None, "secrets": None, "secret": None}
             disabled_at = endpoint.disabled_at or now
@@ -145,6 +148,7 @@ def synchronise(raw: sqlite3.Connection, wanted: Sequence[NewEndpoint], now: dat
         if row is None:
             _insert(raw, endpoint, EndpointOrigin.SETTINGS, now)
             continue
+        leave(raw, row["id"], now)
         _set(raw, row["id"], _columns(endpoint))
         leads_elsewhere = (row["channel"], row["url"]) != (endpoint.channel, endpoint.url)
         is_back = row["disabled_why"] == NOT_IN_SETTINGS
@@ -193,6 +197,7 @@ def _bury(raw: sqlite3.Connection, endpoint_id: str, *, before_ms: int | None, w
         """,  # noqa: S608 - a constant of ours
         values,
     )
+    raw.execute(f"DELETE FROM held WHERE delivery_id IN (SELECT id FROM deliveries WHERE {where})", values)  # noqa: S608
     raw.execute(f"UPDATE deliveries SET status = 'dead', problem = :why WHERE {where}", values)  # noqa: S608
 
 

@@ -10,7 +10,7 @@ from replyhook_receiver.lifecycle import TaskKind, fact_key
 from replyhook_receiver.records import Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import links
-from replyhook_receiver.stores.sqlite.delivery_ends import keep_delivery
+from replyhook_receiver.stores.sqlite.delivery_ends import keep_delivery, let_others_in
 from replyhook_receiver.stores.sqlite.facts import accept, announce, expect_video
 from replyhook_receiver.stores.sqlite.overdue import keep_overdue
 from replyhook_receiver.stores.sqlite.registering import record_submission
@@ -68,6 +68,7 @@ def _finish_delivery(
     ends = {Done: "done", Retry: "ready", Dead: "dead"}
     state = release(raw, task, state=ends[type(outcome)], due_at=due_at, problem=problem, now=now, counts=counts)
     if state is None:
+        let_others_in(raw, task, now=now, at_most=at_most)
         return False
     keep_delivery(raw, task, outcome, state, now=now, describe=describe, at_most=at_most)
     return True

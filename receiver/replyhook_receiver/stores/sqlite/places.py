@@ -11,8 +11,11 @@ from replyhook_receiver.retries import LONGEST_PAUSE, PROBED_AFTER, probe_pause
 from replyhook_receiver.stores.deliveries import WaitsFor
 from replyhook_receiver.stores.sqlite.rows import to_ms
 
-# With the secret: whoever names somebody else's address, and is refused there, must not slow down the other's.
-PLACE = "e.channel || ' ' || e.url || ' ' || coalesce(e.secrets, e.secret, '')"
+# With whose it is: whoever names somebody else's address, and is refused there, must not slow down the other's. What
+# stands has its id, which no rotation changes; jobs that name the same address and secret are one.
+PLACE = """
+    e.channel || ' ' || e.url || ' ' || CASE WHEN e.job_id IS NULL THEN e.id ELSE coalesce(e.secrets, e.secret, '') END
+"""
 
 _UNDER_WAY = f"""
     SELECT {PLACE} AS place, count(*) AS deliveries
@@ -86,6 +89,14 @@ def note_failure(raw: sqlite3.Connection, place: str, answer: Answer, now: datet
 def note_success(raw: sqlite3.Connection, place: str) -> None:
     """It answers: all that was held against it is forgotten."""
     raw.execute("DELETE FROM places WHERE place = ?", (place,))
+
+
+def leave(raw: sqlite3.Connection, endpoint_id: str, now: datetime) -> None:
+    """An endpoint is about to lead elsewhere, or to be no more: whatever waits for its place is looked at anew."""
+    place = raw.execute(f"SELECT {PLACE} AS place FROM endpoints e WHERE e.id = ?", (endpoint_id,)).fetchone()["place"]  # noqa: S608 - ours
+    waiting = f"SELECT delivery_id FROM held WHERE place = ? AND reason = '{WaitsFor.PLACE.value}'"  # noqa: S608
+    for row in raw.execute(waiting, (place,)).fetchall():
+        let_go(raw, row["delivery_id"], to_ms(now))
 
 
 def let_go(raw: sqlite3.Connection, delivery_id: str, due_ms: int) -> None:
