@@ -239,17 +239,25 @@ async def test_a_pause_that_an_endpoint_asks_for_is_kept_by_all_its_deliveries(s
     assert len(await claimed(store, NOW + timedelta(seconds=120))) == 3
 
 
-async def test_an_endpoint_that_is_gone_is_disabled_at_once_and_what_is_for_it_waits(store: SQLiteStore) -> None:
-    types = ("job.running", "video.expiring", "job.overdue")
+async def test_a_jobs_own_endpoint_that_is_gone_is_disabled_and_nothing_waits_for_it_for_ever(
+    store: SQLiteStore,
+) -> None:
+    types = ("job.running", "video.expiring", "job.overdue", "job.failed")
     job = a_job()
     await submitted(store, job, notify=(NotifyTarget(url=HOOK, types=types),))
     for progress in (10, 20):
         await store.accept(report(job, running(progress)))
     (task,) = await claimed(store)
     await store.finish(task, Dead(problem="410", answer=Answer(status=410, is_gone=True)), now=NOW)
+    await store.accept(report(job, failed(), received_at=NOW + SECOND))
     assert await claimed(store, NOW + LEASE) == []
-    found = {str(each.status): each.waits_for for each in await store.deliveries.page(DeliveryFilter())}
-    assert found == {"dead": None, "pending": WaitsFor.ENABLING}
+    found = [(each.type, each.status, each.problem) for each in await store.deliveries.page(DeliveryFilter())]
+    gone = "the endpoint asked not to be called again (410)"
+    assert sorted(found) == [
+        ("job.failed", "dead", gone),
+        ("job.running", "dead", "410"),
+        ("job.running", "dead", gone),
+    ]
     assert await store.next_due(now=NOW, kinds=[TaskKind.NOTIFY]) is None
 
 

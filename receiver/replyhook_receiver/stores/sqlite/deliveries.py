@@ -21,7 +21,8 @@ _PUT_BACK_AT_A_TIME = 200  # so that nobody's callback waits for long
 _NOTIFY = TaskKind.NOTIFY.value
 
 _DELIVERY = """
-    SELECT n.*, e.channel, e.url, e.secret, e.types, e.headers, e.secrets, e.disabled_ms, d.status AS delivery_status
+    SELECT n.*, e.channel, e.url, e.secret, e.types, e.headers, e.secrets, e.disabled_ms, e.disabled_why,
+        d.status AS delivery_status
     FROM deliveries d
     JOIN notifications n ON n.sequence = d.notification
     JOIN endpoints e ON e.id = d.endpoint_id

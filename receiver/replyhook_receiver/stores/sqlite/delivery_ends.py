@@ -9,12 +9,14 @@ import msgspec
 
 from replyhook.notifications import NotificationType
 from replyhook_receiver.answers import Answer
+from replyhook_receiver.endpoints import GIVEN_UP_WITH_IT, GONE
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import JobRecord
 from replyhook_receiver.retries import DISABLED_AFTER
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import turns
 from replyhook_receiver.stores.sqlite.facts import announce
+from replyhook_receiver.stores.sqlite.kept import give_up_kept
 from replyhook_receiver.stores.sqlite.places import Places, note_failure, note_success
 from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
 from replyhook_receiver.stores.sqlite.turns import Turn
@@ -22,7 +24,6 @@ from replyhook_receiver.tasks import Dead, Done, Retry, Task
 
 _log = logging.getLogger(__name__)
 
-GONE = "it asked not to be called again (410)"
 _FAILS = "it has failed for a day"
 
 _END_ATTEMPT = """
@@ -106,6 +107,8 @@ def _judge_endpoint(raw: sqlite3.Connection, turn: Turn, answer: Answer, now: da
     raw.execute(failing, (to_ms(now), turn.endpoint_id))
     if answer.is_gone:
         _disable(raw, turn, GONE, now)
+        if not turn.is_standing:  # nobody looks after it, as of one that is registered
+            give_up_kept(raw, turn.endpoint_id, before_ms=None, why=GIVEN_UP_WITH_IT, now=now)
     elif turn.is_standing and _has_failed_for_long(raw, turn, now) and _disable(raw, turn, _FAILS, now):
         announce(raw, turn.job_id, NotificationType.ENDPOINT_DISABLED, now, _with_endpoint(describe, turn))
 

@@ -15,6 +15,7 @@ from msgspec import json, structs
 from replyhook.ids import new_id
 from replyhook.jobs import Asset, AssetStatus
 from replyhook.notifications import NotificationType
+from replyhook_receiver.endpoints import GIVEN_UP_WITH_IT
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import AssetRecord, JobRecord, NotifyTarget
 from replyhook_receiver.stores.base import Describe
@@ -64,7 +65,7 @@ _ADD_CALLBACK = Insert(
 )
 _ADD_NOTIFICATION = Insert("notifications (sequence, id, job_id, type, body, created_ms)", 6)
 _EXPECT_CALLBACK = Insert("deadlines (job_id, due_ms)", 2, "ON CONFLICT DO NOTHING")
-_ADD_DELIVERY = Insert("deliveries (id, notification, endpoint_id, status, created_ms)", 5)
+_ADD_DELIVERY = Insert("deliveries (id, notification, endpoint_id, status, problem, created_ms)", 6)
 
 
 _DAY = timedelta(days=1)
@@ -226,10 +227,11 @@ class Unit:
         self, sequence: int, kind: NotificationType, endpoint_id: str, target: NotifyTarget, at: datetime
     ) -> None:
         """The duty to bring a notification to an endpoint, where the endpoint wants it; while it is disabled, a duty
-        that waits."""
+        that waits; after a job's own asked not to be called again, one that is given up."""
         if target.wants(kind) and target.keeps(at):
             delivery_id = new_id("dlv", at=at.timestamp())
-            self._deliveries.append((delivery_id, sequence, endpoint_id, "pending", to_ms(at)))
+            state = ("dead", GIVEN_UP_WITH_IT) if target.is_gone else ("pending", None)
+            self._deliveries.append((delivery_id, sequence, endpoint_id, *state, to_ms(at)))
             if target.disabled_at is None:
                 self.add_task(TaskKind.NOTIFY, delivery_id, at)
 
