@@ -198,8 +198,7 @@ async def test_an_endpoint_that_fails_is_tried_by_one_at_a_time_until_it_answers
         at = due
         (probe,) = await claimed(store, at)
         await store.finish(probe, Retry(due_at=at + timedelta(days=1), problem="500", answer=REFUSED), now=at)
-    at = await store.next_due(now=at, kinds=[TaskKind.NOTIFY]) or at
-    (probe,) = await claimed(store, at)
+    (probe,) = await claimed(store, at + timedelta(minutes=5))
     await store.finish(probe, Done(answer=Answer(status=200)), now=at)
     assert len(await claimed(store, at)) == 8, "it answers, and the others wait nevertheless"
     assert len(first) > PROBED_AFTER
@@ -418,3 +417,47 @@ async def test_a_try_whose_claim_was_taken_away_makes_room_when_it_ends(store: S
     )
     assert not await store.finish(first[0], Done(answer=Answer(status=200)), now=NOW)
     assert len(await claimed(store)) == 1
+
+
+async def test_what_was_let_down_is_found_within_minutes(store: SQLiteStore) -> None:
+    for number in range(9):
+        await a_failure(store, number)
+    first = await claimed(store)
+    # As a fault of ours would leave it: all have ended, and nobody let the ninth in.
+    await store.database.write(
+        lambda raw: raw.execute("UPDATE tasks SET state = 'dead', lease = NULL WHERE lease > ''")
+    )
+    due = await store.next_due(now=NOW, kinds=[TaskKind.NOTIFY])
+    assert due == NOW + timedelta(minutes=5)
+    assert len(await claimed(store, due)) == 1
+    assert len(first) == 8
+
+
+async def test_a_look_lets_nothing_in_that_still_has_to_wait(store: SQLiteStore) -> None:
+    for number in range(12):
+        await a_failure(store, number)
+    held = await claimed(store)
+    for minutes in range(1, 20):
+        at = NOW + timedelta(seconds=20 * minutes)
+        await store.next_due(now=at, kinds=[TaskKind.NOTIFY])
+        await store.renew(held, lease=LEASE, now=at)
+        assert await claimed(store, at) == []
+
+
+async def test_what_is_kept_for_an_endpoint_that_nobody_enables_is_given_up_after_seven_days(
+    store: SQLiteStore,
+) -> None:
+    endpoint = await store.endpoints.create(NewEndpoint(url=HOOK), now=NOW)
+    await store.endpoints.disable(endpoint.id, "by hand", now=NOW)
+    await a_failure(store, notify=())
+    at, looks = NOW, 0
+    while (await store.deliveries.page(DeliveryFilter()))[0].status == "pending":
+        due = await store.next_due(now=at, kinds=[TaskKind.NOTIFY])
+        assert due is not None
+        assert due > at
+        at, looks = at + timedelta(days=1), looks + 1
+        assert await claimed(store, at) == []
+    assert (looks, await store.next_due(now=at, kinds=[TaskKind.NOTIFY])) == (8, None)
+    assert (await store.deliveries.page(DeliveryFilter()))[
+        0
+    ].problem == "the endpoint was disabled for more than 7 days"

@@ -3,10 +3,24 @@
 import sqlite3
 from datetime import datetime
 
+from replyhook_receiver.endpoints import PAUSED_FOR
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.sqlite.rows import to_ms
 
 KEPT_TOO_LONG = "the endpoint was disabled for more than 7 days"
+
+
+_KEPT_TOO_LONG = """
+    SELECT DISTINCT d.endpoint_id FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id
+    WHERE d.status = 'pending' AND d.created_ms < ? AND e.disabled_ms IS NOT NULL
+"""
+
+
+def sweep(raw: sqlite3.Connection, now: datetime) -> None:
+    """Give up what has been kept for too long for endpoints that nobody enables."""
+    oldest_ms = to_ms(now - PAUSED_FOR)
+    for row in raw.execute(_KEPT_TOO_LONG, (oldest_ms,)).fetchall():
+        give_up_kept(raw, row["endpoint_id"], before_ms=oldest_ms, why=KEPT_TOO_LONG, now=now)
 
 
 def give_up_kept(raw: sqlite3.Connection, endpoint_id: str, *, before_ms: int | None, why: str, now: datetime) -> None:

@@ -26,6 +26,8 @@ from replyhook_receiver.stores.sqlite.deliveries import SQLiteDeliveries
 from replyhook_receiver.stores.sqlite.endpoints import SQLiteEndpoints
 from replyhook_receiver.stores.sqlite.history import SQLiteHistory
 from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
+from replyhook_receiver.stores.sqlite.kept import sweep
+from replyhook_receiver.stores.sqlite.looks import Looks
 from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
 from replyhook_receiver.stores.sqlite.replaying import SQLiteReplays
 from replyhook_receiver.stores.sqlite.rows import (
@@ -74,6 +76,7 @@ class SQLiteStore:
         self.links = links.SQLiteLinks(self.database, lifetime=self._deadlines.lifetime)
         self.endpoints = SQLiteEndpoints(self.database)
         self.deliveries = SQLiteDeliveries(self.database)
+        self._looks = Looks(at_most=at_one_endpoint)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
@@ -161,6 +164,8 @@ class SQLiteStore:
                 relays.admit(raw, self.relays.max_jobs, limit=limit, now=now)
             if TaskKind.EXPIRING in kinds:
                 links.sweep(raw, now)
+            if TaskKind.NOTIFY in kinds:
+                self._looks.look(raw, now)
             places = Turns(raw, at_most=self._at_one_endpoint, now=now)
             return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now, admits=places.admit)
 
@@ -172,6 +177,7 @@ class SQLiteStore:
     async def settle_times(self, *, latest_due: datetime, latest_lease: datetime, now: datetime) -> int:
         def work(raw: sqlite3.Connection) -> int:
             look_again(raw, now)
+            sweep(raw, now)
             return tasks.settle_times(raw, latest_due=latest_due, latest_lease=latest_lease, now=now)
 
         return await self.database.write(work)
@@ -198,7 +204,8 @@ class SQLiteStore:
         def look(raw: sqlite3.Connection) -> datetime | None:
             if TaskKind.RELAY in kinds and relays.next_is_free(raw, self.relays.max_jobs):
                 return now
-            return tasks.next_due(raw, kinds)
+            dues = [tasks.next_due(raw, kinds), self._looks.next(raw, now) if TaskKind.NOTIFY in kinds else None]
+            return min((due for due in dues if due is not None), default=None)
 
         due = await self.database.read(look)
         return None if due is None else max(due, now)
