@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from replyhook.notifications import NotificationType
 from replyhook_receiver.answers import Answer
-from replyhook_receiver.errors import DeliverySuperseded
+from replyhook_receiver.errors import DeliverySuperseded, EndpointConflict
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import NotifyTarget
 from replyhook_receiver.stores.sqlite import SQLiteStore
@@ -131,7 +131,7 @@ class World:
     async def retry(self, pick: int) -> None:
         rows = self.rows("SELECT id FROM deliveries WHERE status <> 'superseded' ORDER BY id")
         if rows:
-            with suppress(DeliverySuperseded):
+            with suppress(DeliverySuperseded, EndpointConflict):
                 await self.store.deliveries.retry(rows[pick % len(rows)]["id"], now=self.now)
 
     async def enable(self, url: str) -> None:

@@ -22,7 +22,7 @@ _NOTIFY = TaskKind.NOTIFY.value
 _TURN = f"""
     SELECT d.id, d.notification, d.status, d.endpoint_id, n.job_id, n.type, {PLACE} AS place,
         e.disabled_ms IS NOT NULL AS is_disabled,
-        e.job_id IS NULL AS is_standing
+        e.job_id IS NULL AS is_standing, e.removed_ms IS NOT NULL AS is_removed, e.disabled_why
     FROM deliveries d JOIN notifications n ON n.sequence = d.notification JOIN endpoints e ON e.id = d.endpoint_id
     WHERE d.id = ?
 """  # noqa: S608 - a constant of ours
@@ -61,6 +61,8 @@ class Turn:
     place: str
     is_disabled: bool
     is_standing: bool
+    is_removed: bool
+    disabled_why: str | None
 
 
 def read_turn(raw: sqlite3.Connection, delivery_id: str) -> Turn | None:
