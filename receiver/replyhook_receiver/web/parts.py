@@ -67,6 +67,7 @@ def make_parts(settings: Settings, secrets: Secrets, now: Clock) -> Parts:
         deadlines=deadlines,
         max_jobs={name: provider.max_jobs for name, provider in providers.items()},
         at_one_endpoint=settings.endpoint_concurrency,
+        at_once=settings.delivery_concurrency,
     )
     storage = storage_for(settings)
     door = Door(allowed_networks=settings.allowed_networks)

@@ -37,8 +37,9 @@ from tests.contracts.store_contract import (
 
 ALL_TYPES = tuple(NotificationType)
 PROGRESS = ("job.queued", "job.running")
-PLACES = ("https://one.example/hook", "https://two.example/hook")
-AT_MOST = 2
+PLACES = ("https://one.example/hook", "https://two.example/hook", "https://two.example/other")
+AT_MOST, AT_ONCE = 2, 6
+AT_ONE_HOST, OF_JOBS = 2, 5
 OK, REFUSED = Answer(status=200), Answer(status=500)
 
 # What may happen next; the number picks a job, a task, an endpoint.
@@ -109,6 +110,9 @@ class World:
         now_ms = round(self.now.timestamp() * 1000)
         rows = self.rows(f"SELECT e.url, count(*) AS busy FROM {JOINED} WHERE {under_way} GROUP BY 1", now_ms)  # noqa: S608 - ours
         assert all(row["busy"] <= AT_MOST for row in rows), "a place has more than it may"
+        at_two = sum(row["busy"] for row in rows if row["url"].startswith("https://two.example/"))
+        assert at_two <= AT_ONE_HOST, "a host has more than it may"
+        assert sum(row["busy"] for row in rows) <= OF_JOBS
 
     async def finish(self, how: str, pick: int) -> None:
         if not self.held:
@@ -157,9 +161,9 @@ class World:
             case "retried":
                 await self.retry(pick)
             case "disabled":
-                self.write("UPDATE endpoints SET disabled_ms = 1 WHERE url = ?", PLACES[pick % 2])
+                self.write("UPDATE endpoints SET disabled_ms = 1 WHERE url = ?", PLACES[pick % 3])
             case "enabled":
-                await self.enable(PLACES[pick % 2])
+                await self.enable(PLACES[pick % 3])
             case _:
                 await self.finish(what, pick)
 
@@ -213,7 +217,7 @@ def tasks_again(raw: sqlite3.Connection, url: str, now: datetime) -> None:
 async def live(steps: list[tuple[str, int]]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "replyhook.db"
-        store = SQLiteStore(path, describe=describe, at_one_endpoint=AT_MOST)
+        store = SQLiteStore(path, describe=describe, at_one_endpoint=AT_MOST, at_once=AT_ONCE)
         await store.open()
         try:
             world = World(store=store, path=path)

@@ -1,11 +1,13 @@
 """The outbox at work: real endpoints that are slow, silent or gone, and what is kept of every try."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -461,3 +463,49 @@ async def test_what_is_kept_for_an_endpoint_that_nobody_enables_is_given_up_afte
     assert (await store.deliveries.page(DeliveryFilter()))[
         0
     ].problem == "the endpoint was disabled for more than 7 days"
+
+
+# Hosts that hang
+
+
+async def hosts_of(store: SQLiteStore, tasks: list[Task]) -> Counter[str]:
+    """How many go where."""
+    summaries = [await store.deliveries.summary(task.subject) for task in tasks]
+    return Counter(urlsplit(each.url).netloc for each in summaries if each is not None)
+
+
+async def test_a_host_that_hangs_has_a_share_however_many_addresses_it_has(store: SQLiteStore) -> None:
+    for number in range(100):
+        slow = NotifyTarget(url=f"https://slow.example/{number}")
+        await a_failure(store, number, notify=(slow,) if number < 90 else (NotifyTarget(url=HOOK),))
+    under_way = await claimed(store, limit=64)
+    assert await hosts_of(store, under_way) == {"slow.example": 16, urlsplit(HOOK).netloc: 8}
+    silence = Answer(status=None)
+    for task in under_way:
+        await store.finish(task, Retry(due_at=NOW + timedelta(days=1), problem="silence", answer=silence), now=NOW)
+    at = NOW + timedelta(minutes=5)
+    (probe, *_) = under_way = await claimed(store, at, limit=64)
+    assert (await hosts_of(store, under_way))["slow.example"] == 1, "it fails, and is tried by one at a time"
+    for task in under_way:
+        await store.finish(task, Done(answer=Answer(status=200)), now=at)
+    assert (await hosts_of(store, await claimed(store, at, limit=64)))["slow.example"] == 16
+    assert probe
+
+
+async def test_whoever_answers_at_a_host_keeps_it_open_even_if_others_are_refused_there(store: SQLiteStore) -> None:
+    for number in range(20):
+        await a_failure(store, number, notify=(NotifyTarget(url=f"https://shared.example/{number}"),))
+    for task in await claimed(store):
+        refused = Retry(due_at=NOW + timedelta(days=1), problem="401", answer=Answer(status=401))
+        await store.finish(task, refused, now=NOW)
+    assert len(await claimed(store)) == 4, "a refusal is no silence"
+
+
+async def test_many_hosts_that_hang_leave_room_for_registered_endpoints(store: SQLiteStore) -> None:
+    for number in range(100):
+        await a_failure(store, number, notify=(NotifyTarget(url=f"https://host-{number % 25}.example/{number}"),))
+    assert len(await claimed(store, limit=64)) == 48
+    await store.endpoints.create(NewEndpoint(url=HOOK), now=NOW)
+    await a_failure(store, 100, notify=())
+    (task,) = await claimed(store, limit=16)
+    assert (await hosts_of(store, [task])) == {urlsplit(HOOK).netloc: 1}

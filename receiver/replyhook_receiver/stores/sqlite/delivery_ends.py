@@ -17,7 +17,7 @@ from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import turns
 from replyhook_receiver.stores.sqlite.facts import announce
 from replyhook_receiver.stores.sqlite.kept import give_up_kept
-from replyhook_receiver.stores.sqlite.places import Places, note_failure, note_success
+from replyhook_receiver.stores.sqlite.places import Limits, Places, note_failure, note_success
 from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
 from replyhook_receiver.stores.sqlite.turns import Turn
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
@@ -46,7 +46,7 @@ def keep_delivery(
     *,
     now: datetime,
     describe: Describe,
-    at_most: int,
+    limits: Limits,
 ) -> None:
     """Keep what became of a try; ``state`` is the task's after it."""
     turn = turns.read_turn(raw, task.subject)
@@ -57,14 +57,14 @@ def keep_delivery(
         _keep(raw, turn, outcome, state, now)
         if outcome.answer is not None and not isinstance(outcome, Done):
             _judge_endpoint(raw, turn, outcome.answer, now, describe)
-    Places(raw, at_most=at_most, now=now).let_in(turn.place)
+    Places(raw, limits=limits, now=now).let_in(turn.place)
 
 
-def let_others_in(raw: sqlite3.Connection, task: Task, *, now: datetime, at_most: int) -> None:
+def let_others_in(raw: sqlite3.Connection, task: Task, *, now: datetime, limits: Limits) -> None:
     """A try has ended whose claim was taken away: its room is free."""
     turn = turns.read_turn(raw, task.subject)
     if turn is not None:
-        Places(raw, at_most=at_most, now=now).let_in(turn.place)
+        Places(raw, limits=limits, now=now).let_in(turn.place)
 
 
 def _keep(raw: sqlite3.Connection, turn: Turn, outcome: Done | Retry | Dead, state: str, now: datetime) -> None:

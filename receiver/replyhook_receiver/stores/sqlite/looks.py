@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from replyhook_receiver.stores.deliveries import WaitsFor
 from replyhook_receiver.stores.sqlite import kept
-from replyhook_receiver.stores.sqlite.places import Places, let_go
+from replyhook_receiver.stores.sqlite.places import Limits, Places, let_go
 from replyhook_receiver.stores.sqlite.rows import to_ms
 
 EVERY = timedelta(minutes=5)
@@ -24,8 +24,8 @@ _BUSY = f"SELECT DISTINCT place FROM held WHERE reason = '{WaitsFor.PLACE.value}
 class Looks:
     """When it was looked last, and the look itself."""
 
-    def __init__(self, *, at_most: int) -> None:
-        self._at_most = at_most
+    def __init__(self, *, limits: Limits) -> None:
+        self._limits = limits
         self._next: datetime | None = None
 
     def next(self, raw: sqlite3.Connection, now: datetime) -> datetime | None:
@@ -42,8 +42,8 @@ class Looks:
             return
         self._next = now + EVERY
         kept.sweep(raw, now)
-        places = Places(raw, at_most=self._at_most, now=now)
+        places = Places(raw, limits=self._limits, now=now)
         for row in raw.execute(_BUSY).fetchall():
-            places.let_in(row["place"])
+            places.let_through(row["place"])
         for row in raw.execute(_OVERLOOKED).fetchall():
             let_go(raw, row["delivery_id"], to_ms(now))

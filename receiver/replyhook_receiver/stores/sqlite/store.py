@@ -28,6 +28,7 @@ from replyhook_receiver.stores.sqlite.history import SQLiteHistory
 from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
 from replyhook_receiver.stores.sqlite.kept import sweep
 from replyhook_receiver.stores.sqlite.looks import Looks
+from replyhook_receiver.stores.sqlite.places import Limits
 from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
 from replyhook_receiver.stores.sqlite.replaying import SQLiteReplays
 from replyhook_receiver.stores.sqlite.rows import (
@@ -52,7 +53,8 @@ class SQLiteStore:
 
     ``deadlines`` says how long each job may stay silent; it learns that from this store's own jobs. ``max_jobs`` is how
     many an account may have under way before a relayed one waits, by provider; 0 or nothing: no limit. At most
-    ``at_one_endpoint`` deliveries go to one endpoint at a time, whoever claims them.
+    ``at_one_endpoint`` deliveries go to one endpoint at a time, whoever claims them; of all that are under way
+    (``at_once``) those that hang, whichever hosts they go to, never have more than their share.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class SQLiteStore:
         deadlines: Deadlines | None = None,
         max_jobs: Mapping[str, int] | None = None,
         at_one_endpoint: int = AT_ONE_ENDPOINT,
+        at_once: int | None = None,
     ) -> None:
         self._describe = describe
-        self._at_one_endpoint = at_one_endpoint
+        self._limits = Limits.of(place=at_one_endpoint, at_once=at_once or 8 * at_one_endpoint)
         self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
         self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
         self.idempotency = SQLiteIdempotency(self.database)
@@ -76,7 +79,7 @@ class SQLiteStore:
         self.links = links.SQLiteLinks(self.database, lifetime=self._deadlines.lifetime)
         self.endpoints = SQLiteEndpoints(self.database)
         self.deliveries = SQLiteDeliveries(self.database)
-        self._looks = Looks(at_most=at_one_endpoint)
+        self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
@@ -166,7 +169,7 @@ class SQLiteStore:
                 links.sweep(raw, now)
             if TaskKind.NOTIFY in kinds:
                 self._looks.look(raw, now)
-            places = Turns(raw, at_most=self._at_one_endpoint, now=now)
+            places = Turns(raw, limits=self._limits, now=now)
             return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now, admits=places.admit)
 
         return await self.database.write(work)
@@ -196,7 +199,7 @@ class SQLiteStore:
                 now=now,
                 describe=self._describe,
                 deadlines=self._deadlines,
-                at_most=self._at_one_endpoint,
+                limits=self._limits,
             )
         )
 
