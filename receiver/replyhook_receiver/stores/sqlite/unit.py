@@ -121,7 +121,8 @@ class Unit:
             job = job_from(row)
             jobs[job.id] = job
         self._endpoints = {job_id: [] for job_id in self._jobs}
-        endpoints = "SELECT * FROM endpoints WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        its = "job_id IN (SELECT value FROM json_each(?)) AND removed_ms IS NULL"
+        endpoints = f"SELECT * FROM endpoints WHERE {its} ORDER BY id"  # noqa: S608 - ours
         for row in self._raw.execute(endpoints, (wanted,)):
             self._endpoints[row["job_id"]].append((row["id"], target_from(row)))
         self._known = {key: False for _, key in told if key is not None}
@@ -262,7 +263,8 @@ class Unit:
 
     def _endpoints_of(self, job_id: str) -> Sequence[tuple[str, NotifyTarget]]:
         if job_id not in self._endpoints:
-            rows = self._raw.execute("SELECT * FROM endpoints WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
+            its = "SELECT * FROM endpoints WHERE job_id = ? AND removed_ms IS NULL ORDER BY id"
+            rows = self._raw.execute(its, (job_id,)).fetchall()
             self._endpoints[job_id] = [(row["id"], target_from(row)) for row in rows]
         return self._endpoints[job_id]
 
