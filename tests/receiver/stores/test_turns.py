@@ -20,7 +20,7 @@ from replyhook_receiver.errors import DeliverySuperseded, EndpointConflict
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import NotifyTarget
 from replyhook_receiver.stores.sqlite import SQLiteStore
-from replyhook_receiver.stores.sqlite.places import PLACE, host_of
+from replyhook_receiver.stores.sqlite.places import PLACE, Limits, host_of
 from replyhook_receiver.stores.sqlite.tasks import add_task
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
 from tests.contracts.store_contract import (
@@ -42,8 +42,7 @@ PROGRESS = ("job.queued", "job.running")
 PLACES = ("https://one.example/hook", "https://two.example/hook", "https://two.example/other")
 STANDING = "https://two.example/standing"
 SECRET = "whsec_" + "QUJD" * 12
-AT_MOST, AT_ONCE = 2, 6
-AT_ONE_HOST, OF_JOBS = 2, 5
+LIMITS = Limits(place=2, host=3, all=4)
 OK, REFUSED = Answer(status=200), Answer(status=500)
 
 # What may happen next; the number picks a job, a task, an endpoint.
@@ -112,12 +111,13 @@ class World:
         """No place has more than it may, and one that fails has one."""
         under_way = "t.state = 'leased' AND t.lease_until_ms > ?"
         now_ms = round(self.now.timestamp() * 1000)
-        rows = self.rows(f"SELECT e.url, count(*) AS busy FROM {JOINED} WHERE {under_way} GROUP BY 1", now_ms)  # noqa: S608 - ours
-        assert all(row["busy"] <= AT_MOST for row in rows), "a place has more than it may"
+        counting = f"SELECT e.url, {PLACE}, count(*) AS busy FROM {JOINED} WHERE {under_way} GROUP BY 1, 2"  # noqa: S608
+        rows = self.rows(counting, now_ms)
+        assert all(row["busy"] <= LIMITS.place for row in rows), "a place has more than it may"
         rows = [row for row in rows if row["url"] != STANDING]
         at_two = sum(row["busy"] for row in rows if row["url"].startswith("https://two.example/"))
-        assert at_two <= AT_ONE_HOST, "a host has more than it may"
-        assert sum(row["busy"] for row in rows) <= OF_JOBS
+        assert at_two <= LIMITS.host, "a host has more than it may"
+        assert sum(row["busy"] for row in rows) <= LIMITS.all
 
     async def finish(self, how: str, pick: int) -> None:
         if not self.held:
@@ -169,7 +169,7 @@ class World:
             await self.store.endpoints.remove(endpoint, now=self.now)
         else:
             overlap = timedelta(hours=1)
-            await self.store.endpoints.rotate(endpoint, f"{SECRET}{pick:04}", overlap=overlap, now=self.now)
+            await self.store.endpoints.rotate(endpoint, f"{SECRET}{endpoint[-8:]}", overlap=overlap, now=self.now)
 
     async def enable(self, url: str) -> None:
         """As an operator does: the endpoints are on again, and what was kept for them has tasks that are due."""
@@ -235,6 +235,7 @@ class World:
         assert never_ended == []
 
 
+ALL_END = [*[("told", job) for job in range(4) for _ in range(4)], ("claim", 0)]
 ENABLE = """
     UPDATE endpoints SET disabled_ms = NULL, disabled_why = NULL, failing_since_ms = NULL
     WHERE url = ? AND removed_ms IS NULL
@@ -263,7 +264,7 @@ def tasks_again(raw: sqlite3.Connection, url: str, now: datetime) -> None:
 async def live(steps: list[tuple[str, int]]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "replyhook.db"
-        store = SQLiteStore(path, describe=describe, at_one_endpoint=AT_MOST, at_once=AT_ONCE)
+        store = SQLiteStore(path, describe=describe, limits=LIMITS)
         await store.open()
         try:
             world = World(store=store, path=path)
@@ -283,6 +284,9 @@ async def live(steps: list[tuple[str, int]]) -> None:
 @example([("told", 1), ("told", 1), ("claim", 0), ("told", 1), ("told", 1), ("refused", 0), ("claim", 0)])
 @example([("told", 1), ("claim", 0), *[("refused", 0), ("waited", 2), ("claim", 0)] * 7, ("told", 1)])
 @example([("told", 1), ("claim", 0), ("gone", 0), ("told", 1), ("claim", 0), ("enabled", 0), ("enabled", 1)])
-@example([*[("told", 3)] * 12, ("claim", 0), ("rotated", 12), ("rotated", 0), ("removed", 3), *[("answered", 0)] * 3])
+@example([*ALL_END, *[("rotated", number) for number in range(13)], *[("answered", 0)] * 10])
+@example([*ALL_END, *[("removed", 1)] * 9, *[("answered", 0)] * 10])
+@example([*ALL_END, *[("answered", 0), ("claim", 0)] * 10])
+@example([*ALL_END, *[("refused", 0), ("claim", 0), ("waited", 2)] * 10])
 def test_any_history_keeps_the_order_and_ends_with_everything_delivered(steps: list[tuple[str, int]]) -> None:
     asyncio.run(live(steps))

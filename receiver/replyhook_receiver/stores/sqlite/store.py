@@ -53,8 +53,8 @@ class SQLiteStore:
 
     ``deadlines`` says how long each job may stay silent; it learns that from this store's own jobs. ``max_jobs`` is how
     many an account may have under way before a relayed one waits, by provider; 0 or nothing: no limit. At most
-    ``at_one_endpoint`` deliveries go to one endpoint at a time, whoever claims them; of all that are under way
-    (``at_once``) those that hang, whichever hosts they go to, never have more than their share.
+    ``at_one_endpoint`` deliveries go to one endpoint at a time, whoever claims them; ``limits`` say it
+    for hosts and for all of them too.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class SQLiteStore:
         deadlines: Deadlines | None = None,
         max_jobs: Mapping[str, int] | None = None,
         at_one_endpoint: int = AT_ONE_ENDPOINT,
-        at_once: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._describe = describe
-        self._limits = Limits.of(place=at_one_endpoint, at_once=at_once or 8 * at_one_endpoint)
+        self._limits = limits or Limits.of(place=at_one_endpoint, at_once=8 * at_one_endpoint)
         self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
         self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
         self.idempotency = SQLiteIdempotency(self.database)
