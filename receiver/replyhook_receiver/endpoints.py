@@ -16,6 +16,8 @@ MAX_SECRETS = 8
 BY_HAND = "by hand"
 NOT_IN_SETTINGS = "no longer in the settings"
 REMOVED = "removed"
+GONE = "it asked not to be called again (410)"
+GIVEN_UP_WITH_IT = "the endpoint asked not to be called again (410)"
 
 
 class EndpointOrigin(StrEnum):

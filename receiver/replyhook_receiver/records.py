@@ -47,6 +47,7 @@ class NotifyTarget:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[SigningSecret, ...] = field(default=(), repr=False)
     disabled_at: datetime | None = None
+    is_gone: bool = False
 
     def wants(self, kind: NotificationType) -> bool:
         """Whether it is told of ``kind``: what it named, or everything but progress."""

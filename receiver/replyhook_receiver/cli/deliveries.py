@@ -105,6 +105,8 @@ def retry(delivery: str | None, dry_run: bool, yes: bool, output: str, **asked: 
         click.echo(f"{answer['matching']} would be put back")
     else:
         click.echo(f"{answer['retried']} are put back")
+    if answer["skipped"]:
+        click.echo(f"{answer['skipped']} are left out: their endpoints were removed, or are gone", err=True)
 
 
 def _given(asked: dict[str, Any]) -> dict[str, Any]:

@@ -97,11 +97,16 @@ class Deliveries(Protocol):
 
     async def retry(self, delivery_id: str, *, now: datetime) -> None:
         """Put a delivery back, under the same ids, with all its tries before it; one that is being tried begins anew
-        should this try fail. Raises ``UnknownDelivery``, ``DeliverySuperseded``."""
+        should this try fail. Raises ``UnknownDelivery``, ``DeliverySuperseded``, and ``EndpointConflict`` where its
+        endpoint was removed, or is a job's own and gone."""
         ...
 
     async def matching(self, wanted: DeliveryFilter) -> Sequence[str]:
         """The ids of all deliveries that ``retry_all`` would put back: without a status, of the dead ones."""
+        ...
+
+    async def leading_nowhere(self, wanted: DeliveryFilter) -> Sequence[str]:
+        """The ids of those that ``matching`` leaves out, since their endpoints were removed or are gone."""
         ...
 
     async def retry_all(self, delivery_ids: Sequence[str], *, now: datetime) -> int:

@@ -85,7 +85,7 @@ class DeliveryApi:
         return _json(await self._whole(delivery_id), status=202)
 
     async def retry_all(self, request: Request) -> Response:
-        """Put back all that a filter matches; without a status, the dead ones of them."""
+        """Put back all that a filter matches and that leads somewhere; without a status, the dead ones of them."""
         model = await read_model(request, RetryModel)
         given = {name: value for name in FILTERS if (value := getattr(model, name)) is not None}
         if not given:
@@ -95,8 +95,9 @@ class DeliveryApi:
             raise InvalidRequest("status", given["status"], "dead, pending or delivered: superseded ones are pointless")
         wanted = replace(read_filter(given), user=access_of(request).user)
         matching = await self._deliveries.matching(wanted)
+        skipped = await self._deliveries.leading_nowhere(wanted)
         retried = 0 if model.dry_run else await self._deliveries.retry_all(matching, now=self._now())
-        content = {"matching": len(matching), "retried": retried, "dry_run": model.dry_run}
+        content = {"matching": len(matching), "retried": retried, "skipped": len(skipped), "dry_run": model.dry_run}
         return _json(content, status=200 if model.dry_run else 202)
 
     async def _whole(self, delivery_id: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from replyhook_receiver.own_secrets import Secrets
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.storage.chosen import storage_for
 from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.stores.sqlite.places import Limits
 from replyhook_receiver.video_links import VideoLinks
 from replyhook_receiver.work.asking import Asker
 
@@ -68,7 +69,7 @@ def make_parts(settings: Settings, secrets: Secrets, now: Clock) -> Parts:
         describe=announcer.body,
         deadlines=deadlines,
         max_jobs={name: provider.max_jobs for name, provider in providers.items()},
-        at_one_endpoint=settings.endpoint_concurrency,
+        limits=Limits.of(place=settings.endpoint_concurrency, at_once=settings.delivery_concurrency),
     )
     storage = storage_for(settings)
     door = Door(allowed_networks=settings.allowed_networks)

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from replyhook.notifications import NotificationType
 from replyhook_receiver.answers import Answer
-from replyhook_receiver.errors import DeliverySuperseded
+from replyhook_receiver.endpoints import NewEndpoint
+from replyhook_receiver.errors import DeliverySuperseded, EndpointConflict
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import NotifyTarget
 from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.stores.sqlite.places import PLACE, Limits, host_of
 from replyhook_receiver.stores.sqlite.tasks import add_task
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
 from tests.contracts.store_contract import (
@@ -37,14 +39,16 @@ from tests.contracts.store_contract import (
 
 ALL_TYPES = tuple(NotificationType)
 PROGRESS = ("job.queued", "job.running")
-PLACES = ("https://one.example/hook", "https://two.example/hook")
-AT_MOST = 2
+PLACES = ("https://one.example/hook", "https://two.example/hook", "https://two.example/other")
+STANDING = "https://two.example/standing"
+SECRET = "whsec_" + "QUJD" * 12
+LIMITS = Limits(place=2, host=3, all=4)
 OK, REFUSED = Answer(status=200), Answer(status=500)
 
 # What may happen next; the number picks a job, a task, an endpoint.
 WHAT = (
     *("told", "told", "told", "stored", "claim", "claim", "answered", "refused", "given-up", "gone", "stopped"),
-    *("killed", "waited", "retried", "disabled", "enabled", "registered"),
+    *("killed", "waited", "retried", "disabled", "enabled", "registered", "rotated", "removed"),
 )
 STEPS = st.lists(st.tuples(st.sampled_from(WHAT), st.integers(0, 50)), min_size=5, max_size=60)
 
@@ -71,7 +75,7 @@ class World:
 
     async def register(self) -> None:
         job = a_job(len(self.jobs))
-        targets = tuple(NotifyTarget(url=url, types=ALL_TYPES) for url in PLACES)
+        targets = tuple(NotifyTarget(url=url, types=ALL_TYPES, secret=SECRET) for url in PLACES)
         await submitted(self.store, job, provider_job_id=f"r-{len(self.jobs)}", notify=targets)
         self.jobs.append(job)
 
@@ -107,8 +111,13 @@ class World:
         """No place has more than it may, and one that fails has one."""
         under_way = "t.state = 'leased' AND t.lease_until_ms > ?"
         now_ms = round(self.now.timestamp() * 1000)
-        rows = self.rows(f"SELECT e.url, count(*) AS busy FROM {JOINED} WHERE {under_way} GROUP BY 1", now_ms)  # noqa: S608 - ours
-        assert all(row["busy"] <= AT_MOST for row in rows), "a place has more than it may"
+        counting = f"SELECT e.url, {PLACE}, count(*) AS busy FROM {JOINED} WHERE {under_way} GROUP BY 1, 2"  # noqa: S608
+        rows = self.rows(counting, now_ms)
+        assert all(row["busy"] <= LIMITS.place for row in rows), "a place has more than it may"
+        rows = [row for row in rows if row["url"] != STANDING]
+        at_two = sum(row["busy"] for row in rows if row["url"].startswith("https://two.example/"))
+        assert at_two <= LIMITS.host, "a host has more than it may"
+        assert sum(row["busy"] for row in rows) <= LIMITS.all
 
     async def finish(self, how: str, pick: int) -> None:
         if not self.held:
@@ -131,12 +140,40 @@ class World:
     async def retry(self, pick: int) -> None:
         rows = self.rows("SELECT id FROM deliveries WHERE status <> 'superseded' ORDER BY id")
         if rows:
-            with suppress(DeliverySuperseded):
+            with suppress(DeliverySuperseded, EndpointConflict):
                 await self.store.deliveries.retry(rows[pick % len(rows)]["id"], now=self.now)
+
+    def check_nothing_is_stranded(self) -> None:
+        """Whatever is pending is due, under way, or waits for something that is; or its endpoint is disabled."""
+        pending = self.rows(f"SELECT d.id, d.endpoint_id, n.job_id, d.notification, {OF_PENDING} FROM {JOINED} {HELD}")  # noqa: S608
+        for row in pending:
+            if row["is_disabled"] or row["state"] in ("ready", "leased"):
+                continue
+            assert row["state"] == "held", f"pending without a task: {row['state']}"
+            if row["reason"] == "earlier_delivery":
+                same = [each for each in pending if each["endpoint_id"] == row["endpoint_id"]]
+                earlier = [each for each in same if each["notification"] < row["notification"]]
+                assert row["job_id"] in {each["job_id"] for each in earlier}, "it waits for one that has ended"
+                continue
+            others = [each for each in pending if row["gate"] in (each["place"], host_of(each["place"]), "*")]
+            moving = [each for each in others if each["state"] in ("ready", "leased")]
+            elsewhere = [each for each in others if each["reason"] == "busy_endpoint" and each["gate"] != row["gate"]]
+            assert moving or elsewhere, "it waits for room where nobody is"
+
+    async def change_endpoint(self, what: str, pick: int) -> None:
+        rows = self.rows("SELECT id FROM endpoints WHERE removed_ms IS NULL ORDER BY id")
+        if not rows:
+            return
+        endpoint = rows[pick % len(rows)]["id"]
+        if what == "removed":
+            await self.store.endpoints.remove(endpoint, now=self.now)
+        else:
+            overlap = timedelta(hours=1)
+            await self.store.endpoints.rotate(endpoint, f"{SECRET}{endpoint[-8:]}", overlap=overlap, now=self.now)
 
     async def enable(self, url: str) -> None:
         """As an operator does: the endpoints are on again, and what was kept for them has tasks that are due."""
-        self.write("UPDATE endpoints SET disabled_ms = NULL, failing_since_ms = NULL WHERE url = ?", url)
+        self.write(ENABLE, url)
         await self.store.database.write(lambda raw: tasks_again(raw, url, self.now))
 
     async def step(self, what: str, pick: int) -> None:
@@ -157,15 +194,19 @@ class World:
             case "retried":
                 await self.retry(pick)
             case "disabled":
-                self.write("UPDATE endpoints SET disabled_ms = 1 WHERE url = ?", PLACES[pick % 2])
+                disable = "UPDATE endpoints SET disabled_ms = 1 WHERE url = ? AND disabled_ms IS NULL"
+                self.write(disable, (*PLACES, STANDING)[pick % 4])
             case "enabled":
-                await self.enable(PLACES[pick % 2])
+                await self.enable((*PLACES, STANDING)[pick % 4])
+            case "rotated" | "removed":
+                await self.change_endpoint(what, pick)
             case _:
                 await self.finish(what, pick)
+        self.check_nothing_is_stranded()
 
     async def drain(self) -> None:
         """Everything is on, everybody answers: whatever waits has to go out within a few rounds."""
-        for url in PLACES:
+        for url in (*PLACES, STANDING):
             await self.enable(url)
         self.held.clear()
         for _ in range(400):
@@ -194,6 +235,15 @@ class World:
         assert never_ended == []
 
 
+ALL_END = [*[("told", job) for job in range(4) for _ in range(4)], ("claim", 0)]
+ENABLE = """
+    UPDATE endpoints SET disabled_ms = NULL, disabled_why = NULL, failing_since_ms = NULL
+    WHERE url = ? AND removed_ms IS NULL
+"""
+OF_PENDING = f"""
+    e.disabled_ms IS NOT NULL AS is_disabled, t.state, h.reason, h.place AS gate, {PLACE} AS place
+"""
+HELD = "LEFT JOIN held h ON h.delivery_id = d.id AND t.state = 'held' WHERE d.status = 'pending'"
 ENDS = {kind.value for kind in NotificationType if kind.is_end}
 JOINED = """
     deliveries d JOIN notifications n ON n.sequence = d.notification JOIN endpoints e ON e.id = d.endpoint_id
@@ -203,9 +253,10 @@ SIBLINGS = f"SELECT d.*, n.job_id, n.type, e.disabled_ms IS NOT NULL AS is_disab
 
 
 def tasks_again(raw: sqlite3.Connection, url: str, now: datetime) -> None:
-    kept = (
-        "SELECT d.id FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id WHERE e.url = ? AND status = 'pending'"
-    )
+    kept = """
+        SELECT d.id FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id
+        WHERE e.url = ? AND e.removed_ms IS NULL AND status = 'pending'
+    """
     for row in raw.execute(kept, (url,)).fetchall():
         add_task(raw, TaskKind.NOTIFY, row["id"], now=now)
 
@@ -213,10 +264,11 @@ def tasks_again(raw: sqlite3.Connection, url: str, now: datetime) -> None:
 async def live(steps: list[tuple[str, int]]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "replyhook.db"
-        store = SQLiteStore(path, describe=describe, at_one_endpoint=AT_MOST)
+        store = SQLiteStore(path, describe=describe, limits=LIMITS)
         await store.open()
         try:
             world = World(store=store, path=path)
+            await store.endpoints.create(NewEndpoint(url=STANDING, types=ALL_TYPES, secrets=(SECRET,)), now=NOW)
             for _ in range(4):
                 await world.register()
             for what, pick in steps:
@@ -232,5 +284,9 @@ async def live(steps: list[tuple[str, int]]) -> None:
 @example([("told", 1), ("told", 1), ("claim", 0), ("told", 1), ("told", 1), ("refused", 0), ("claim", 0)])
 @example([("told", 1), ("claim", 0), *[("refused", 0), ("waited", 2), ("claim", 0)] * 7, ("told", 1)])
 @example([("told", 1), ("claim", 0), ("gone", 0), ("told", 1), ("claim", 0), ("enabled", 0), ("enabled", 1)])
+@example([*ALL_END, *[("rotated", number) for number in range(13)], *[("answered", 0)] * 10])
+@example([*ALL_END, *[("removed", 1)] * 9, *[("answered", 0)] * 10])
+@example([*ALL_END, *[("answered", 0), ("claim", 0)] * 10])
+@example([*ALL_END, *[("refused", 0), ("claim", 0), ("waited", 2)] * 10])
 def test_any_history_keeps_the_order_and_ends_with_everything_delivered(steps: list[tuple[str, int]]) -> None:
     asyncio.run(live(steps))

@@ -96,12 +96,12 @@ async def test_a_bulk_retry_says_first_how_many_and_puts_back_only_what_matches(
     host.will("/busy", says(204))
     asked = {"status": "pending", "error": "500"}
     dry = await post(receiver, "/v1/deliveries/retry", {**asked, "dry_run": True})
-    assert (dry.status_code, dry.json()) == (200, {"matching": 3, "retried": 0, "dry_run": True})
+    assert (dry.status_code, dry.json()) == (200, {"matching": 3, "retried": 0, "skipped": 0, "dry_run": True})
     assert host.asked("/busy") == 3
     none = await post(receiver, "/v1/deliveries/retry", {"error": "500"})
     assert none.json()["matching"] == 0, "without a status only the dead ones"
     done = await post(receiver, "/v1/deliveries/retry", asked)
-    assert (done.status_code, done.json()) == (202, {"matching": 3, "retried": 3, "dry_run": False})
+    assert (done.status_code, done.json()) == (202, {"matching": 3, "retried": 3, "skipped": 0, "dry_run": False})
     await until(lambda: len(receiver.rows("SELECT 1 FROM deliveries WHERE status = 'delivered'")) == 3)
 
 
@@ -141,3 +141,27 @@ async def test_nobodys_delivery_is_a_404(receiver: Receiver) -> None:
     for method, path in (("GET", "/v1/deliveries/dlv_1"), ("POST", "/v1/deliveries/dlv_1/retry")):
         response = await receiver.client.request(method, path, headers=AUTH)
         assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_what_leads_nowhere_is_not_put_back(receiver: Receiver, host: Host) -> None:
+    bad, gone = host.will("/bad", says(404)), host.will("/gone", says(410))
+    endpoint = (await post(receiver, "/v1/endpoints", {"url": bad})).json()["id"]
+    await a_refused_job(receiver, gone)
+    await until(lambda: receiver.rows("SELECT 1 FROM endpoints WHERE disabled_ms IS NOT NULL"))
+    await until(lambda: receiver.rows("SELECT 1 FROM attempts WHERE status = 404"))
+    removed = await receiver.client.delete(f"/v1/endpoints/{endpoint}", headers=AUTH)
+    assert removed.status_code == 204
+    found = await deliveries(receiver, status="dead")
+    assert len(found) == 2
+    for each in found:
+        refused = await post(receiver, f"/v1/deliveries/{each['id']}/retry")
+        assert refused.status_code == 409
+        assert "cannot be put back" in refused.json()["detail"]
+    done = await post(receiver, "/v1/deliveries/retry", {"status": "dead"})
+    assert done.json() == {"matching": 0, "retried": 0, "skipped": 2, "dry_run": False}
+    (its,) = [each for each in found if each["endpoint"]["id"] != endpoint]
+    enabled = await receiver.client.patch(
+        f"/v1/endpoints/{its['endpoint']['id']}", json={"enabled": True}, headers=AUTH
+    )
+    assert enabled.status_code == 200
+    assert (await post(receiver, f"/v1/deliveries/{its['id']}/retry")).status_code == 202

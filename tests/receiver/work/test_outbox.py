@@ -1,11 +1,13 @@
 """The outbox at work: real endpoints that are slow, silent or gone, and what is kept of every try."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -13,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from replyhook_receiver.answers import Answer
+from replyhook_receiver.endpoints import NewEndpoint
 from replyhook_receiver.errors import DeliverySuperseded, UnknownDelivery
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import DeliveryStatus, NotifyTarget
@@ -197,8 +200,7 @@ async def test_an_endpoint_that_fails_is_tried_by_one_at_a_time_until_it_answers
         at = due
         (probe,) = await claimed(store, at)
         await store.finish(probe, Retry(due_at=at + timedelta(days=1), problem="500", answer=REFUSED), now=at)
-    at = await store.next_due(now=at, kinds=[TaskKind.NOTIFY]) or at
-    (probe,) = await claimed(store, at)
+    (probe,) = await claimed(store, at + timedelta(minutes=5))
     await store.finish(probe, Done(answer=Answer(status=200)), now=at)
     assert len(await claimed(store, at)) == 8, "it answers, and the others wait nevertheless"
     assert len(first) > PROBED_AFTER
@@ -238,17 +240,25 @@ async def test_a_pause_that_an_endpoint_asks_for_is_kept_by_all_its_deliveries(s
     assert len(await claimed(store, NOW + timedelta(seconds=120))) == 3
 
 
-async def test_an_endpoint_that_is_gone_is_disabled_at_once_and_what_is_for_it_waits(store: SQLiteStore) -> None:
-    types = ("job.running", "video.expiring", "job.overdue")
+async def test_a_jobs_own_endpoint_that_is_gone_is_disabled_and_nothing_waits_for_it_for_ever(
+    store: SQLiteStore,
+) -> None:
+    types = ("job.running", "video.expiring", "job.overdue", "job.failed")
     job = a_job()
     await submitted(store, job, notify=(NotifyTarget(url=HOOK, types=types),))
     for progress in (10, 20):
         await store.accept(report(job, running(progress)))
     (task,) = await claimed(store)
     await store.finish(task, Dead(problem="410", answer=Answer(status=410, is_gone=True)), now=NOW)
+    await store.accept(report(job, failed(), received_at=NOW + SECOND))
     assert await claimed(store, NOW + LEASE) == []
-    found = {str(each.status): each.waits_for for each in await store.deliveries.page(DeliveryFilter())}
-    assert found == {"dead": None, "pending": WaitsFor.ENABLING}
+    found = [(each.type, each.status, each.problem) for each in await store.deliveries.page(DeliveryFilter())]
+    gone = "the endpoint asked not to be called again (410)"
+    assert sorted(found) == [
+        ("job.failed", "dead", gone),
+        ("job.running", "dead", "410"),
+        ("job.running", "dead", gone),
+    ]
     assert await store.next_due(now=NOW, kinds=[TaskKind.NOTIFY]) is None
 
 
@@ -347,3 +357,155 @@ async def test_what_was_put_back_by_a_filter_is_only_what_matches(store: SQLiteS
     matching = await store.deliveries.matching(DeliveryFilter(since=NOW))
     assert await store.deliveries.retry_all(matching, now=NOW) == 4
     assert len(await all_delivered(store)) == 4
+
+
+# Changes of an endpoint while deliveries wait for it
+
+
+async def a_standing_endpoint(store: SQLiteStore) -> str:
+    """One with its own secret, with eight deliveries under way and four that wait for room."""
+    wanted = NewEndpoint(url=HOOK, secrets=("whsec_" + "QUJD" * 12,))
+    endpoint = await store.endpoints.create(wanted, now=NOW)
+    for number in range(12):
+        await a_failure(store, number, notify=())
+    return endpoint.id
+
+
+async def test_what_waits_for_an_endpoint_goes_out_after_its_secret_was_rotated(store: SQLiteStore) -> None:
+    endpoint = await a_standing_endpoint(store)
+    first = await claimed(store)
+    assert len(first) == 8
+    await store.endpoints.rotate(endpoint, "whsec_" + "REVG" * 12, overlap=timedelta(hours=1), now=NOW)
+    assert await claimed(store) == [], "a rotation makes no room"
+    for task in first:
+        await store.finish(task, Done(answer=Answer(status=200)), now=NOW)
+    assert len(await claimed(store)) == 4
+
+
+async def endpoint_of(store: SQLiteStore, task: Task) -> str:
+    """Where a delivery goes."""
+    summary = await store.deliveries.summary(task.subject)
+    assert summary is not None
+    return summary.endpoint_id
+
+
+async def test_what_waits_for_a_place_goes_out_after_one_of_its_endpoints_was_changed_or_removed(
+    store: SQLiteStore,
+) -> None:
+    shared = NotifyTarget(url=HOOK, secret="whsec_" + "QUJD" * 12)
+    for number in range(24):
+        await a_failure(store, number, notify=(shared,))
+    first = await claimed(store)
+    for task in first:
+        await store.endpoints.remove(await endpoint_of(store, task), now=NOW)
+    second = await claimed(store)
+    assert len(second) == 8, "what is removed takes no room"
+    for task in second:
+        await store.endpoints.rotate(
+            await endpoint_of(store, task), "whsec_" + "REVG" * 12, overlap=timedelta(0), now=NOW
+        )
+    for task in [*first, *second]:
+        await store.finish(task, Done(answer=Answer(status=200)), now=NOW)
+    assert len(await claimed(store)) == 8
+
+
+async def test_a_try_whose_claim_was_taken_away_makes_room_when_it_ends(store: SQLiteStore) -> None:
+    for number in range(9):
+        await a_failure(store, number)
+    first = await claimed(store)
+    assert await claimed(store) == []
+    await store.database.write(
+        lambda raw: raw.execute("UPDATE tasks SET state = 'dead', lease = NULL WHERE lease > ''")
+    )
+    assert not await store.finish(first[0], Done(answer=Answer(status=200)), now=NOW)
+    assert len(await claimed(store)) == 1
+
+
+async def test_what_was_let_down_is_found_within_minutes(store: SQLiteStore) -> None:
+    for number in range(9):
+        await a_failure(store, number)
+    first = await claimed(store)
+    # As a fault of ours would leave it: all have ended, and nobody let the ninth in.
+    await store.database.write(
+        lambda raw: raw.execute("UPDATE tasks SET state = 'dead', lease = NULL WHERE lease > ''")
+    )
+    due = await store.next_due(now=NOW, kinds=[TaskKind.NOTIFY])
+    assert due == NOW + timedelta(minutes=5)
+    assert len(await claimed(store, due)) == 1
+    assert len(first) == 8
+
+
+async def test_a_look_lets_nothing_in_that_still_has_to_wait(store: SQLiteStore) -> None:
+    for number in range(12):
+        await a_failure(store, number)
+    held = await claimed(store)
+    for minutes in range(1, 20):
+        at = NOW + timedelta(seconds=20 * minutes)
+        await store.next_due(now=at, kinds=[TaskKind.NOTIFY])
+        await store.renew(held, lease=LEASE, now=at)
+        assert await claimed(store, at) == []
+
+
+async def test_what_is_kept_for_an_endpoint_that_nobody_enables_is_given_up_after_seven_days(
+    store: SQLiteStore,
+) -> None:
+    endpoint = await store.endpoints.create(NewEndpoint(url=HOOK), now=NOW)
+    await store.endpoints.disable(endpoint.id, "by hand", now=NOW)
+    await a_failure(store, notify=())
+    at, looks = NOW, 0
+    while (await store.deliveries.page(DeliveryFilter()))[0].status == "pending":
+        due = await store.next_due(now=at, kinds=[TaskKind.NOTIFY])
+        assert due is not None
+        assert due > at
+        at, looks = at + timedelta(days=1), looks + 1
+        assert await claimed(store, at) == []
+    assert (looks, await store.next_due(now=at, kinds=[TaskKind.NOTIFY])) == (8, None)
+    assert (await store.deliveries.page(DeliveryFilter()))[
+        0
+    ].problem == "the endpoint was disabled for more than 7 days"
+
+
+# Hosts that hang
+
+
+async def hosts_of(store: SQLiteStore, tasks: list[Task]) -> Counter[str]:
+    """How many go where."""
+    summaries = [await store.deliveries.summary(task.subject) for task in tasks]
+    return Counter(urlsplit(each.url).netloc for each in summaries if each is not None)
+
+
+async def test_a_host_that_hangs_has_a_share_however_many_addresses_it_has(store: SQLiteStore) -> None:
+    for number in range(100):
+        slow = NotifyTarget(url=f"https://slow.example/{number}")
+        await a_failure(store, number, notify=(slow,) if number < 90 else (NotifyTarget(url=HOOK),))
+    under_way = await claimed(store, limit=64)
+    assert await hosts_of(store, under_way) == {"slow.example": 16, urlsplit(HOOK).netloc: 8}
+    silence = Answer(status=None)
+    for task in under_way:
+        await store.finish(task, Retry(due_at=NOW + timedelta(days=1), problem="silence", answer=silence), now=NOW)
+    at = NOW + timedelta(minutes=5)
+    (probe, *_) = under_way = await claimed(store, at, limit=64)
+    assert (await hosts_of(store, under_way))["slow.example"] == 1, "it fails, and is tried by one at a time"
+    for task in under_way:
+        await store.finish(task, Done(answer=Answer(status=200)), now=at)
+    assert (await hosts_of(store, await claimed(store, at, limit=64)))["slow.example"] == 16
+    assert probe
+
+
+async def test_whoever_answers_at_a_host_keeps_it_open_even_if_others_are_refused_there(store: SQLiteStore) -> None:
+    for number in range(20):
+        await a_failure(store, number, notify=(NotifyTarget(url=f"https://shared.example/{number}"),))
+    for task in await claimed(store):
+        refused = Retry(due_at=NOW + timedelta(days=1), problem="401", answer=Answer(status=401))
+        await store.finish(task, refused, now=NOW)
+    assert len(await claimed(store)) == 4, "a refusal is no silence"
+
+
+async def test_many_hosts_that_hang_leave_room_for_registered_endpoints(store: SQLiteStore) -> None:
+    for number in range(100):
+        await a_failure(store, number, notify=(NotifyTarget(url=f"https://host-{number % 25}.example/{number}"),))
+    assert len(await claimed(store, limit=64)) == 48
+    await store.endpoints.create(NewEndpoint(url=HOOK), now=NOW)
+    await a_failure(store, 100, notify=())
+    (task,) = await claimed(store, limit=16)
+    assert (await hosts_of(store, [task])) == {urlsplit(HOOK).netloc: 1}

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from replyhook_receiver.errors import DeliverySuperseded, UnknownDelivery
+from replyhook_receiver.endpoints import GONE
+from replyhook_receiver.errors import DeliverySuperseded, EndpointConflict, UnknownDelivery
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import DeliveryRecord, DeliveryStatus
 from replyhook_receiver.stores.deliveries import AttemptRecord, DeliveryFilter, DeliverySummary, WaitsFor
@@ -14,7 +15,7 @@ from replyhook_receiver.stores.sqlite.owners import OWN_JOBS
 from replyhook_receiver.stores.sqlite.places import note_success
 from replyhook_receiver.stores.sqlite.rows import from_ms, notification_from, target_from, to_ms
 from replyhook_receiver.stores.sqlite.tasks import add_task
-from replyhook_receiver.stores.sqlite.turns import later_end, read_turn
+from replyhook_receiver.stores.sqlite.turns import Turn, later_end, read_turn
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -22,7 +23,8 @@ _PUT_BACK_AT_A_TIME = 200  # so that nobody's callback waits for long
 _NOTIFY = TaskKind.NOTIFY.value
 
 _DELIVERY = """
-    SELECT n.*, e.channel, e.url, e.secret, e.types, e.headers, e.secrets, e.disabled_ms, d.status AS delivery_status
+    SELECT n.*, e.channel, e.url, e.secret, e.types, e.headers, e.secrets, e.disabled_ms, e.disabled_why,
+        d.status AS delivery_status
     FROM deliveries d
     JOIN notifications n ON n.sequence = d.notification
     JOIN endpoints e ON e.id = d.endpoint_id
@@ -48,6 +50,7 @@ _CONDITIONS = {
         AND EXISTS (SELECT 1 FROM endpoints p
             WHERE p.id = d.endpoint_id AND (p.job_id IS NOT NULL OR p.user = :user))""",  # noqa: S608 - a constant of ours
 }
+_LEADS_NOWHERE = f"(e.removed_ms IS NOT NULL OR e.job_id IS NOT NULL AND e.disabled_why IS '{GONE}')"
 _TASK_AGAIN = """
     UPDATE tasks SET state = 'ready', attempts = 0, due_ms = ?, problem = NULL, finished_ms = NULL, again = 0
     WHERE kind = ? AND subject = ?
@@ -100,11 +103,18 @@ class SQLiteDeliveries:
         await self._database.write(lambda raw: _put_back(raw, delivery_id, now))
 
     async def matching(self, wanted: DeliveryFilter) -> Sequence[str]:
+        return await self._matching(wanted, f"NOT {_LEADS_NOWHERE}")
+
+    async def leading_nowhere(self, wanted: DeliveryFilter) -> Sequence[str]:
+        return await self._matching(wanted, _LEADS_NOWHERE)
+
+    async def _matching(self, wanted: DeliveryFilter, also: str) -> Sequence[str]:
         where, values = _where(wanted)
         where += [] if wanted.status else [f"d.status = '{DeliveryStatus.DEAD.value}'"]
+        where += [f"d.status <> '{DeliveryStatus.SUPERSEDED.value}'", also]
         statement = f"""
             SELECT d.id FROM deliveries d JOIN notifications n ON n.sequence = d.notification
-            WHERE {" AND ".join(where)} AND d.status <> '{DeliveryStatus.SUPERSEDED.value}' ORDER BY d.id
+            JOIN endpoints e ON e.id = d.endpoint_id WHERE {" AND ".join(where)} ORDER BY d.id
         """  # noqa: S608 - constants of ours; the values are bound
         rows = await self._database.read(lambda raw: raw.execute(statement, values).fetchall())
         return [row["id"] for row in rows]
@@ -122,7 +132,7 @@ def _put_all_back(raw: sqlite3.Connection, delivery_ids: Sequence[str], now: dat
     for delivery_id in delivery_ids:
         try:
             _put_back(raw, delivery_id, now)
-        except DeliverySuperseded:  # meanwhile
+        except (DeliverySuperseded, EndpointConflict):  # meanwhile
             continue
         put_back += 1
     return put_back
@@ -132,6 +142,7 @@ def _put_back(raw: sqlite3.Connection, delivery_id: str, now: datetime) -> None:
     turn = read_turn(raw, delivery_id)
     if turn is None:
         raise UnknownDelivery(f"there is no delivery {delivery_id[:64]}")
+    _check_leads_somewhere(turn)
     later = later_end(raw, turn, now)
     if later is not None:
         raise DeliverySuperseded(f"{turn.id} has become pointless: {later} says more of the same job")
@@ -142,6 +153,13 @@ def _put_back(raw: sqlite3.Connection, delivery_id: str, now: datetime) -> None:
     raw.execute("UPDATE deliveries SET status = 'pending', delivered_ms = NULL WHERE id = ?", (turn.id,))
     add_task(raw, TaskKind.NOTIFY, turn.id, now=now)
     raw.execute(_TASK_AGAIN, (to_ms(now), _NOTIFY, turn.id))
+
+
+def _check_leads_somewhere(turn: Turn) -> None:
+    if turn.is_removed:
+        raise EndpointConflict(f"{turn.id} cannot be put back: its endpoint {turn.endpoint_id} was removed")
+    if not turn.is_standing and turn.disabled_why == GONE:
+        raise EndpointConflict(f"{turn.id} cannot be put back: {GONE}; enable its endpoint {turn.endpoint_id} first")
 
 
 def _where(wanted: DeliveryFilter) -> tuple[list[str], dict[str, Any]]:

@@ -9,20 +9,21 @@ import msgspec
 
 from replyhook.notifications import NotificationType
 from replyhook_receiver.answers import Answer
+from replyhook_receiver.endpoints import GIVEN_UP_WITH_IT, GONE
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import JobRecord
 from replyhook_receiver.retries import DISABLED_AFTER
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import turns
 from replyhook_receiver.stores.sqlite.facts import announce
-from replyhook_receiver.stores.sqlite.places import Places, note_failure, note_success
+from replyhook_receiver.stores.sqlite.kept import give_up_kept
+from replyhook_receiver.stores.sqlite.places import Limits, Places, note_failure, note_success
 from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
 from replyhook_receiver.stores.sqlite.turns import Turn
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
 
 _log = logging.getLogger(__name__)
 
-GONE = "it asked not to be called again (410)"
 _FAILS = "it has failed for a day"
 
 _END_ATTEMPT = """
@@ -45,7 +46,7 @@ def keep_delivery(
     *,
     now: datetime,
     describe: Describe,
-    at_most: int,
+    limits: Limits,
 ) -> None:
     """Keep what became of a try; ``state`` is the task's after it."""
     turn = turns.read_turn(raw, task.subject)
@@ -56,7 +57,14 @@ def keep_delivery(
         _keep(raw, turn, outcome, state, now)
         if outcome.answer is not None and not isinstance(outcome, Done):
             _judge_endpoint(raw, turn, outcome.answer, now, describe)
-    Places(raw, at_most=at_most, now=now).let_in(turn.place)
+    Places(raw, limits=limits, now=now).let_in(turn.place)
+
+
+def let_others_in(raw: sqlite3.Connection, task: Task, *, now: datetime, limits: Limits) -> None:
+    """A try has ended whose claim was taken away: its room is free."""
+    turn = turns.read_turn(raw, task.subject)
+    if turn is not None:
+        Places(raw, limits=limits, now=now).let_in(turn.place)
 
 
 def _keep(raw: sqlite3.Connection, turn: Turn, outcome: Done | Retry | Dead, state: str, now: datetime) -> None:
@@ -99,6 +107,8 @@ def _judge_endpoint(raw: sqlite3.Connection, turn: Turn, answer: Answer, now: da
     raw.execute(failing, (to_ms(now), turn.endpoint_id))
     if answer.is_gone:
         _disable(raw, turn, GONE, now)
+        if not turn.is_standing:  # nobody looks after it, as of one that is registered
+            give_up_kept(raw, turn.endpoint_id, before_ms=None, why=GIVEN_UP_WITH_IT, now=now)
     elif turn.is_standing and _has_failed_for_long(raw, turn, now) and _disable(raw, turn, _FAILS, now):
         announce(raw, turn.job_id, NotificationType.ENDPOINT_DISABLED, now, _with_endpoint(describe, turn))
 

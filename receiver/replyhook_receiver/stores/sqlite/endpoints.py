@@ -23,11 +23,12 @@ from replyhook_receiver.endpoints import (
 from replyhook_receiver.errors import EndpointConflict, UnknownEndpoint
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.sqlite.database import Database
+from replyhook_receiver.stores.sqlite.kept import KEPT_TOO_LONG, give_up_kept
+from replyhook_receiver.stores.sqlite.places import leave
 from replyhook_receiver.stores.sqlite.rows import from_ms, secrets_from, to_json, to_ms, types_from
 from replyhook_receiver.stores.sqlite.tasks import NewTask, add_tasks
 
 MAX_STANDING = 1_000  # they are read with every callback
-_ENDED = "the endpoint was disabled for more than 7 days"
 
 
 class SQLiteEndpoints:
@@ -101,6 +102,7 @@ class SQLiteEndpoints:
     async def rotate(self, endpoint_id: str, secret: str, *, overlap: timedelta, now: datetime) -> Endpoint:
         def work(raw: sqlite3.Connection) -> Endpoint:
             secrets = rotated(_read(raw, endpoint_id).secrets, secret, overlap=overlap, now=now)
+            leave(raw, endpoint_id, now)
             _set(raw, endpoint_id, {"secrets": _json_secrets(secrets), "secret": None})
             return _read(raw, endpoint_id)
 
@@ -109,7 +111,8 @@ class SQLiteEndpoints:
     async def remove(self, endpoint_id: str, *, now: datetime) -> None:
         def work(raw: sqlite3.Connection) -> None:
             endpoint = _read(raw, endpoint_id)
-            _bury(raw, endpoint_id, before_ms=None, why="the endpoint was removed", now=now)
+            leave(raw, endpoint_id, now)
+            give_up_kept(raw, endpoint_id, before_ms=None, why="the endpoint was removed", now=now)
             nothing = {"removed_ms": to_ms(now), "headers": None, "secrets": None, "secret": None}
             disabled_at = endpoint.disabled_at or now
             _set(raw, endpoint_id, {**nothing, "disabled_ms": to_ms(disabled_at), "disabled_why": REMOVED})
@@ -124,7 +127,7 @@ def enable(raw: sqlite3.Connection, endpoint_id: str, now: datetime) -> None:
     """Let deliveries go out again, those that were kept within the last 7 days included."""
     oldest_ms = to_ms(now - PAUSED_FOR)
     _set(raw, endpoint_id, {"disabled_ms": None, "disabled_why": None, "failing_since_ms": None})
-    _bury(raw, endpoint_id, before_ms=oldest_ms, why=_ENDED, now=now)
+    give_up_kept(raw, endpoint_id, before_ms=oldest_ms, why=KEPT_TOO_LONG, now=now)
     kept = "SELECT id FROM deliveries WHERE endpoint_id = ? AND status = 'pending' ORDER BY notification"
     ids = [row["id"] for row in raw.execute(kept, (endpoint_id,)).fetchall()]
     add_tasks(raw, [NewTask(TaskKind.NOTIFY, delivery_id, now) for delivery_id in ids])
@@ -145,6 +148,7 @@ def synchronise(raw: sqlite3.Connection, wanted: Sequence[NewEndpoint], now: dat
         if row is None:
             _insert(raw, endpoint, EndpointOrigin.SETTINGS, now)
             continue
+        leave(raw, row["id"], now)
         _set(raw, row["id"], _columns(endpoint))
         leads_elsewhere = (row["channel"], row["url"]) != (endpoint.channel, endpoint.url)
         is_back = row["disabled_why"] == NOT_IN_SETTINGS
@@ -180,20 +184,6 @@ def _set(raw: sqlite3.Connection, endpoint_id: str, columns: Mapping[str, Any]) 
     if columns:
         setting = ", ".join(f"{name} = ?" for name in columns)
         raw.execute(f"UPDATE endpoints SET {setting} WHERE id = ?", (*columns.values(), endpoint_id))  # noqa: S608 - our own names
-
-
-def _bury(raw: sqlite3.Connection, endpoint_id: str, *, before_ms: int | None, why: str, now: datetime) -> None:
-    """Give up what is kept for an endpoint: all of it, or what is older."""
-    where = "endpoint_id = :id AND status = 'pending' AND (:before_ms IS NULL OR created_ms < :before_ms)"
-    values = {"id": endpoint_id, "before_ms": before_ms, "why": why, "now_ms": to_ms(now), "kind": TaskKind.NOTIFY}
-    raw.execute(
-        f"""
-        UPDATE tasks SET state = 'dead', problem = :why, finished_ms = :now_ms, lease = NULL, lease_until_ms = NULL
-        WHERE kind = :kind AND state <> 'done' AND subject IN (SELECT id FROM deliveries WHERE {where})
-        """,  # noqa: S608 - a constant of ours
-        values,
-    )
-    raw.execute(f"UPDATE deliveries SET status = 'dead', problem = :why WHERE {where}", values)  # noqa: S608
 
 
 def _read(raw: sqlite3.Connection, endpoint_id: str) -> Endpoint:

@@ -10,9 +10,10 @@ from replyhook_receiver.lifecycle import TaskKind, fact_key
 from replyhook_receiver.records import Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import links
-from replyhook_receiver.stores.sqlite.delivery_ends import keep_delivery
+from replyhook_receiver.stores.sqlite.delivery_ends import keep_delivery, let_others_in
 from replyhook_receiver.stores.sqlite.facts import accept, announce, expect_video
 from replyhook_receiver.stores.sqlite.overdue import keep_overdue
+from replyhook_receiver.stores.sqlite.places import Limits
 from replyhook_receiver.stores.sqlite.registering import record_submission
 from replyhook_receiver.stores.sqlite.relays import keep_refusal
 from replyhook_receiver.stores.sqlite.rows import EVENTS_OF_JOB, event_from, read_job, to_ms
@@ -28,14 +29,14 @@ def finish(
     now: datetime,
     describe: Describe,
     deadlines: Deadlines,
-    at_most: int,
+    limits: Limits,
 ) -> bool:
     """Keep a task's outcome. False when the lease was lost: then nothing is kept.
 
-    ``at_most`` deliveries go to one place at a time.
+    ``limits`` bound the deliveries that are under way at a time.
     """
     if task.kind is TaskKind.NOTIFY and not isinstance(outcome, NotNow):
-        return _finish_delivery(raw, task, outcome, now, describe, at_most)
+        return _finish_delivery(raw, task, outcome, now, describe, limits)
     match outcome:
         case Done():
             is_held = release(raw, task, state="done", due_at=now, problem=None, now=now) is not None
@@ -61,15 +62,16 @@ def finish(
 
 
 def _finish_delivery(
-    raw: sqlite3.Connection, task: Task, outcome: Done | Retry | Dead, now: datetime, describe: Describe, at_most: int
+    raw: sqlite3.Connection, task: Task, outcome: Done | Retry | Dead, now: datetime, describe: Describe, limits: Limits
 ) -> bool:
     problem = None if isinstance(outcome, Done) else outcome.problem
     due_at, counts = (outcome.due_at, outcome.counts) if isinstance(outcome, Retry) else (now, True)
     ends = {Done: "done", Retry: "ready", Dead: "dead"}
     state = release(raw, task, state=ends[type(outcome)], due_at=due_at, problem=problem, now=now, counts=counts)
     if state is None:
+        let_others_in(raw, task, now=now, limits=limits)
         return False
-    keep_delivery(raw, task, outcome, state, now=now, describe=describe, at_most=at_most)
+    keep_delivery(raw, task, outcome, state, now=now, describe=describe, limits=limits)
     return True
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from replyhook.jobs import Asset, AssetStatus, JobError, JobEvent, JobStatus, Trust
 from replyhook.notifications import NotificationType
-from replyhook_receiver.endpoints import SigningSecret
+from replyhook_receiver.endpoints import GONE, SigningSecret
 from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import (
     AssetRecord,
@@ -184,6 +184,7 @@ def target_from(row: sqlite3.Row) -> NotifyTarget:
         headers=msgspec.json.decode(row["headers"]) if row["headers"] else {},
         secrets=secrets_from(row) if row["secrets"] else (),
         disabled_at=from_ms(row["disabled_ms"]),
+        is_gone=row["disabled_why"] == GONE,
     )
 
 

@@ -29,8 +29,11 @@ from replyhook_receiver.stores.sqlite.gauges import SQLiteGauges
 from replyhook_receiver.stores.sqlite.history import SQLiteHistory
 from replyhook_receiver.stores.sqlite.holding import SQLiteHolding, is_held
 from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
+from replyhook_receiver.stores.sqlite.kept import sweep
 from replyhook_receiver.stores.sqlite.keys import SQLiteKeys
+from replyhook_receiver.stores.sqlite.looks import Looks
 from replyhook_receiver.stores.sqlite.owners import SQLiteOwners
+from replyhook_receiver.stores.sqlite.places import Limits
 from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
 from replyhook_receiver.stores.sqlite.replaying import SQLiteReplays
 from replyhook_receiver.stores.sqlite.retention import SQLiteRetention
@@ -56,7 +59,8 @@ class SQLiteStore:
 
     ``deadlines`` says how long each job may stay silent; it learns that from this store's own jobs. ``max_jobs`` is how
     many an account may have under way before a relayed one waits, by provider; 0 or nothing: no limit. At most
-    ``at_one_endpoint`` deliveries go to one endpoint at a time, whoever claims them.
+    ``at_one_endpoint`` deliveries go to one endpoint at a time, whoever claims them; ``limits`` say it
+    for hosts and for all of them too.
     """
 
     def __init__(
@@ -67,9 +71,10 @@ class SQLiteStore:
         deadlines: Deadlines | None = None,
         max_jobs: Mapping[str, int] | None = None,
         at_one_endpoint: int = AT_ONE_ENDPOINT,
+        limits: Limits | None = None,
     ) -> None:
         self._describe = describe
-        self._at_one_endpoint = at_one_endpoint
+        self._limits = limits or Limits.of(place=at_one_endpoint, at_once=8 * at_one_endpoint)
         self._deadlines = deadlines or Deadlines(make_provider(name).capabilities for name in PROVIDERS)
         self.database = Database(path, accept_all=self._accept_all, after_commit=self._tell)
         self.idempotency = SQLiteIdempotency(self.database)
@@ -86,6 +91,7 @@ class SQLiteStore:
         self.gauges = SQLiteGauges(self.database)
         self.keys = SQLiteKeys(self.database)
         self.owners = SQLiteOwners(self.database)
+        self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
@@ -175,7 +181,9 @@ class SQLiteStore:
                 relays.admit(raw, self.relays.max_jobs, limit=limit, now=now)
             if TaskKind.EXPIRING in kinds:
                 links.sweep(raw, now)
-            places = Turns(raw, at_most=self._at_one_endpoint, now=now)
+            if TaskKind.NOTIFY in kinds:
+                self._looks.look(raw, now)
+            places = Turns(raw, limits=self._limits, now=now)
             return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now, admits=places.admit)
 
         return await self.database.write(work)
@@ -186,6 +194,7 @@ class SQLiteStore:
     async def settle_times(self, *, latest_due: datetime, latest_lease: datetime, now: datetime) -> int:
         def work(raw: sqlite3.Connection) -> int:
             look_again(raw, now)
+            sweep(raw, now)
             return tasks.settle_times(raw, latest_due=latest_due, latest_lease=latest_lease, now=now)
 
         return await self.database.write(work)
@@ -204,7 +213,7 @@ class SQLiteStore:
                 now=now,
                 describe=self._describe,
                 deadlines=self._deadlines,
-                at_most=self._at_one_endpoint,
+                limits=self._limits,
             )
         )
 
@@ -214,7 +223,8 @@ class SQLiteStore:
                 return None
             if TaskKind.RELAY in kinds and relays.next_is_free(raw, self.relays.max_jobs):
                 return now
-            return tasks.next_due(raw, kinds)
+            dues = [tasks.next_due(raw, kinds), self._looks.next(raw, now) if TaskKind.NOTIFY in kinds else None]
+            return min((due for due in dues if due is not None), default=None)
 
         due = await self.database.read(look)
         return None if due is None else max(due, now)

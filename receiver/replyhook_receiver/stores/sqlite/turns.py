@@ -13,7 +13,7 @@ from datetime import datetime
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.deliveries import WaitsFor
-from replyhook_receiver.stores.sqlite.places import PLACE, Places, let_go
+from replyhook_receiver.stores.sqlite.places import PLACE, SOUND, Limits, Places, let_go
 from replyhook_receiver.stores.sqlite.rows import to_ms
 
 _PROGRESS = frozenset(kind.value for kind in NotificationType if kind.is_progress)
@@ -22,7 +22,8 @@ _NOTIFY = TaskKind.NOTIFY.value
 _TURN = f"""
     SELECT d.id, d.notification, d.status, d.endpoint_id, n.job_id, n.type, {PLACE} AS place,
         e.disabled_ms IS NOT NULL AS is_disabled,
-        e.job_id IS NULL AS is_standing
+        e.job_id IS NULL AS is_standing, e.removed_ms IS NOT NULL AS is_removed, e.disabled_why,
+        {SOUND} AS is_sound
     FROM deliveries d JOIN notifications n ON n.sequence = d.notification JOIN endpoints e ON e.id = d.endpoint_id
     WHERE d.id = ?
 """  # noqa: S608 - a constant of ours
@@ -61,6 +62,9 @@ class Turn:
     place: str
     is_disabled: bool
     is_standing: bool
+    is_removed: bool
+    disabled_why: str | None
+    is_sound: bool
 
 
 def read_turn(raw: sqlite3.Connection, delivery_id: str) -> Turn | None:
@@ -72,10 +76,10 @@ def read_turn(raw: sqlite3.Connection, delivery_id: str) -> Turn | None:
 class Turns:
     """The deliveries that one transaction claims."""
 
-    def __init__(self, raw: sqlite3.Connection, *, at_most: int, now: datetime) -> None:
+    def __init__(self, raw: sqlite3.Connection, *, limits: Limits, now: datetime) -> None:
         self._raw = raw
         self._now_ms = to_ms(now)
-        self._places = Places(raw, at_most=at_most, now=now)
+        self._places = Places(raw, limits=limits, now=now)
 
     def admit(self, delivery_id: str) -> bool:
         """Whether a due delivery may go out now. If not, its task is not due any more."""
@@ -113,21 +117,24 @@ class Turns:
         return True
 
     def _has_room(self, turn: Turn) -> bool:
-        paused_until = self._places.paused_until(turn.place)
+        paused_until = self._places.paused_until(turn.place, is_sound=turn.is_sound)
         if paused_until is not None:
             self._raw.execute(_POSTPONE, (paused_until, _NOTIFY, turn.id))
+            self._places.let_others_through(turn.place)
             return False
-        if not self._places.take(turn.place):
-            self._hold(turn, WaitsFor.PLACE)
-            return False
-        return True
+        shut = self._places.take(turn.place, is_sound=turn.is_sound)
+        if shut is not None:
+            self._hold(turn, WaitsFor.PLACE, shut)
+        return shut is None
 
     def _siblings(self, turn: Turn) -> Sequence[sqlite3.Row]:
         """All deliveries of the same job to the same endpoint, in their order."""
         return self._raw.execute(_SIBLINGS, (turn.job_id, turn.endpoint_id, self._now_ms)).fetchall()
 
-    def _hold(self, turn: Turn, reason: WaitsFor) -> None:
-        self._raw.execute(_HOLD, (turn.id, reason, turn.place, turn.endpoint_id, turn.job_id, turn.notification))
+    def _hold(self, turn: Turn, reason: WaitsFor, gate: str = "") -> None:
+        self._raw.execute(
+            _HOLD, (turn.id, reason, gate or turn.place, turn.endpoint_id, turn.job_id, turn.notification)
+        )
         self._raw.execute(_TAKE_OUT, (_NOTIFY, turn.id))
 
 

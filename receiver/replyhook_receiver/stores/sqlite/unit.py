@@ -15,6 +15,7 @@ from msgspec import json, structs
 from replyhook.ids import new_id
 from replyhook.jobs import Asset, AssetStatus
 from replyhook.notifications import NotificationType
+from replyhook_receiver.endpoints import GIVEN_UP_WITH_IT
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import AssetRecord, JobRecord, NotifyTarget
 from replyhook_receiver.stores.base import Describe
@@ -65,7 +66,7 @@ _ADD_CALLBACK = Insert(
 )
 _ADD_NOTIFICATION = Insert("notifications (sequence, id, job_id, type, body, created_ms)", 6)
 _EXPECT_CALLBACK = Insert("deadlines (job_id, due_ms)", 2, "ON CONFLICT DO NOTHING")
-_ADD_DELIVERY = Insert("deliveries (id, notification, endpoint_id, status, created_ms)", 5)
+_ADD_DELIVERY = Insert("deliveries (id, notification, endpoint_id, status, problem, created_ms)", 6)
 
 
 _DAY = timedelta(days=1)
@@ -121,7 +122,8 @@ class Unit:
             job = job_from(row)
             jobs[job.id] = job
         self._endpoints = {job_id: [] for job_id in self._jobs}
-        endpoints = "SELECT * FROM endpoints WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        its = "job_id IN (SELECT value FROM json_each(?)) AND removed_ms IS NULL"
+        endpoints = f"SELECT * FROM endpoints WHERE {its} ORDER BY id"  # noqa: S608 - ours
         for row in self._raw.execute(endpoints, (wanted,)):
             self._endpoints[row["job_id"]].append((row["id"], target_from(row)))
         self._known = {key: False for _, key in told if key is not None}
@@ -231,10 +233,11 @@ class Unit:
         self, sequence: int, kind: NotificationType, endpoint_id: str, target: NotifyTarget, at: datetime
     ) -> None:
         """The duty to bring a notification to an endpoint, where the endpoint wants it; while it is disabled, a duty
-        that waits."""
+        that waits; after a job's own asked not to be called again, one that is given up."""
         if target.wants(kind) and target.keeps(at):
             delivery_id = new_id("dlv", at=at.timestamp())
-            self._deliveries.append((delivery_id, sequence, endpoint_id, "pending", to_ms(at)))
+            state = ("dead", GIVEN_UP_WITH_IT) if target.is_gone else ("pending", None)
+            self._deliveries.append((delivery_id, sequence, endpoint_id, *state, to_ms(at)))
             if target.disabled_at is None:
                 self.add_task(TaskKind.NOTIFY, delivery_id, at)
 
@@ -265,7 +268,8 @@ class Unit:
 
     def _endpoints_of(self, job_id: str) -> Sequence[tuple[str, NotifyTarget]]:
         if job_id not in self._endpoints:
-            rows = self._raw.execute("SELECT * FROM endpoints WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
+            its = "SELECT * FROM endpoints WHERE job_id = ? AND removed_ms IS NULL ORDER BY id"
+            rows = self._raw.execute(its, (job_id,)).fetchall()
             self._endpoints[job_id] = [(row["id"], target_from(row)) for row in rows]
         return self._endpoints[job_id]
 
