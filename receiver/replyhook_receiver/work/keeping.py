@@ -3,16 +3,15 @@
 from anyio import to_thread
 
 from replyhook_receiver.errors import LowDisk
-from replyhook_receiver.media import inspect, make_poster
+from replyhook_receiver.media_pool import look
 from replyhook_receiver.storage.base import Storage, Whole, poster_name
 from replyhook_receiver.tasks import StoredVideo
 
 
 async def keep(storage: Storage, whole: Whole, name: str) -> StoredVideo:
     """Keep it if it is a video. Raises ``NotAVideo``, ``LowDisk``, ``StorageTrouble``."""
-    details = await to_thread.run_sync(inspect, whole.path)
     size = whole.size
-    picture = await to_thread.run_sync(make_poster, whole.path)
+    details, picture = await to_thread.run_sync(look, whole.path, abandon_on_cancel=True)
     if picture is not None:
         try:
             await storage.put(poster_name(name), picture)
