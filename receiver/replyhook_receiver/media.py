@@ -31,9 +31,14 @@ class VideoDetails:
     height: int | None = None
 
 
+def is_start_of_mp4(start: bytes) -> bool:
+    """Whether these are the first bytes of an MP4 (or QuickTime) file."""
+    return start[4:8] == b"ftyp"
+
+
 def check_start(start: bytes) -> None:
     """Raise ``NotAVideo`` unless these first bytes are those of an MP4 (or QuickTime) file."""
-    if start[4:8] != b"ftyp":
+    if not is_start_of_mp4(start):
         raise NotAVideo("what came is not an MP4 video (no ftyp at its start)")
 
 

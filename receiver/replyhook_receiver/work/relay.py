@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 
@@ -31,11 +32,13 @@ from replyhook_receiver.errors import (
     StorageTrouble,
     Unreachable,
 )
+from replyhook_receiver.media import check_start
 from replyhook_receiver.net import MAX_ANSWER_BYTES, Door, Incoming
 from replyhook_receiver.records import JobRecord, Report, ReportSource, Submission, SubmissionOutcome
 from replyhook_receiver.storage.base import Storage, Whole, video_name
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.tasks import Done, NotNow, StoredVideo, Task
+from replyhook_receiver.work.hearing import Heard
 from replyhook_receiver.work.keeping import keep
 from replyhook_receiver.work.receiving import Bounds, receive
 
@@ -90,13 +93,21 @@ class Relay:
             reply_url=build_reply_url(self._public_url, provider=job.provider, token=token),
             job_id=job.id,
         )
+        heard = Heard()
         try:
             async with self._door.answer(request, silence_seconds=BLOCKING_SECONDS) as incoming:
-                return await self._read(job, provider, incoming)
+                return await self._read(job, provider, await heard.listen(incoming), is_video=heard.is_video)
         except (Unreachable, NetworkRefused, SubmissionRefused, ProviderUnavailable) as error:
             return self._refused(provider, error, refused_since)
         except (NetworkTrouble, AnswerTooLarge, NotAVideo, LowDisk, UnreadableMessage, SubmitOutcomeUnknown) as error:
-            return _unknown(f"{type(error).__name__}: {error}")
+            return self._unread(job, heard, f"{type(error).__name__}: {error}")
+
+    def _unread(self, job: JobRecord, heard: Heard, why: str) -> Done:
+        """An answer that may be a paid video and could not be read: kept as it came, to be read again by hand."""
+        if not heard.is_success:
+            return _unknown(why)
+        report = self._report(job, None, heard.headers, heard.body)
+        return replace(_unknown(f"{why}; what was answered is kept ({report.callback_id})"), report=report)
 
     def _refused(
         self,
@@ -122,12 +133,14 @@ class Relay:
         patience = Patience(self._patience_seconds - waited, clock=float, jitter=random.random)
         return patience.next_pause(error, usual)
 
-    async def _read(self, job: JobRecord, provider: Provider, incoming: Incoming) -> Done:
+    async def _read(self, job: JobRecord, provider: Provider, incoming: Incoming, *, is_video: bool) -> Done:
+        if is_video:
+            return await self._keep_video(job, incoming)
         content_type = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
         is_success = 200 <= incoming.status < 300
-        if is_success and content_type.startswith("video/"):
-            return await self._keep_video(job, incoming)
         body = await _whole(incoming)
+        if is_success and content_type.startswith("video/"):
+            check_start(body)
         answers_later = provider.capabilities.callback is not CallbackKind.NONE
         dated = {"date": format_datetime(self._now(), usegmt=True), **incoming.headers}  # a Retry-After may be a date
         response = HTTPResponse(status=incoming.status, headers=dated, body=body)
@@ -177,7 +190,9 @@ class Relay:
             video=video,
         )
 
-    def _report(self, job: JobRecord, event: JobEvent, headers: tuple[tuple[str, str], ...], body: bytes) -> Report:
+    def _report(
+        self, job: JobRecord, event: JobEvent | None, headers: tuple[tuple[str, str], ...], body: bytes
+    ) -> Report:
         now = self._now()
         return Report(
             callback_id=new_id("cb", at=now.timestamp()),

@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from replyhook import Client
 from replyhook.ids import new_id
+from replyhook.jobs import JobEvent
+from replyhook.messages import Callback
+from replyhook.providers.segmind import Segmind
 from replyhook_receiver.serving import free_socket, served
+from replyhook_receiver.stores.replaying import Step
 from replyhook_receiver.web.app import create_app
 from tests.receiver.support import (
     API_KEY,
@@ -126,6 +131,16 @@ async def test_a_video_in_the_answer_is_stored_whole_without_another_request(
     assert len(host.seen) == 3
 
 
+@pytest.mark.parametrize("name", ["application/octet-stream", "binary/octet-stream", "image/mp4", "\xff/;;", ""])
+async def test_a_whole_video_is_taken_whatever_it_is_called(
+    receiver: Receiver, host: Host, clip: bytes, name: str
+) -> None:
+    host.will(SUBMIT, says(200, clip, content_type=name))
+    job = await relayed(receiver)
+    assert (job["status"], job["video"]["status"]) == ("succeeded", "stored")
+    assert [path.read_bytes() for path in receiver.files()] == [clip]
+
+
 async def test_a_json_answer_becomes_the_callback_and_its_link_is_downloaded(
     receiver: Receiver, host: Host, clip: bytes
 ) -> None:
@@ -226,8 +241,7 @@ DOUBTFUL: dict[str, Callable[[bytes], Answer]] = {
     "no video at all": lambda _: says(200, content_type="video/mp4"),
     "half a video": lambda clip: says(200, clip[: len(clip) // 2], content_type="video/mp4"),
     "a packed video": lambda clip: says(200, b"\x1f\x8b" + clip, content_type="video/mp4", content_encoding="gzip"),
-    "a video called a picture": lambda clip: says(200, clip, content_type="image/mp4"),
-    "a strange type": lambda clip: says(200, clip, content_type="\xff/;;\x7f"),
+    "a strange type": lambda _: says(200, b"{}", content_type="\xff/;;\x7f"),
     "a page without end": lambda _: endless("application/json", b" " * 65536),
     "a video without end": lambda _: endless("video/mp4", b"\x00\x00\x00\x18ftypmp42" + b"x" * 65536),
 }
@@ -247,6 +261,58 @@ async def test_an_answer_that_leaves_it_open_is_announced_and_the_job_never_sent
     async with relaying(tmp_path, host, at=Clock(NOW + timedelta(days=9))) as restarted:
         await assert_never_again(restarted)
         assert (await restarted.job(JOB))["status"] == "unknown"
+    assert host.asked(SUBMIT) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "called"),
+    [
+        (b'{"data": {"video_link": "https://cdn.segmind.com/paid.mp4"}}', "application/json"),
+        (b"not what it was" * 9, "text/plain"),
+        (b'{"error": "x"}', "video/mp4"),
+    ],
+)
+async def test_a_paid_answer_that_cannot_be_read_is_kept_as_it_came(
+    receiver: Receiver, host: Host, body: bytes, called: str
+) -> None:
+    host.will(SUBMIT, says(200, body, content_type=called, x_request="7"))
+    job = await relayed(receiver)
+    (callback,) = await receiver.callbacks(JOB)
+    assert (callback["source"], callback["trust"], callback["verdict"]) == ("relay", "relayed", "unrecognised")
+    assert callback["id"] in job["overdue_reason"]
+    kept = await receiver.callback(callback["id"])
+    assert kept["body"] == body.decode()
+    assert ["x-request", "7"] in kept["headers"]
+    await assert_unknown(receiver, job)
+
+
+async def test_of_a_video_that_is_none_the_beginning_is_kept(receiver: Receiver, host: Host, clip: bytes) -> None:
+    host.will(SUBMIT, says(200, clip[: len(clip) // 2], content_type="video/mp4"))
+    await relayed(receiver)
+    (callback,) = await receiver.callbacks(JOB)
+    ((kept,),) = receiver.rows("SELECT body FROM callbacks")
+    assert (callback["verdict"], kept) == ("unrecognised", clip[:1024])
+
+
+async def test_a_later_version_that_can_read_it_gets_the_paid_video_from_what_was_kept(
+    receiver: Receiver, host: Host, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = host.will("/out.mp4", says(200, clip))
+    host.will(SUBMIT, says_json({"odd": {"name": link}}))
+    await relayed(receiver)
+    (callback,) = await receiver.callbacks(JOB)
+    read = Segmind.parse_callback
+
+    def reads_more(self: Segmind, callback: Callback) -> JobEvent:
+        found = json.loads(callback.body)["odd"]["name"]
+        return read(self, msgspec.structs.replace(callback, body=json.dumps({"video": {"url": found}}).encode()))
+
+    monkeypatch.setattr(Segmind, "parse_callback", reads_more)
+    answer = await receiver.client.post(
+        f"/v1/callbacks/{callback['id']}/replay", json={"what": list(Step), "dry_run": False}, headers=AUTH
+    )
+    assert answer.status_code == 200, answer.text
+    await receiver.eventually(JOB, lambda job: job["video"]["status"] == "stored")
     assert host.asked(SUBMIT) == 1
 
 
