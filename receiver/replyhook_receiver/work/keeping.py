@@ -2,9 +2,9 @@
 
 from anyio import to_thread
 
-from replyhook_receiver.errors import LowDisk
+from replyhook_receiver.errors import LowDisk, NotAVideo
 from replyhook_receiver.media_pool import look
-from replyhook_receiver.storage.base import Storage, Whole, poster_name
+from replyhook_receiver.storage.base import Storage, Unchecked, Whole, poster_name, rejected_name
 from replyhook_receiver.tasks import StoredVideo
 
 
@@ -27,3 +27,12 @@ async def keep(storage: Storage, whole: Whole, name: str) -> StoredVideo:
         height=details.height,
         poster=None if picture is None else poster_name(name),
     )
+
+
+async def keep_or_put_aside(storage: Storage, whole: Unchecked, name: str) -> StoredVideo:
+    """Keep what was paid for and cannot be had again; what is no video is left for a person to look at."""
+    try:
+        return await keep(storage, whole, name)
+    except NotAVideo as error:
+        await whole.reject()
+        raise NotAVideo(f"{error}; what came is kept as {rejected_name(name)} where videos are stored") from error

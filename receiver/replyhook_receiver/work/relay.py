@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -35,11 +35,11 @@ from replyhook_receiver.errors import (
 from replyhook_receiver.media import check_start
 from replyhook_receiver.net import MAX_ANSWER_BYTES, Door, Incoming
 from replyhook_receiver.records import JobRecord, Report, ReportSource, Submission, SubmissionOutcome
-from replyhook_receiver.storage.base import Storage, Whole, video_name
+from replyhook_receiver.storage.base import Storage, Unchecked, video_name
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.tasks import Done, NotNow, StoredVideo, Task
 from replyhook_receiver.work.hearing import Heard
-from replyhook_receiver.work.keeping import keep
+from replyhook_receiver.work.keeping import keep, keep_or_put_aside
 from replyhook_receiver.work.receiving import Bounds, receive
 
 _log = logging.getLogger(__name__)
@@ -158,25 +158,39 @@ class Relay:
 
     async def _after_stop(self, job: JobRecord) -> Done:
         """What a stop in the middle left: nothing that tells, or the whole video, if it had come that far."""
-        answers_with_video = self._providers[job.provider].capabilities.callback is CallbackKind.NONE
-        # What lies there of any other provider's job came by a link, and says nothing of the submit.
-        whole = await self._storage.taken_in(video_name(job.id, job.created_at)) if answers_with_video else None
-        if whole is None:
-            return _unknown("the receiver was stopped in the middle of the submit")
-        return await self._kept(job, whole, {})
+        # What lies there of a provider's job that calls back came by a link, and says nothing of the submit.
+        if self._providers[job.provider].capabilities.callback is CallbackKind.NONE:
+            name = video_name(job.id, job.created_at)
+            async with self._storage.unchecked(name) as unchecked:
+                if unchecked is not None:
+                    return await self._kept_after_stop(job, unchecked)
+            whole = await self._storage.taken_in(name)
+            if whole is not None:
+                return await self._kept(job, whole.size, keep(self._storage, whole, name), {})
+        return _unknown("the receiver was stopped in the middle of the submit")
+
+    async def _kept_after_stop(self, job: JobRecord, whole: Unchecked) -> Done:
+        name = video_name(job.id, job.created_at)
+        try:
+            return await self._kept(job, whole.size, keep_or_put_aside(self._storage, whole, name), {})
+        except NotAVideo as error:
+            return _unknown(f"{type(error).__name__}: {error}")
 
     async def _keep_video(self, job: JobRecord, incoming: Incoming) -> Done:
         """A body that is the video itself goes straight to storage; what is kept of it is a callback of our own."""
-        async with self._storage.incoming(video_name(job.id, job.created_at)) as part:
+        name = video_name(job.id, job.created_at)
+        async with self._storage.incoming(name) as part:
             await receive(incoming, part, bounds=self._bounds)
-            return await self._kept(job, part, incoming.headers)
+            await part.settle()  # before a look that a stop may come upon: it cannot be asked for again
+            return await self._kept(job, part.size, keep_or_put_aside(self._storage, part, name), incoming.headers)
 
-    async def _kept(self, job: JobRecord, whole: Whole, headers: Mapping[str, str]) -> Done:
-        size = whole.size
+    async def _kept(
+        self, job: JobRecord, size: int, keeping: Awaitable[StoredVideo], headers: Mapping[str, str]
+    ) -> Done:
         video: StoredVideo | None
         try:
-            video = await keep(self._storage, whole, video_name(job.id, job.created_at))
-        except StorageTrouble as error:
+            video = await keeping
+        except (StorageTrouble, LowDisk) as error:
             _log.warning("the video of %s waits here: %s", job.id, error)
             video = None  # its download begins with what is here
         content_type = headers.get("content-type", "")

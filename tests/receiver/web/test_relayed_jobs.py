@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -20,6 +21,8 @@ from replyhook.ids import new_id
 from replyhook.jobs import JobEvent
 from replyhook.messages import Callback
 from replyhook.providers.segmind import Segmind
+from replyhook_receiver.media import VideoDetails
+from replyhook_receiver.media_pool import look
 from replyhook_receiver.serving import free_socket, served
 from replyhook_receiver.stores.replaying import Step
 from replyhook_receiver.web.app import create_app
@@ -208,7 +211,7 @@ async def assert_unknown(receiver: Receiver, job: dict[str, Any]) -> None:
     assert announced(receiver) == ["job.overdue"]
     (body,) = receiver.rows("SELECT body FROM notifications")[0]
     assert json.loads(body)["data"]["overdue_reason"] == job["overdue_reason"]
-    assert receiver.files() == []
+    assert [path for path in receiver.files() if path.suffix != ".rejected"] == []
 
 
 def endless(media_type: str, chunk: bytes) -> Answer:
@@ -286,12 +289,17 @@ async def test_a_paid_answer_that_cannot_be_read_is_kept_as_it_came(
     await assert_unknown(receiver, job)
 
 
-async def test_of_a_video_that_is_none_the_beginning_is_kept(receiver: Receiver, host: Host, clip: bytes) -> None:
+async def test_a_video_that_is_none_is_put_aside_and_its_beginning_is_the_callback(
+    receiver: Receiver, host: Host, clip: bytes
+) -> None:
     host.will(SUBMIT, says(200, clip[: len(clip) // 2], content_type="video/mp4"))
     await relayed(receiver)
     (callback,) = await receiver.callbacks(JOB)
     ((kept,),) = receiver.rows("SELECT body FROM callbacks")
     assert (callback["verdict"], kept) == ("unrecognised", clip[:1024])
+    (aside,) = receiver.files()
+    assert (aside.name, aside.read_bytes()) == (f"{JOB}.mp4.rejected", clip[: len(clip) // 2])
+    assert aside.name in (await receiver.job(JOB))["overdue_reason"]
 
 
 async def test_a_later_version_that_can_read_it_gets_the_paid_video_from_what_was_kept(
@@ -376,6 +384,32 @@ async def test_a_receiver_stopped_in_the_middle_of_the_submit_does_not_send_it_a
         await assert_unknown(restarted, job)
         assert "stopped" in job["overdue_reason"]
         await assert_never_again(restarted)
+    assert host.asked(SUBMIT) == 1
+
+
+async def test_a_video_whose_look_inside_a_stop_came_upon_is_looked_into_after_it(
+    tmp_path: Path, host: Host, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, goes_on = threading.Event(), threading.Event()
+
+    def slow(path: Path) -> tuple[VideoDetails, bytes | None]:
+        looks.set()
+        goes_on.wait(10)
+        return look(path)
+
+    host.will(SUBMIT, says(200, clip, content_type="video/mp4"))
+    with monkeypatch.context() as patch:
+        patch.setattr("replyhook_receiver.work.keeping.look", slow)
+        patch.setattr("replyhook_receiver.work.worker._STOP_SECONDS", 0.1)
+        async with relaying(tmp_path, host) as receiver:
+            await relay(receiver)
+            await until(looks.is_set)
+        goes_on.set()
+        assert [path.name for path in receiver.files()] == [f".{JOB}.mp4.unchecked"]
+    async with relaying(tmp_path, host) as restarted:
+        job = await restarted.eventually(JOB, lambda job: job["video"]["status"] == "stored")
+        assert (job["status"], job["video"]["sha256"]) == ("succeeded", hashlib.sha256(clip).hexdigest())
+        assert [path.read_bytes() for path in restarted.files()] == [clip]
     assert host.asked(SUBMIT) == 1
 
 
