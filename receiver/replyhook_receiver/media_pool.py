@@ -73,9 +73,13 @@ class _Child:
             self._left = 0
         return found
 
-    def end(self) -> None:
-        """Let it go, whatever it does."""
+    def kill(self) -> None:
+        """End it, whatever it does."""
         self._process.kill()
+
+    def end(self) -> None:
+        """Let it go, and leave nothing of it."""
+        self.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):  # what it was still to be asked
@@ -97,7 +101,8 @@ class _Child:
 
 
 _places = threading.BoundedSemaphore(AT_A_TIME)
-_idle: list[_Child] = []  # append and pop are safe among threads
+_idle: list[_Child] = []  # append, remove and pop are safe among threads
+_busy: list[_Child] = []
 
 
 def look(path: Path) -> tuple[VideoDetails, bytes | None]:
@@ -106,9 +111,11 @@ def look(path: Path) -> tuple[VideoDetails, bytes | None]:
         return inspect(path), None
     with _places:
         child = _taken()
+        _busy.append(child)
         try:
             found = child.ask(path)
         finally:
+            _busy.remove(child)
             if child.is_good:
                 _idle.append(child)
             else:
@@ -136,4 +143,9 @@ def let_go() -> None:
         _idle.pop().end()
 
 
-atexit.register(let_go)
+def _end_all() -> None:
+    for child in [*_idle, *_busy]:
+        child.kill()
+
+
+atexit.register(_end_all)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 
 import msgspec
+from anyio import to_thread
 
 from replyhook.errors import (
     ProviderUnavailable,
@@ -65,6 +66,7 @@ class Relay:
         public_url: str,
         bounds: Bounds,
         patience_seconds: float,
+        min_free_bytes: int = 0,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -75,13 +77,19 @@ class Relay:
         self._public_url = public_url
         self._bounds = bounds
         self._patience_seconds = patience_seconds
+        self._min_free_bytes = min_free_bytes
         self._now = now
 
     async def __call__(self, task: Task) -> Done | NotNow:
-        """Submit, unless that was begun before; the outcome is part of what is returned, never raised."""
+        """Submit, unless that was begun before; the outcome is part of what is returned, never raised.
+
+        ``LowDisk`` is raised before anything is begun, and ``PartInUse`` where a process that has not ended has it.
+        """
         job = await self._store.job(task.subject)
         if job is None or job.relay_video is None or job.submission is not None:
             return Done()
+        if not await self._store.relays.is_begun(job.id):
+            await self._check_room(job.provider)
         refused_since = await self._store.relays.refused_since(job.id)
         if not await self._store.begin_submit(job.id, now=self._now()):
             return await self._after_stop(job)
@@ -101,6 +109,14 @@ class Relay:
             return self._refused(provider, error, refused_since)
         except (NetworkTrouble, AnswerTooLarge, NotAVideo, LowDisk, UnreadableMessage, SubmitOutcomeUnknown) as error:
             return self._unread(job, heard, f"{type(error).__name__}: {error}")
+
+    async def _check_room(self, provider: str) -> None:
+        """Raise ``LowDisk`` where an answer that is the video could not be kept: it cannot be asked for again."""
+        if self._providers[provider].capabilities.callback is not CallbackKind.NONE:
+            return
+        free = await to_thread.run_sync(self._storage.free_bytes)
+        if free < self._min_free_bytes:
+            raise LowDisk("low disk: less than min_free_disk_bytes are free where the video would be stored")
 
     def _unread(self, job: JobRecord, heard: Heard, why: str) -> Done:
         """An answer that may be a paid video and could not be read: kept as it came, to be read again by hand."""

@@ -358,6 +358,25 @@ async def test_a_video_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(
             assert len(receiver.files()) == (status == "succeeded")
 
 
+async def test_an_id_that_another_job_has_leaves_the_outcome_open_at_once_and_says_why(
+    tmp_path: Path, host: Host
+) -> None:
+    host.will(SUBMIT_V2, QUEUED)
+    host.will(QUESTION, QUEUED)
+    second = new_id("job", at=NOW.timestamp())
+    async with relaying(tmp_path, host, mode="v2") as receiver:
+        await relay(receiver)
+        await receiver.eventually(JOB, lambda job: job["status"] == "submitted")
+        await relay(receiver, id=second)
+        job = await receiver.eventually(second, lambda job: job["status"] != "created")
+        assert (job["status"], job["provider_job_id"]) == ("unknown", None)
+        assert "belongs to another job" in job["overdue_reason"]
+        assert "stopped" not in job["overdue_reason"]
+        assert receiver.rows(RELAY_ENDED) == [(0,)]
+        assert (await receiver.job(JOB))["status"] == "submitted"
+    assert host.asked(SUBMIT_V2) == 2
+
+
 def held(gate: asyncio.Event, answer: Answer) -> Answer:
     """Answer when the gate is opened."""
 
