@@ -101,31 +101,57 @@ class _Child:
 
 
 _places = threading.BoundedSemaphore(AT_A_TIME)
-_idle: list[_Child] = []  # append, remove and pop are safe among threads
-_busy: list[_Child] = []
+_idle: list[_Child] = []  # append and pop are safe among threads
 
 
-def look(path: Path) -> tuple[VideoDetails, bytes | None]:
-    """What is inside a video, and its poster. Raises ``NotAVideo``; ``StorageTrouble`` where no look can be had now."""
-    if not HAS_PYAV:  # nothing is decoded
-        return inspect(path), None
-    with _places:
-        child = _taken()
-        _busy.append(child)
+class Look:
+    """One look, which a thread waits for and another may end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._child: _Child | None = None
+        self._is_stopped = False
+        self._changing = threading.Lock()
+
+    def __call__(self) -> tuple[VideoDetails, bytes | None]:
+        """What is inside, and a poster. Raises ``NotAVideo``; ``StorageTrouble`` where no look can be had now."""
+        if not HAS_PYAV:  # nothing is decoded
+            return inspect(self._path), None
+        with _places:
+            found = self._asked()
+        if "refused" in found:
+            raise NotAVideo(found["refused"])
+        if "trouble" in found:
+            raise StorageTrouble(f"what came could not be read again ({found['trouble']})")
+        details = VideoDetails(duration_seconds=found["duration_seconds"], width=found["width"], height=found["height"])
+        return details, None if found["poster"] is None else base64.b64decode(found["poster"])
+
+    def stop(self) -> None:
+        """End it, if it has not ended: a thread that waits would keep our process from ending."""
+        with self._changing:
+            self._is_stopped = True
+            if self._child is not None:
+                self._child.kill()
+
+    def _asked(self) -> dict[str, Any]:
+        with self._changing:
+            if self._is_stopped:
+                raise StorageTrouble("the look inside was stopped")
+            child = self._child = _taken()
         try:
-            found = child.ask(path)
+            return child.ask(self._path)
         finally:
-            _busy.remove(child)
-            if child.is_good:
+            with self._changing:
+                self._child = None
+            if child.is_good and not self._is_stopped:
                 _idle.append(child)
             else:
                 child.end()
-    if "refused" in found:
-        raise NotAVideo(found["refused"])
-    if "trouble" in found:
-        raise StorageTrouble(f"what came could not be read again ({found['trouble']})")
-    details = VideoDetails(duration_seconds=found["duration_seconds"], width=found["width"], height=found["height"])
-    return details, None if found["poster"] is None else base64.b64decode(found["poster"])
+
+
+def look(path: Path) -> tuple[VideoDetails, bytes | None]:
+    """A look that nobody ends."""
+    return Look(path)()
 
 
 def _taken() -> _Child:
@@ -143,9 +169,4 @@ def let_go() -> None:
         _idle.pop().end()
 
 
-def _end_all() -> None:
-    for child in [*_idle, *_busy]:
-        child.kill()
-
-
-atexit.register(_end_all)
+atexit.register(let_go)

@@ -15,7 +15,7 @@ pytest.importorskip("av", reason="without PyAV nothing is decoded")
 
 from replyhook_receiver import media_child, media_pool
 from replyhook_receiver.errors import NotAVideo, StorageTrouble
-from replyhook_receiver.media_pool import look
+from replyhook_receiver.media_pool import Look, look
 from replyhook_receiver.sandbox.video import make_clip
 from tests.receiver.test_mp4_boxes import FTYP, box
 
@@ -92,6 +92,26 @@ def test_a_look_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, cl
     monkeypatch.setattr(media_pool, "_SECONDS", 0.1)
     with pytest.raises(NotAVideo, match="too long"):
         look(slow)
+
+
+def test_a_look_that_is_stopped_ends_at_once_and_harms_no_other(clip: Path, slow: Path) -> None:
+    look(clip)
+    stopped, waiting = Look(slow), waiting_child()
+    threading.Timer(0.2, stopped.stop).start()
+    with pytest.raises(NotAVideo):
+        stopped()
+    with pytest.raises(ProcessLookupError):
+        os.kill(waiting, 0)
+    finished = Look(clip)
+    finished()
+    finished.stop()  # too late to mean anything
+    kept = waiting_child()
+    look(clip)
+    assert waiting_child() == kept
+    never_begun = Look(clip)
+    never_begun.stop()
+    with pytest.raises(StorageTrouble, match="stopped"):
+        never_begun()
 
 
 def test_a_process_that_was_killed_while_it_waited_costs_no_video(clip: Path) -> None:

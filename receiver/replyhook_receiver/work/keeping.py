@@ -3,7 +3,7 @@
 from anyio import to_thread
 
 from replyhook_receiver.errors import LowDisk, NotAVideo
-from replyhook_receiver.media_pool import look
+from replyhook_receiver.media_pool import Look
 from replyhook_receiver.storage.base import Storage, Unchecked, Whole, poster_name, rejected_name
 from replyhook_receiver.tasks import StoredVideo
 
@@ -11,7 +11,11 @@ from replyhook_receiver.tasks import StoredVideo
 async def keep(storage: Storage, whole: Whole, name: str) -> StoredVideo:
     """Keep it if it is a video. Raises ``NotAVideo``, ``LowDisk``, ``StorageTrouble``."""
     size = whole.size
-    details, picture = await to_thread.run_sync(look, whole.path, abandon_on_cancel=True)
+    look = Look(whole.path)
+    try:
+        details, picture = await to_thread.run_sync(look, abandon_on_cancel=True)
+    finally:
+        look.stop()
     if picture is not None:
         try:
             await storage.put(poster_name(name), picture)

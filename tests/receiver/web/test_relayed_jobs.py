@@ -21,8 +21,7 @@ from replyhook.ids import new_id
 from replyhook.jobs import JobEvent
 from replyhook.messages import Callback
 from replyhook.providers.segmind import Segmind
-from replyhook_receiver.media import VideoDetails
-from replyhook_receiver.media_pool import look
+from replyhook_receiver import media_pool
 from replyhook_receiver.serving import free_socket, served
 from replyhook_receiver.stores.replaying import Step
 from replyhook_receiver.web.app import create_app
@@ -411,14 +410,16 @@ async def test_a_video_whose_look_inside_a_stop_came_upon_is_looked_into_after_i
 ) -> None:
     looks, goes_on = threading.Event(), threading.Event()
 
-    def slow(path: Path) -> tuple[VideoDetails, bytes | None]:
+    ask = media_pool._Child.ask
+
+    def slow(self: media_pool._Child, path: Path) -> dict[str, Any]:
         looks.set()
         goes_on.wait(10)
-        return look(path)
+        return ask(self, path)
 
     host.will(SUBMIT, says(200, clip, content_type="video/mp4"))
     with monkeypatch.context() as patch:
-        patch.setattr("replyhook_receiver.work.keeping.look", slow)
+        patch.setattr(media_pool._Child, "ask", slow)
         patch.setattr("replyhook_receiver.work.worker._STOP_SECONDS", 0.1)
         async with relaying(tmp_path, host) as receiver:
             await relay(receiver)
