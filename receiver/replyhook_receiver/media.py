@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replyhook_receiver.errors import NotAVideo
-from replyhook_receiver.mp4_boxes import check_sample_counts
+from replyhook_receiver.mp4_boxes import check_boxes
 
 try:
     import av
@@ -31,9 +31,14 @@ class VideoDetails:
     height: int | None = None
 
 
+def is_start_of_mp4(start: bytes) -> bool:
+    """Whether these are the first bytes of an MP4 (or QuickTime) file."""
+    return start[4:8] == b"ftyp"
+
+
 def check_start(start: bytes) -> None:
     """Raise ``NotAVideo`` unless these first bytes are those of an MP4 (or QuickTime) file."""
-    if start[4:8] != b"ftyp":
+    if not is_start_of_mp4(start):
         raise NotAVideo("what came is not an MP4 video (no ftyp at its start)")
 
 
@@ -45,7 +50,7 @@ def inspect(path: Path) -> VideoDetails:
     """
     with path.open("rb") as file:
         check_start(file.read(SNIFFED_BYTES))
-    check_sample_counts(path)
+    check_boxes(path)
     return _read_through(path) if HAS_PYAV else VideoDetails()
 
 
@@ -64,6 +69,8 @@ def _read_through(path: Path) -> VideoDetails:
                 raise NotAVideo(f"the video is cut off: {packets} of {video.frames} frames are there")
             duration = None if container.duration is None else container.duration / av.time_base
             return VideoDetails(duration_seconds=duration, width=video.width, height=video.height)
+    except MemoryError as error:
+        raise NotAVideo("the video needs more memory than a look at it may take") from error
     except (av.error.FFmpegError, ValueError) as error:
         raise NotAVideo(f"the video cannot be read ({type(error).__name__})") from error
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from replyhook.ids import new_id
-from replyhook_receiver.errors import StorageTrouble
-from replyhook_receiver.storage.base import Storage, poster_name, video_name
+from replyhook_receiver.errors import PartInUse, StorageTrouble
+from replyhook_receiver.storage.base import Storage, poster_name, rejected_name, video_name
 
 NAME = video_name("job_06gzv450ms5sr0bq1v26sekk1e", datetime(2026, 11, 21, tzinfo=UTC))
 HOSTILE = [
@@ -65,6 +65,53 @@ class StorageContract:
         assert await storage.size(NAME) == len(content)
         assert await whole(storage, NAME) == content
         assert await self.names(storage) == [NAME]
+
+    async def test_what_is_settled_waits_for_a_look_and_is_no_video_before_it(self, storage: Storage) -> None:
+        content = pattern(200_000)
+        with contextlib.suppress(asyncio.CancelledError):
+            async with storage.incoming(NAME) as part:
+                await part.write(content)
+                await part.settle()
+                with pytest.raises(PartInUse):
+                    async with storage.unchecked(NAME):
+                        pass
+                raise asyncio.CancelledError
+        assert (await self.names(storage), await storage.taken_in(NAME), storage.has_waiting()) == ([], None, False)
+        storage.sweep()
+        async with storage.unchecked(NAME) as unchecked:
+            assert unchecked is not None
+            assert (unchecked.size, unchecked.path.read_bytes()) == (len(content), content)
+        async with storage.unchecked(NAME) as unchecked:  # it was let go, and neither kept nor rejected
+            assert unchecked is not None
+            assert await unchecked.keep() == hashlib.sha256(content).hexdigest()
+        assert await whole(storage, NAME) == content
+        async with storage.unchecked(NAME) as unchecked:
+            assert unchecked is None
+
+    async def test_what_is_settled_and_kept_at_once_is_there(self, storage: Storage) -> None:
+        async with storage.incoming(NAME) as part:
+            await part.write(pattern(1000))
+            await part.settle()
+            assert await part.keep() == hashlib.sha256(pattern(1000)).hexdigest()
+        assert await self.names(storage) == [NAME]
+        assert await whole(storage, NAME) == pattern(1000)
+
+    @pytest.mark.parametrize("is_stopped", [False, True])
+    async def test_what_is_rejected_is_put_aside_and_is_no_video(self, storage: Storage, is_stopped: bool) -> None:
+        async with storage.incoming(NAME) as part:
+            await part.write(pattern(1000))
+            await part.settle()
+            aside = part.path.with_name(rejected_name(NAME).rpartition("/")[2])
+            if not is_stopped:
+                await part.reject()
+        if is_stopped:
+            async with storage.unchecked(NAME) as unchecked:
+                assert unchecked is not None
+                await unchecked.reject()
+        assert aside.read_bytes() == pattern(1000)
+        async with storage.unchecked(NAME) as unchecked:
+            assert unchecked is None
+        assert (await storage.taken_in(NAME), await storage.size(NAME)) == (None, None)
 
     async def test_what_is_not_kept_was_never_there(self, storage: Storage) -> None:
         async with storage.incoming(NAME) as part:

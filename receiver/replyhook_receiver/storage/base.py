@@ -29,7 +29,15 @@ class Whole(Protocol):
         ...
 
 
-class Incoming(Whole, Protocol):
+class Unchecked(Whole, Protocol):
+    """A video that is wholly here and has not been looked into: only who looks decides what becomes of it."""
+
+    async def reject(self) -> None:
+        """Put it aside, for a person to look at, as ``rejected_name`` in the folder on this machine."""
+        ...
+
+
+class Incoming(Unchecked, Protocol):
     """A video on its way in."""
 
     @property
@@ -49,6 +57,10 @@ class Incoming(Whole, Protocol):
         """Let what was written be seen at ``path``."""
         ...
 
+    async def settle(self) -> None:
+        """Say that it is whole: now it outlives a stop, a kill and a power cut, for ``unchecked`` to take it up."""
+        ...
+
 
 class Storage(Protocol):
     """A place for videos. A name that is none of ours (``checked_name``) is a ``ValueError``.
@@ -62,6 +74,10 @@ class Storage(Protocol):
         With ``resume`` it goes on with what an earlier try has left, in whatever process that was, and leaves what it
         has come to, with its note, to the next.
         """
+        ...
+
+    def unchecked(self, name: str) -> AbstractAsyncContextManager[Unchecked | None]:
+        """A video that was settled and neither kept nor rejected, or None; it stays until it is either."""
         ...
 
     async def put(self, name: str, content: bytes) -> None:
@@ -124,6 +140,11 @@ def checked_name(name: str) -> str:
 def poster_name(video: str) -> str:
     """The name of a video's poster, beside it."""
     return f"{video.removesuffix('.mp4')}.jpg"
+
+
+def rejected_name(video: str) -> str:
+    """The name of what came in place of a video, beside where it would be."""
+    return f"{video}.rejected"
 
 
 def job_of(video: str) -> str:

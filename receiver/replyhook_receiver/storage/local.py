@@ -10,9 +10,10 @@ from pathlib import Path
 from anyio import to_thread
 
 from replyhook_receiver.errors import PartInUse
-from replyhook_receiver.storage.base import Incoming, Whole, checked_name, poster_name
+from replyhook_receiver.storage.base import Incoming, Unchecked, Whole, checked_name, poster_name
 from replyhook_receiver.storage.files import KeptFile, read_file
 from replyhook_receiver.storage.part import NOTE_SUFFIX, PART_SUFFIX, Part, disk_errors, make_durable
+from replyhook_receiver.storage.settled import Settled
 
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 
@@ -35,6 +36,16 @@ class LocalStorage:
             yield part
         finally:
             await part.leave()
+
+    @asynccontextmanager
+    async def unchecked(self, name: str) -> AsyncIterator[Unchecked | None]:
+        """A video that was settled and neither kept nor rejected, or None."""
+        found = await to_thread.run_sync(Settled.found, self._path(name))
+        try:
+            yield found
+        finally:
+            if found is not None:
+                found.leave()
 
     async def put(self, name: str, content: bytes) -> None:
         """Store something small beside the videos, whole or not at all."""

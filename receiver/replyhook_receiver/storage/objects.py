@@ -19,9 +19,9 @@ from anyio import to_thread
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.errors import StorageTrouble
 from replyhook_receiver.places import Bucket
-from replyhook_receiver.storage.base import Incoming, Whole, checked_name, poster_name
+from replyhook_receiver.storage.base import Incoming, Unchecked, Whole, checked_name, poster_name
 from replyhook_receiver.storage.local import LocalStorage
-from replyhook_receiver.storage.uploading import ObjectIncoming, Upload, Waiting
+from replyhook_receiver.storage.uploading import ObjectIncoming, ObjectUnchecked, Upload, Waiting
 
 try:
     import obstore
@@ -68,6 +68,12 @@ class ObjectStorage:
         """Take in a video called ``name``, as the folder does; ``keep`` uploads it."""
         async with self._spool.incoming(name, resume=resume) as part:
             yield ObjectIncoming(part, self, name)
+
+    @asynccontextmanager
+    async def unchecked(self, name: str) -> AsyncIterator[Unchecked | None]:
+        """A video that was settled in the folder; ``keep`` uploads it."""
+        async with self._spool.unchecked(name) as found:
+            yield None if found is None else ObjectUnchecked(found, self, name)
 
     async def put(self, name: str, content: bytes) -> None:
         """Lay something small beside a video: it is uploaded when the video is."""

@@ -39,11 +39,12 @@ class Part:
         self._writing: asyncio.Future[None] | None = None
         self._is_broken = False
         self._is_kept = False
+        self._is_settled = False
         self.note = b""
         self.size = 0
         with disk_errors():
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _open_alone(self.path)
+            self._file = open_alone(self.path)
             try:
                 if resume:
                     self._take_up()
@@ -70,6 +71,16 @@ class Part:
         """Let what was written be seen at ``path``."""
         await self._written()
         await to_thread.run_sync(self._flush, self._take())
+
+    async def settle(self) -> None:
+        """Let it outlive whatever happens, though nobody has looked into it."""
+        await self._written()
+        await to_thread.run_sync(self._settle, self._take())
+
+    async def reject(self) -> None:
+        """Put it aside."""
+        await to_thread.run_sync(self.path.replace, rejected_path(self._target))
+        self._is_kept = True
 
     async def keep(self) -> str:
         """Make it durable under its name; its SHA-256 in hexadecimal."""
@@ -139,6 +150,14 @@ class Part:
         with disk_errors():
             self._file.flush()
 
+    def _settle(self, chunk: bytes) -> None:
+        self._append(chunk)
+        settled = unchecked_path(self._target)
+        with disk_errors():
+            make_durable(self._file, self.path, settled)
+            self.path, self._is_settled = settled, True
+            self._note_path.unlink(missing_ok=True)
+
     def _rename(self, chunk: bytes) -> None:
         self._append(chunk)
         with disk_errors():
@@ -146,7 +165,9 @@ class Part:
             self._note_path.unlink(missing_ok=True)
 
     def _let_go(self) -> None:
-        if not self._is_kept and not self._leaves_something():  # while it is locked, so that it is nobody else's
+        if (
+            not (self._is_kept or self._is_settled) and not self._leaves_something()
+        ):  # while it is locked, so that it is nobody else's
             self.path.unlink(missing_ok=True)
             self._note_path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a full disk may say so only now
@@ -185,7 +206,17 @@ def disk_errors() -> Iterator[None]:
         raise
 
 
-def _open_alone(path: Path) -> BinaryIO:
+def unchecked_path(target: Path) -> Path:
+    """Where a whole video waits to be looked into; hidden, so that it is nobody's video yet."""
+    return target.with_name(f".{target.name}.unchecked")
+
+
+def rejected_path(target: Path) -> Path:
+    """Where what came in its place is put aside."""
+    return target.with_name(f"{target.name}.rejected")
+
+
+def open_alone(path: Path) -> BinaryIO:
     """The file, made if need be, and locked: by the kernel, which lets go of it when the process is killed."""
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")

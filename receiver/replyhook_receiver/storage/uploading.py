@@ -6,7 +6,7 @@ from typing import Protocol
 
 from anyio import to_thread
 
-from replyhook_receiver.storage.base import Incoming, Whole
+from replyhook_receiver.storage.base import Incoming, Unchecked, Whole
 from replyhook_receiver.storage.files import sha256_of
 
 
@@ -56,21 +56,37 @@ class Waiting:
         return sha256
 
 
-class ObjectIncoming:
-    """A video on its way into the folder, and from there into the object store."""
+class ObjectUnchecked:
+    """A whole video in the folder that nobody has looked into, on its way into the object store."""
 
-    def __init__(self, part: Incoming, storage: Uploads, name: str) -> None:
-        self._part = part
+    def __init__(self, whole: Unchecked, storage: Uploads, name: str) -> None:
+        self._whole = whole
         self._storage = storage
         self._name = name
 
     @property
     def path(self) -> Path:
-        return self._part.path
+        return self._whole.path
 
     @property
     def size(self) -> int:
-        return self._part.size
+        return self._whole.size
+
+    async def reject(self) -> None:
+        await self._whole.reject()
+
+    async def keep(self) -> str:
+        sha256 = await self._whole.keep()  # whole and durable here first
+        await self._storage.upload(self._name, sha256)
+        return sha256
+
+
+class ObjectIncoming(ObjectUnchecked):
+    """A video on its way into the folder, and from there into the object store."""
+
+    def __init__(self, part: Incoming, storage: Uploads, name: str) -> None:
+        super().__init__(part, storage, name)
+        self._part = part
 
     @property
     def note(self) -> bytes:
@@ -85,7 +101,5 @@ class ObjectIncoming:
     async def flush(self) -> None:
         await self._part.flush()
 
-    async def keep(self) -> str:
-        sha256 = await self._part.keep()  # whole and durable here first
-        await self._storage.upload(self._name, sha256)
-        return sha256
+    async def settle(self) -> None:
+        await self._part.settle()

@@ -15,6 +15,10 @@ class Relays(Protocol):
         """When the provider first refused a job that is to be sent again; None where it has not."""
         ...
 
+    async def is_begun(self, job_id: str) -> bool:
+        """Whether the submit of a job was begun, and not certainly refused since."""
+        ...
+
     async def waiting_for(self, job_id: str) -> str | None:
         """What a relayed job waits for, in words; None where it does not wait."""
         ...

@@ -65,6 +65,7 @@ def make_worker(parts: Parts) -> Working:
         public_url=parts.public_url,
         bounds=bounds,
         patience_seconds=settings.relay_patience_seconds,
+        min_free_bytes=settings.min_free_disk_bytes,
         now=now,
     )
     reconcile = Reconcile(store=store, asker=parts.asker, deadlines=parts.deadlines, questions=parts.questions, now=now)

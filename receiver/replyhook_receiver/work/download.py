@@ -16,7 +16,7 @@ from replyhook_receiver.stores.base import Store
 from replyhook_receiver.tasks import Done, StoredVideo, Task
 from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.fetching import Fetcher
-from replyhook_receiver.work.keeping import keep
+from replyhook_receiver.work.keeping import keep, keep_or_put_aside
 from replyhook_receiver.work.refreshing import LinkRefresher
 from replyhook_receiver.work.storage_state import StorageState
 from replyhook_receiver.work.turns import Turn, Turns
@@ -84,6 +84,12 @@ class Download:
 
     async def _taken_in(self, name: str) -> StoredVideo | None:
         """The video, where an earlier try brought it here and could not keep it, or did not live to tell."""
+        async with self._storage.unchecked(name) as unchecked:
+            if unchecked is not None:
+                try:
+                    return await keep_or_put_aside(self._storage, unchecked, name)
+                except NotAVideo as error:
+                    raise LinkDead(str(error)) from error
         whole = await self._storage.taken_in(name)
         if whole is None:
             return None

@@ -2,17 +2,20 @@
 
 from anyio import to_thread
 
-from replyhook_receiver.errors import LowDisk
-from replyhook_receiver.media import inspect, make_poster
-from replyhook_receiver.storage.base import Storage, Whole, poster_name
+from replyhook_receiver.errors import LowDisk, NotAVideo
+from replyhook_receiver.media_pool import Look
+from replyhook_receiver.storage.base import Storage, Unchecked, Whole, poster_name, rejected_name
 from replyhook_receiver.tasks import StoredVideo
 
 
 async def keep(storage: Storage, whole: Whole, name: str) -> StoredVideo:
     """Keep it if it is a video. Raises ``NotAVideo``, ``LowDisk``, ``StorageTrouble``."""
-    details = await to_thread.run_sync(inspect, whole.path)
     size = whole.size
-    picture = await to_thread.run_sync(make_poster, whole.path)
+    look = Look(whole.path)
+    try:
+        details, picture = await to_thread.run_sync(look, abandon_on_cancel=True)
+    finally:
+        look.stop()
     if picture is not None:
         try:
             await storage.put(poster_name(name), picture)
@@ -28,3 +31,12 @@ async def keep(storage: Storage, whole: Whole, name: str) -> StoredVideo:
         height=details.height,
         poster=None if picture is None else poster_name(name),
     )
+
+
+async def keep_or_put_aside(storage: Storage, whole: Unchecked, name: str) -> StoredVideo:
+    """Keep what was paid for and cannot be had again; what is no video is left for a person to look at."""
+    try:
+        return await keep(storage, whole, name)
+    except NotAVideo as error:
+        await whole.reject()
+        raise NotAVideo(f"{error}; what came is kept as {rejected_name(name)} where videos are stored") from error

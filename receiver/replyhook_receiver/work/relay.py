@@ -2,11 +2,13 @@
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 
 import msgspec
+from anyio import to_thread
 
 from replyhook.errors import (
     ProviderUnavailable,
@@ -31,12 +33,14 @@ from replyhook_receiver.errors import (
     StorageTrouble,
     Unreachable,
 )
+from replyhook_receiver.media import check_start
 from replyhook_receiver.net import MAX_ANSWER_BYTES, Door, Incoming
 from replyhook_receiver.records import JobRecord, Report, ReportSource, Submission, SubmissionOutcome
-from replyhook_receiver.storage.base import Storage, Whole, video_name
+from replyhook_receiver.storage.base import Storage, Unchecked, video_name
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.tasks import Done, NotNow, StoredVideo, Task
-from replyhook_receiver.work.keeping import keep
+from replyhook_receiver.work.hearing import Heard
+from replyhook_receiver.work.keeping import keep, keep_or_put_aside
 from replyhook_receiver.work.receiving import Bounds, receive
 
 _log = logging.getLogger(__name__)
@@ -62,6 +66,7 @@ class Relay:
         public_url: str,
         bounds: Bounds,
         patience_seconds: float,
+        min_free_bytes: int = 0,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -72,13 +77,19 @@ class Relay:
         self._public_url = public_url
         self._bounds = bounds
         self._patience_seconds = patience_seconds
+        self._min_free_bytes = min_free_bytes
         self._now = now
 
     async def __call__(self, task: Task) -> Done | NotNow:
-        """Submit, unless that was begun before; the outcome is part of what is returned, never raised."""
+        """Submit, unless that was begun before; the outcome is part of what is returned, never raised.
+
+        ``LowDisk`` is raised before anything is begun, and ``PartInUse`` where a process that has not ended has it.
+        """
         job = await self._store.job(task.subject)
         if job is None or job.relay_video is None or job.submission is not None:
             return Done()
+        if not await self._store.relays.is_begun(job.id):
+            await self._check_room(job.provider)
         refused_since = await self._store.relays.refused_since(job.id)
         if not await self._store.begin_submit(job.id, now=self._now()):
             return await self._after_stop(job)
@@ -90,13 +101,29 @@ class Relay:
             reply_url=build_reply_url(self._public_url, provider=job.provider, token=token),
             job_id=job.id,
         )
+        heard = Heard()
         try:
             async with self._door.answer(request, silence_seconds=BLOCKING_SECONDS) as incoming:
-                return await self._read(job, provider, incoming)
+                return await self._read(job, provider, await heard.listen(incoming), is_video=heard.is_video)
         except (Unreachable, NetworkRefused, SubmissionRefused, ProviderUnavailable) as error:
             return self._refused(provider, error, refused_since)
         except (NetworkTrouble, AnswerTooLarge, NotAVideo, LowDisk, UnreadableMessage, SubmitOutcomeUnknown) as error:
-            return _unknown(f"{type(error).__name__}: {error}")
+            return self._unread(job, heard, f"{type(error).__name__}: {error}")
+
+    async def _check_room(self, provider: str) -> None:
+        """Raise ``LowDisk`` where an answer that is the video could not be kept: it cannot be asked for again."""
+        if self._providers[provider].capabilities.callback is not CallbackKind.NONE:
+            return
+        free = await to_thread.run_sync(self._storage.free_bytes)
+        if free < self._min_free_bytes:
+            raise LowDisk("low disk: less than min_free_disk_bytes are free where the video would be stored")
+
+    def _unread(self, job: JobRecord, heard: Heard, why: str) -> Done:
+        """An answer that may be a paid video and could not be read: kept as it came, to be read again by hand."""
+        if not heard.is_success:
+            return _unknown(why)
+        report = self._report(job, None, heard.headers, heard.body)
+        return replace(_unknown(f"{why}; what was answered is kept ({report.callback_id})"), report=report)
 
     def _refused(
         self,
@@ -122,12 +149,14 @@ class Relay:
         patience = Patience(self._patience_seconds - waited, clock=float, jitter=random.random)
         return patience.next_pause(error, usual)
 
-    async def _read(self, job: JobRecord, provider: Provider, incoming: Incoming) -> Done:
+    async def _read(self, job: JobRecord, provider: Provider, incoming: Incoming, *, is_video: bool) -> Done:
+        if is_video:
+            return await self._keep_video(job, incoming)
         content_type = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
         is_success = 200 <= incoming.status < 300
-        if is_success and content_type.startswith("video/"):
-            return await self._keep_video(job, incoming)
         body = await _whole(incoming)
+        if is_success and content_type.startswith("video/"):
+            check_start(body)
         answers_later = provider.capabilities.callback is not CallbackKind.NONE
         dated = {"date": format_datetime(self._now(), usegmt=True), **incoming.headers}  # a Retry-After may be a date
         response = HTTPResponse(status=incoming.status, headers=dated, body=body)
@@ -145,25 +174,39 @@ class Relay:
 
     async def _after_stop(self, job: JobRecord) -> Done:
         """What a stop in the middle left: nothing that tells, or the whole video, if it had come that far."""
-        answers_with_video = self._providers[job.provider].capabilities.callback is CallbackKind.NONE
-        # What lies there of any other provider's job came by a link, and says nothing of the submit.
-        whole = await self._storage.taken_in(video_name(job.id, job.created_at)) if answers_with_video else None
-        if whole is None:
-            return _unknown("the receiver was stopped in the middle of the submit")
-        return await self._kept(job, whole, {})
+        # What lies there of a provider's job that calls back came by a link, and says nothing of the submit.
+        if self._providers[job.provider].capabilities.callback is CallbackKind.NONE:
+            name = video_name(job.id, job.created_at)
+            async with self._storage.unchecked(name) as unchecked:
+                if unchecked is not None:
+                    return await self._kept_after_stop(job, unchecked)
+            whole = await self._storage.taken_in(name)
+            if whole is not None:
+                return await self._kept(job, whole.size, keep(self._storage, whole, name), {})
+        return _unknown("the receiver was stopped in the middle of the submit")
+
+    async def _kept_after_stop(self, job: JobRecord, whole: Unchecked) -> Done:
+        name = video_name(job.id, job.created_at)
+        try:
+            return await self._kept(job, whole.size, keep_or_put_aside(self._storage, whole, name), {})
+        except NotAVideo as error:
+            return _unknown(f"{type(error).__name__}: {error}")
 
     async def _keep_video(self, job: JobRecord, incoming: Incoming) -> Done:
         """A body that is the video itself goes straight to storage; what is kept of it is a callback of our own."""
-        async with self._storage.incoming(video_name(job.id, job.created_at)) as part:
+        name = video_name(job.id, job.created_at)
+        async with self._storage.incoming(name) as part:
             await receive(incoming, part, bounds=self._bounds)
-            return await self._kept(job, part, incoming.headers)
+            await part.settle()  # before a look that a stop may come upon: it cannot be asked for again
+            return await self._kept(job, part.size, keep_or_put_aside(self._storage, part, name), incoming.headers)
 
-    async def _kept(self, job: JobRecord, whole: Whole, headers: Mapping[str, str]) -> Done:
-        size = whole.size
+    async def _kept(
+        self, job: JobRecord, size: int, keeping: Awaitable[StoredVideo], headers: Mapping[str, str]
+    ) -> Done:
         video: StoredVideo | None
         try:
-            video = await keep(self._storage, whole, video_name(job.id, job.created_at))
-        except StorageTrouble as error:
+            video = await keeping
+        except (StorageTrouble, LowDisk) as error:
             _log.warning("the video of %s waits here: %s", job.id, error)
             video = None  # its download begins with what is here
         content_type = headers.get("content-type", "")
@@ -177,7 +220,9 @@ class Relay:
             video=video,
         )
 
-    def _report(self, job: JobRecord, event: JobEvent, headers: tuple[tuple[str, str], ...], body: bytes) -> Report:
+    def _report(
+        self, job: JobRecord, event: JobEvent | None, headers: tuple[tuple[str, str], ...], body: bytes
+    ) -> Report:
         now = self._now()
         return Report(
             callback_id=new_id("cb", at=now.timestamp()),

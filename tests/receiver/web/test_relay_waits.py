@@ -13,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from replyhook.ids import new_id
+from replyhook_receiver.retries import RELAYS
 from replyhook_receiver.serving import free_socket
+from replyhook_receiver.storage.local import LocalStorage
 from tests.receiver.support import (
     AUTH,
     NOW,
@@ -191,6 +193,43 @@ async def test_a_job_of_an_account_that_the_key_is_not_of_is_refused(tmp_path: P
 
 
 # A provider that takes no more
+
+
+# Room
+
+
+async def test_while_the_disk_is_low_nothing_is_submitted_whose_answer_could_not_be_kept(
+    tmp_path: Path, host: Host, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 1000
+    monkeypatch.setattr(LocalStorage, "free_bytes", lambda _: free)
+    seen: list[str] = []
+    host.will(SUBMIT, takes_each(seen))
+    host.will(SEGMIND, says(200, clip, content_type="video/mp4"))
+    async with relaying(tmp_path, host, min_free_disk_bytes=10**6) as receiver:
+        await relay(receiver, JOB, "segmind")
+        await receiver.eventually(JOB, lambda job: "waiting_for" in job)
+        for _ in range(RELAYS.attempts + 1):
+            receiver.clock.move(seconds=61)
+            await receiver.register()
+            await settled()
+        job = await receiver.job(JOB)
+        assert (job["status"], job["overdue_at"]) == ("created", None)
+        assert "min_free_disk_bytes" in job["waiting_for"]
+        assert receiver.rows("SELECT attempts FROM tasks WHERE kind = 'relay'") == [(0,)]
+        (other,) = ids(1)
+        await relay(receiver, other)  # its video comes by a link later
+        await until(lambda: seen == [other])
+        assert host.asked(SEGMIND) == 0
+        free = 10**9
+        receiver.clock.move(seconds=61)
+        await receiver.register()
+        job = await receiver.eventually(JOB, lambda job: job["video"]["status"] == "stored")
+        assert "waiting_for" not in job
+    assert host.asked(SEGMIND) == 1
+
+
+# What a provider says
 
 
 def busy(status: int = 429, **headers: str) -> Answer:

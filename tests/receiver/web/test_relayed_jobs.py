@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -10,13 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from replyhook import Client
 from replyhook.ids import new_id
+from replyhook.jobs import JobEvent
+from replyhook.messages import Callback
+from replyhook.providers.segmind import Segmind
+from replyhook_receiver import media_pool
 from replyhook_receiver.serving import free_socket, served
+from replyhook_receiver.stores.replaying import Step
 from replyhook_receiver.web.app import create_app
 from tests.receiver.support import (
     API_KEY,
@@ -126,6 +133,16 @@ async def test_a_video_in_the_answer_is_stored_whole_without_another_request(
     assert len(host.seen) == 3
 
 
+@pytest.mark.parametrize("name", ["application/octet-stream", "binary/octet-stream", "image/mp4", "\xff/;;", ""])
+async def test_a_whole_video_is_taken_whatever_it_is_called(
+    receiver: Receiver, host: Host, clip: bytes, name: str
+) -> None:
+    host.will(SUBMIT, says(200, clip, content_type=name))
+    job = await relayed(receiver)
+    assert (job["status"], job["video"]["status"]) == ("succeeded", "stored")
+    assert [path.read_bytes() for path in receiver.files()] == [clip]
+
+
 async def test_a_json_answer_becomes_the_callback_and_its_link_is_downloaded(
     receiver: Receiver, host: Host, clip: bytes
 ) -> None:
@@ -193,7 +210,7 @@ async def assert_unknown(receiver: Receiver, job: dict[str, Any]) -> None:
     assert announced(receiver) == ["job.overdue"]
     (body,) = receiver.rows("SELECT body FROM notifications")[0]
     assert json.loads(body)["data"]["overdue_reason"] == job["overdue_reason"]
-    assert receiver.files() == []
+    assert [path for path in receiver.files() if path.suffix != ".rejected"] == []
 
 
 def endless(media_type: str, chunk: bytes) -> Answer:
@@ -226,8 +243,7 @@ DOUBTFUL: dict[str, Callable[[bytes], Answer]] = {
     "no video at all": lambda _: says(200, content_type="video/mp4"),
     "half a video": lambda clip: says(200, clip[: len(clip) // 2], content_type="video/mp4"),
     "a packed video": lambda clip: says(200, b"\x1f\x8b" + clip, content_type="video/mp4", content_encoding="gzip"),
-    "a video called a picture": lambda clip: says(200, clip, content_type="image/mp4"),
-    "a strange type": lambda clip: says(200, clip, content_type="\xff/;;\x7f"),
+    "a strange type": lambda _: says(200, b"{}", content_type="\xff/;;\x7f"),
     "a page without end": lambda _: endless("application/json", b" " * 65536),
     "a video without end": lambda _: endless("video/mp4", b"\x00\x00\x00\x18ftypmp42" + b"x" * 65536),
 }
@@ -247,6 +263,63 @@ async def test_an_answer_that_leaves_it_open_is_announced_and_the_job_never_sent
     async with relaying(tmp_path, host, at=Clock(NOW + timedelta(days=9))) as restarted:
         await assert_never_again(restarted)
         assert (await restarted.job(JOB))["status"] == "unknown"
+    assert host.asked(SUBMIT) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "called"),
+    [
+        (b'{"data": {"video_link": "https://cdn.segmind.com/paid.mp4"}}', "application/json"),
+        (b"not what it was" * 9, "text/plain"),
+        (b'{"error": "x"}', "video/mp4"),
+    ],
+)
+async def test_a_paid_answer_that_cannot_be_read_is_kept_as_it_came(
+    receiver: Receiver, host: Host, body: bytes, called: str
+) -> None:
+    host.will(SUBMIT, says(200, body, content_type=called, x_request="7"))
+    job = await relayed(receiver)
+    (callback,) = await receiver.callbacks(JOB)
+    assert (callback["source"], callback["trust"], callback["verdict"]) == ("relay", "relayed", "unrecognised")
+    assert callback["id"] in job["overdue_reason"]
+    kept = await receiver.callback(callback["id"])
+    assert kept["body"] == body.decode()
+    assert ["x-request", "7"] in kept["headers"]
+    await assert_unknown(receiver, job)
+
+
+async def test_a_video_that_is_none_is_put_aside_and_its_beginning_is_the_callback(
+    receiver: Receiver, host: Host, clip: bytes
+) -> None:
+    host.will(SUBMIT, says(200, clip[: len(clip) // 2], content_type="video/mp4"))
+    await relayed(receiver)
+    (callback,) = await receiver.callbacks(JOB)
+    ((kept,),) = receiver.rows("SELECT body FROM callbacks")
+    assert (callback["verdict"], kept) == ("unrecognised", clip[:1024])
+    (aside,) = receiver.files()
+    assert (aside.name, aside.read_bytes()) == (f"{JOB}.mp4.rejected", clip[: len(clip) // 2])
+    assert aside.name in (await receiver.job(JOB))["overdue_reason"]
+
+
+async def test_a_later_version_that_can_read_it_gets_the_paid_video_from_what_was_kept(
+    receiver: Receiver, host: Host, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = host.will("/out.mp4", says(200, clip))
+    host.will(SUBMIT, says_json({"odd": {"name": link}}))
+    await relayed(receiver)
+    (callback,) = await receiver.callbacks(JOB)
+    read = Segmind.parse_callback
+
+    def reads_more(self: Segmind, callback: Callback) -> JobEvent:
+        found = json.loads(callback.body)["odd"]["name"]
+        return read(self, msgspec.structs.replace(callback, body=json.dumps({"video": {"url": found}}).encode()))
+
+    monkeypatch.setattr(Segmind, "parse_callback", reads_more)
+    answer = await receiver.client.post(
+        f"/v1/callbacks/{callback['id']}/replay", json={"what": list(Step), "dry_run": False}, headers=AUTH
+    )
+    assert answer.status_code == 200, answer.text
+    await receiver.eventually(JOB, lambda job: job["video"]["status"] == "stored")
     assert host.asked(SUBMIT) == 1
 
 
@@ -284,6 +357,25 @@ async def test_a_video_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(
             assert len(receiver.files()) == (status == "succeeded")
 
 
+async def test_an_id_that_another_job_has_leaves_the_outcome_open_at_once_and_says_why(
+    tmp_path: Path, host: Host
+) -> None:
+    host.will(SUBMIT_V2, QUEUED)
+    host.will(QUESTION, QUEUED)
+    second = new_id("job", at=NOW.timestamp())
+    async with relaying(tmp_path, host, mode="v2") as receiver:
+        await relay(receiver)
+        await receiver.eventually(JOB, lambda job: job["status"] == "submitted")
+        await relay(receiver, id=second)
+        job = await receiver.eventually(second, lambda job: job["status"] != "created")
+        assert (job["status"], job["provider_job_id"]) == ("unknown", None)
+        assert "belongs to another job" in job["overdue_reason"]
+        assert "stopped" not in job["overdue_reason"]
+        assert receiver.rows(RELAY_ENDED) == [(0,)]
+        assert (await receiver.job(JOB))["status"] == "submitted"
+    assert host.asked(SUBMIT_V2) == 2
+
+
 def held(gate: asyncio.Event, answer: Answer) -> Answer:
     """Answer when the gate is opened."""
 
@@ -310,6 +402,34 @@ async def test_a_receiver_stopped_in_the_middle_of_the_submit_does_not_send_it_a
         await assert_unknown(restarted, job)
         assert "stopped" in job["overdue_reason"]
         await assert_never_again(restarted)
+    assert host.asked(SUBMIT) == 1
+
+
+async def test_a_video_whose_look_inside_a_stop_came_upon_is_looked_into_after_it(
+    tmp_path: Path, host: Host, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, goes_on = threading.Event(), threading.Event()
+
+    ask = media_pool._Child.ask
+
+    def slow(self: media_pool._Child, path: Path) -> dict[str, Any]:
+        looks.set()
+        goes_on.wait(10)
+        return ask(self, path)
+
+    host.will(SUBMIT, says(200, clip, content_type="video/mp4"))
+    with monkeypatch.context() as patch:
+        patch.setattr(media_pool._Child, "ask", slow)
+        patch.setattr("replyhook_receiver.work.worker._STOP_SECONDS", 0.1)
+        async with relaying(tmp_path, host) as receiver:
+            await relay(receiver)
+            await until(looks.is_set)
+        goes_on.set()
+        assert [path.name for path in receiver.files()] == [f".{JOB}.mp4.unchecked"]
+    async with relaying(tmp_path, host) as restarted:
+        job = await restarted.eventually(JOB, lambda job: job["video"]["status"] == "stored")
+        assert (job["status"], job["video"]["sha256"]) == ("succeeded", hashlib.sha256(clip).hexdigest())
+        assert [path.read_bytes() for path in restarted.files()] == [clip]
     assert host.asked(SUBMIT) == 1
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from replyhook.jobs import AssetStatus, JobStatus
 from replyhook.notifications import NotificationType
 from replyhook_receiver.deadlines import Deadlines
+from replyhook_receiver.errors import SubmissionConflict
 from replyhook_receiver.lifecycle import TaskKind, fact_key
 from replyhook_receiver.records import Submission, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
@@ -79,7 +80,7 @@ def _keep_success(
     raw: sqlite3.Connection, task: Task, done: Done, now: datetime, describe: Describe, deadlines: Deadlines
 ) -> None:
     if done.submission is not None:
-        record_submission(raw, task.subject, done.submission, now=now, describe=describe, deadlines=deadlines)
+        _keep_submission(raw, task.subject, done.submission, now=now, describe=describe, deadlines=deadlines)
     if done.report is not None:
         accept(raw, done.report, describe, deadlines)
     if done.video is not None:
@@ -87,6 +88,26 @@ def _keep_success(
         announce(raw, task.subject, NotificationType.VIDEO_STORED, now, describe)
     if task.kind is TaskKind.EXPIRING:
         links.announce_last_call(raw, task.subject, now, describe)
+
+
+def _keep_submission(
+    raw: sqlite3.Connection,
+    job_id: str,
+    submission: Submission,
+    *,
+    now: datetime,
+    describe: Describe,
+    deadlines: Deadlines,
+) -> None:
+    """Keep what a relayed submit came to; an id that cannot be this job's says nothing of what became of it."""
+    try:
+        record_submission(raw, job_id, submission, now=now, describe=describe, deadlines=deadlines)
+    except SubmissionConflict as error:  # raised before anything is written
+        if submission.provider_job_id is None:
+            raise
+        why = f"submit_unknown: the provider took it and answered with an id that cannot be this job's: {error}"
+        unknown = Submission(outcome=SubmissionOutcome.UNKNOWN, error=why)
+        record_submission(raw, job_id, unknown, now=now, describe=describe, deadlines=deadlines)
 
 
 def _is_paid_answer(task: Task, done: Done) -> bool:

@@ -10,6 +10,9 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.rows import from_ms, to_ms
 
+LOW_DISK = "low disk"
+"""How the problem of a submit that waits for room begins."""
+
 _RELAY = TaskKind.RELAY.value
 
 # A submit that was begun has its place already, and needs none to be told that it was.
@@ -49,6 +52,10 @@ class SQLiteRelays:
         statement = "SELECT since_ms FROM relay_refusals WHERE job_id = ?"
         row = await self._database.read(lambda raw: raw.execute(statement, (job_id,)).fetchone())
         return from_ms(row["since_ms"]) if row else None
+
+    async def is_begun(self, job_id: str) -> bool:
+        statement = "SELECT 1 FROM jobs WHERE id = ? AND submitting_ms IS NOT NULL"
+        return await self._database.read(lambda raw: raw.execute(statement, (job_id,)).fetchone() is not None)
 
     async def waiting_for(self, job_id: str) -> str | None:
         return await self._database.read(lambda raw: _waiting_for(raw, job_id, self.max_jobs))
@@ -109,7 +116,7 @@ def _free(raw: sqlite3.Connection, provider: str, account: str, max_jobs: Mappin
 
 def _waiting_for(raw: sqlite3.Connection, job_id: str, max_jobs: Mapping[str, int]) -> str | None:
     statement = """
-        SELECT t.state, t.due_ms, t.problem, t.created_ms, j.provider, j.account, r.since_ms
+        SELECT t.state, t.due_ms, t.problem, t.created_ms, j.provider, j.account, j.submitting_ms, r.since_ms
         FROM tasks t JOIN jobs j ON j.id = t.subject LEFT JOIN relay_refusals r ON r.job_id = t.subject
         WHERE t.kind = ? AND t.subject = ?
     """
@@ -120,7 +127,11 @@ def _waiting_for(raw: sqlite3.Connection, job_id: str, max_jobs: Mapping[str, in
         before = "SELECT count(*) FROM relay_queue WHERE provider = ? AND account = ? AND (arrived_ms, job_id) < (?, ?)"
         ahead = raw.execute(before, (row["provider"], row["account"], row["created_ms"], job_id)).fetchone()[0]
         return f"a place at {row['provider']} (max_jobs is {max_jobs.get(row['provider'], 0)}); {ahead} before it"
+    until = from_ms(row["due_ms"])
+    if row["state"] == "ready" and row["submitting_ms"] is None and (row["problem"] or "").startswith(LOW_DISK):
+        return (
+            f"room where videos are stored, which is looked for again at {until:%Y-%m-%dT%H:%M:%SZ}: {row['problem']}"
+        )
     if row["state"] == "ready" and row["since_ms"] is not None:
-        until = from_ms(row["due_ms"])
         return f"{row['provider']}, which is asked again at {until:%Y-%m-%dT%H:%M:%SZ}: {row['problem']}"
     return None
