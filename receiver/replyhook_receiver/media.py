@@ -20,6 +20,8 @@ _MAX_PIXELS = 4096 * 2304
 """Of larger pictures no poster is made: a decoder holds several whole ones."""
 _POSTER_WIDTH = 640
 _LOOKED_THROUGH = 50
+_PICTURES = frozenset({"png", "apng", "mjpeg", "jpeg2000", "tiff", "gif", "bmp"})
+"""Codings that an MP4 may hide under a video's name (``mp4v``); no provider sends one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ def _read_through(path: Path) -> VideoDetails:
             if not container.streams.video:
                 raise NotAVideo("what came holds no picture")
             video = container.streams.video[0]
+            if getattr(video.codec_context, "name", None) in _PICTURES:  # there is none without a decoder
+                raise NotAVideo("what came is a picture in a video's place")
             packets = 0
             for packet in container.demux():
                 if packet.is_corrupt:

@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("av", reason="without PyAV nothing is decoded")
 
+import av
+
 from replyhook_receiver import media_child, media_pool
 from replyhook_receiver.errors import NotAVideo, StorageTrouble
 from replyhook_receiver.media_pool import Look, look
@@ -77,6 +79,18 @@ def test_what_is_no_video_is_refused_and_harms_nobody(tmp_path: Path, clip: Path
         look(path)
     look(clip)
     assert waiting_child() == first
+
+
+def test_a_picture_under_a_videos_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "picture.mp4"
+    with av.open(path, "w", format="mp4") as output:
+        stream = output.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "rgb24"
+        picture = av.VideoFrame(64, 64, "rgb24")
+        output.mux([*stream.encode(picture), *stream.encode(None)])
+    assert b"mp4v" in path.read_bytes()
+    with pytest.raises(NotAVideo, match="picture"):
+        look(path)
 
 
 def test_a_look_that_is_killed_says_no_video_and_the_next_one_is_had(clip: Path, slow: Path) -> None:
