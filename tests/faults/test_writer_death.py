@@ -14,7 +14,7 @@ async def test_after_its_writer_has_died_nothing_is_acknowledged_and_readiness_n
         await asyncio.sleep(0.01)
         assert await answers(receiver, times=20) == {503}
         ready = await receiver.client.get("/readyz")
-        said = {"ok": False, "store": False, "worker": True, "downloads": "ok"}
+        said = {"ok": False, "store": False, "worker": True, "downloads": "ok", "work": "going on"}
         assert (ready.status_code, ready.json()) == (503, said)
         assert receiver.rows("SELECT count(*) FROM callbacks") == [(1,)]
 

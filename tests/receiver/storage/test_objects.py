@@ -74,8 +74,9 @@ class TestObjectStorage(StorageContract):
 
     @pytest.fixture
     def storage(self, object_server: ObjectServer, prefix: str, spool: Path) -> Iterator[Storage]:
+        left_by_others = object_server.unfinished()  # a killed upload's last part may come after its test
         yield ObjectStorage(bucket_at(object_server.endpoint, prefix), LocalStorage(spool))
-        assert object_server.unfinished() == []
+        assert set(object_server.unfinished()) <= set(left_by_others)
 
     async def names(self, storage: Storage) -> list[str]:  # noqa: ARG002 - the contract's
         return names_in(self.seen)
@@ -110,6 +111,7 @@ async def test_a_link_opens_this_video_alone_and_only_for_reading(storage: Objec
 async def test_a_stopped_upload_leaves_no_object_and_no_parts_and_is_done_from_here_later(
     storage: ObjectStorage, object_server: ObjectServer, seen: S3Store, spool: Path
 ) -> None:
+    object_server.forget_unfinished()
     keeping = asyncio.create_task(put(storage, NAME, pattern(LARGE), chunk=LARGE))
     await until(object_server.unfinished)
     keeping.cancel()
@@ -142,6 +144,7 @@ asyncio.run(put(storage, NAME, pattern(LARGE), chunk=LARGE))
 async def test_killed_in_the_middle_it_is_uploaded_after_the_restart(
     storage: ObjectStorage, object_server: ObjectServer, seen: S3Store, spool: Path, prefix: str
 ) -> None:
+    object_server.forget_unfinished()
     command = [sys.executable, "-c", KILLED, object_server.endpoint, prefix, str(spool)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[3])  # noqa: ASYNC220 - started, not waited for
     try:
