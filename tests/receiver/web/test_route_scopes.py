@@ -231,7 +231,7 @@ async def _retries_the_users_deliveries(world: World) -> None:
     for asked in ({"status": "delivered"}, {"job": world.things[BOB][Thing.JOB][0], "status": "delivered"}):
         answer = await world.ask("POST /v1/deliveries/retry", world.anns, json={**asked, "dry_run": True}, content=None)
         wanted = 0 if "job" in asked else len(world.things[ANN][Thing.DELIVERY])
-        assert answer.json() == {"matching": wanted, "retried": 0, "dry_run": True}
+        assert answer.json() == {"matching": wanted, "retried": 0, "skipped": 0, "dry_run": True}
 
 
 TAKES_WHAT_IS_THE_USERS = {
