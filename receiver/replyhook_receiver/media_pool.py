@@ -163,6 +163,14 @@ def _taken() -> _Child:
     return _Child()
 
 
+def warm_up() -> None:
+    """Start the processes now, without waiting for them: else the first videos would wait for what they load."""
+    if HAS_PYAV:
+        with contextlib.suppress(StorageTrouble):  # the first look says it, where that matters
+            while len(_idle) < AT_A_TIME:
+                _idle.append(_Child())
+
+
 def let_go() -> None:
     """End the processes that wait for videos; the next video starts one again."""
     while _idle:

@@ -173,3 +173,12 @@ def test_memory_that_a_look_may_not_have_ends_the_look_and_not_the_process(
     monkeypatch.setattr(media_child, "inspect", all_there_is)
     monkeypatch.setattr(media_child, "HAS_LIMITS", False)  # here it is our own process
     assert "memory" in media_child.answer({"path": str(clip), "cpu_seconds": 20})["refused"]
+
+
+def test_the_processes_are_there_before_the_first_video_and_are_not_started_twice() -> None:
+    media_pool.let_go()
+    media_pool.warm_up()
+    waiting = list(media_pool._idle)
+    assert len(waiting) == media_pool.AT_A_TIME
+    media_pool.warm_up()
+    assert media_pool._idle == waiting

@@ -14,6 +14,7 @@ from replyhook_receiver.config import Settings
 from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.instance import Instance
 from replyhook_receiver.jwks import KeySet
+from replyhook_receiver.media_pool import warm_up
 from replyhook_receiver.own_secrets import Secrets, secrets_for
 from replyhook_receiver.standing import settle_endpoints
 from replyhook_receiver.stream import Stream
@@ -192,6 +193,7 @@ def _lifespan(
                 stack.push_async_callback(key_set.close)
             await ingest.start()
             if working is not None:
+                await to_thread.run_sync(warm_up)
                 await working.download.clear_up()
                 stack.push_async_callback(working.worker.stop)
                 await working.worker.start()
