@@ -7,7 +7,7 @@ signature on the raw bytes before anything is parsed, and the answer only after 
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -27,6 +27,8 @@ MAX_LINK_LENGTH = 8_192
 _log = logging.getLogger(__name__)
 
 CREATES_JOB_WITHIN = timedelta(days=30)
+SENDERS_FOR = timedelta(seconds=10)
+"""How long the known senders are believed to be all."""
 
 
 class Ingest:
@@ -58,11 +60,12 @@ class Ingest:
         self._now = now
         self._taken = Counter() if taken is None else taken
         self._senders: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._senders_at = datetime.min.replace(tzinfo=UTC)
         self._kinds = {name: provider.capabilities.callback for name, provider in providers.items()}
 
     async def start(self) -> None:
         """Load what was learned about senders."""
-        self._senders = await self._store.senders()
+        await self._load_senders()
 
     def knows(self, provider: str) -> bool:
         """Whether there is such a provider."""
@@ -96,6 +99,8 @@ class Ingest:
         """
         callback = Callback(provider=token.provider, headers=headers, body=body, received_at=self._now())
         try:
+            if not timedelta(0) <= callback.received_at - self._senders_at < SENDERS_FOR:
+                await self._load_senders()  # another receiver on the same database may have learned one
             trust = await self._verify(callback, token.account)
             await self._check_age(token, callback.received_at)
             accepted = await self._store.accept(self._report(token, callback, trust))
@@ -111,8 +116,12 @@ class Ingest:
             raise
         self._taken[token.provider, trust, accepted.verdict or "orphan"] += 1
         if accepted.learned_sender:
-            self._senders = await self._store.senders()
+            await self._load_senders()
         return accepted
+
+    async def _load_senders(self) -> None:
+        self._senders_at = self._now()
+        self._senders = await self._store.senders()
 
     async def _verify(self, callback: Callback, account: str) -> Trust:
         provider = self._providers[callback.provider]

@@ -95,7 +95,7 @@ def test_every_problem_is_named_at_once_and_no_secret_is_shown() -> None:
         "REPLYHOOK_NOTIFICATION_SECRETS": f"whsec_{SECRET}!",
         "REPLYHOOK_PUBLIC_URL": "http://hooks.example.com",
         "REPLYHOOK_ALLOWED_NETWORKS": "not-a-network",
-        "REPLYHOOK_DATABASE_URL": "postgresql://user:geheim@db/x",
+        "REPLYHOOK_DATABASE_URL": "postgresql://user:geheim@db",
         "REPLYHOOK_STORAGE_URL": "s3://key:geheim@bucket/x",
         "REPLYHOOK_STORAGE_ENDPOINT": "https://key:geheim@s3.example.com",
         "REPLYHOOK_LOG_LEVEL": "loud",

@@ -87,7 +87,8 @@ class Worker:
     async def start(self) -> None:
         """Begin. What would wait longer than anything may was noted while the clock was ahead: it is due now."""
         now = self._now()
-        settled = await self._store.settle_times(latest_due=now + LONGEST_WAIT, latest_lease=now + LEASE, now=now)
+        # Another machine's clock may be a little ahead of ours, and what its worker holds is not to be taken from it.
+        settled = await self._store.settle_times(latest_due=now + LONGEST_WAIT, latest_lease=now + 2 * LEASE, now=now)
         if settled:
             _log.warning("%d tasks would have waited for a clock that was once ahead: they are due now", settled)
         self._loops = [

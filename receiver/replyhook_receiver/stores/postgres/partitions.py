@@ -21,7 +21,7 @@ OTHER_DAYS = "callback_bodies_of_other_days"
 
 def make_ahead(raw: Raw, now: datetime) -> None:
     """See that there are partitions for the days to come, and for today."""
-    there = set(_names(raw))
+    there = set(names(raw))
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     for begin in (day + number * _DAY for number in range(AHEAD.days)):
         name, first, end = f"{_PREFIX}{begin:%Y%m%d}", _first_id(begin), _first_id(begin + _DAY)
@@ -32,7 +32,7 @@ def make_ahead(raw: Raw, now: datetime) -> None:
 def past(raw: Raw, before: datetime) -> list[str]:
     """The partitions all of whose days are over before ``before``."""
     last = f"{_PREFIX}{before.astimezone(UTC) - _DAY:%Y%m%d}"
-    return [name for name in _names(raw) if name != OTHER_DAYS and name <= last]
+    return [name for name in names(raw) if name != OTHER_DAYS and name <= last]
 
 
 def count(raw: Raw, name: str) -> int:
@@ -76,7 +76,8 @@ def drop(raw: Raw, name: str) -> None:
     raw.execute(f"DROP TABLE {name}")
 
 
-def _names(raw: Raw) -> list[str]:
+def names(raw: Raw) -> list[str]:
+    """The partitions that there are."""
     return [row["name"] for row in raw.execute(_THERE)]
 
 
