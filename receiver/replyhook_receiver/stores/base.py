@@ -16,6 +16,7 @@ from replyhook_receiver.records import (
     Report,
     Submission,
 )
+from replyhook_receiver.stores.audit import Audit
 from replyhook_receiver.stores.deliveries import Deliveries
 from replyhook_receiver.stores.endpoints import Endpoints
 from replyhook_receiver.stores.erasing import Erasing
@@ -29,6 +30,7 @@ from replyhook_receiver.stores.owners import Owners
 from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.retention import Retention
+from replyhook_receiver.stores.sessions import Sessions
 from replyhook_receiver.stores.streams import StreamStore
 from replyhook_receiver.tasks import Outcome, Task
 
@@ -110,6 +112,16 @@ class Store(Protocol):
     @property
     def owners(self) -> Owners:
         """Whose a thing is."""
+        ...
+
+    @property
+    def sessions(self) -> Sessions:
+        """Who is signed in to the dashboard."""
+        ...
+
+    @property
+    def audit(self) -> Audit:
+        """What was done by hand."""
         ...
 
     async def open(self) -> None:

@@ -22,6 +22,8 @@ from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
+from replyhook_receiver.web.dashboard.app import make_dashboard
+from replyhook_receiver.web.dashboard.browsers import handlers_for
 from replyhook_receiver.web.deliveries import DeliveryApi
 from replyhook_receiver.web.downloads import DownloadApi
 from replyhook_receiver.web.endpoints import EndpointApi
@@ -34,7 +36,6 @@ from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.metrics import MetricsApi
 from replyhook_receiver.web.parts import Clock, Parts, make_parts
-from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.web.stream_links import StreamLinks
 from replyhook_receiver.web.videos import Videos
 from replyhook_receiver.web.working import Working, make_worker
@@ -75,7 +76,6 @@ def create_app(
     )
     stream = Stream(store)
     working = make_worker(parts)
-    store.on_change(tasks=working.worker.wake, notifications=stream.nudge)
     keys = ApiKeys(
         parts.secrets.api_keys,
         kept=store.keys,
@@ -84,7 +84,18 @@ def create_app(
         requests_per_minute=settings.requests_per_minute,
     )
     instance = instance or Instance.fresh()
-    routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance)
+    dashboard = make_dashboard(parts, keys)
+    routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance) + dashboard.routes
+
+    def noticed() -> None:
+        stream.nudge()
+        dashboard.changes.nudge()
+
+    def ending() -> None:
+        stream.close()
+        dashboard.changes.close()
+
+    store.on_change(tasks=working.worker.wake, notifications=noticed)
     app = Starlette(
         routes=routes,
         middleware=[
@@ -99,12 +110,12 @@ def create_app(
             ),
             Middleware(AccessLog, routes=routes),
         ],
-        exception_handlers=HANDLERS,
+        exception_handlers=handlers_for(dashboard.ground),
         lifespan=_lifespan(parts, keys, working if with_worker else None, ingest, stream, key_sets),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
-    app.state.before_shutdown = stream.close
+    app.state.before_shutdown = ending
     app.state.store = store
     return app
 

@@ -69,10 +69,38 @@ _TABLE: tuple[tuple[str, Scope, Within | Thing], ...] = (
 )
 RULES: Mapping[str, Rule] = {route: Rule(scope=scope, user=user) for route, scope, user in _TABLE}
 
+PAGES: Mapping[str, str] = {
+    "GET /": "GET /v1/jobs",
+    "GET /live": "GET /v1/stream",
+    "GET /jobs": "GET /v1/jobs",
+    "GET /jobs/{id}": "GET /v1/jobs/{id}/timeline",
+    "GET /jobs/{id}/video": "GET /v1/jobs/{id}/video",
+    "GET /jobs/{id}/poster": "GET /v1/jobs/{id}/poster",
+    "GET /callbacks": "GET /v1/callbacks",
+    "GET /callback/{id}": "GET /v1/callbacks/{id}",
+    "POST /callback/{id}/replay": "POST /v1/callbacks/{id}/replay",
+    "POST /callback/{id}/bind": "POST /v1/callbacks/{id}/bind",
+    "GET /deliveries": "GET /v1/deliveries",
+    "GET /deliveries/{id}": "GET /v1/deliveries/{id}",
+    "POST /deliveries/retry": "POST /v1/deliveries/retry",
+    "POST /deliveries/{id}/retry": "POST /v1/deliveries/{id}/retry",
+    "GET /endpoints": "GET /v1/endpoints",
+    "POST /endpoints": "POST /v1/endpoints",
+    "GET /endpoints/{id}": "GET /v1/endpoints/{id}",
+    "POST /endpoints/{id}/change": "PATCH /v1/endpoints/{id}",
+    "POST /endpoints/{id}/remove": "DELETE /v1/endpoints/{id}",
+    "POST /endpoints/{id}/test": "POST /v1/endpoints/{id}/test",
+    "POST /endpoints/{id}/rotate-secret": "POST /v1/endpoints/{id}/rotate-secret",
+    "GET /providers": "GET /v1/questions",
+    "GET /settings": "GET /v1/questions",
+}
+"""The dashboard's pages and forms, each under the rule of the route of the API that tells or does the same."""
+
 
 def rule_of(method: str, template: str) -> Rule | None:
     """The rule of a route, by its method and its path's template; None where there is none: then nobody may."""
-    return RULES.get(f"{'GET' if method == 'HEAD' else method} {template}")
+    route = f"{'GET' if method == 'HEAD' else method} {template}"
+    return RULES.get(PAGES.get(route, route))
 
 
 def rules_table() -> str:

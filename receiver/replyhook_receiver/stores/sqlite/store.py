@@ -21,6 +21,7 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, links, outcomes, overdue, registering, relays, tasks
+from replyhook_receiver.stores.sqlite.audit import SQLiteAudit
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.deliveries import SQLiteDeliveries
 from replyhook_receiver.stores.sqlite.endpoints import SQLiteEndpoints
@@ -43,6 +44,7 @@ from replyhook_receiver.stores.sqlite.rows import (
     read_jobs,
     read_present,
 )
+from replyhook_receiver.stores.sqlite.sessions import SQLiteSessions
 from replyhook_receiver.stores.sqlite.streams import SQLiteStreams
 from replyhook_receiver.stores.sqlite.turns import Turns, look_again
 from replyhook_receiver.tasks import Done, Outcome, Task
@@ -91,6 +93,8 @@ class SQLiteStore:
         self.gauges = SQLiteGauges(self.database)
         self.keys = SQLiteKeys(self.database)
         self.owners = SQLiteOwners(self.database)
+        self.sessions = SQLiteSessions(self.database)
+        self.audit = SQLiteAudit(self.database)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
