@@ -65,6 +65,6 @@ def make_dashboard(parts: Parts, keys: ApiKeys) -> Dashboard:
         *sign_in.routes(),
         changes.route(ground),
         *OverviewPage(ground, parts).routes(),
-        *JobPages(ground, parts).routes(),
+        *JobPages(ground).routes(),
     ]
     return Dashboard(ground=ground, changes=changes, routes=routes)

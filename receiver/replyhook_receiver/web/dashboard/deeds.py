@@ -7,10 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from replyhook_receiver.stores.audit import Deed
+from replyhook_receiver.web.dashboard.asking import ApiRefusal
 from replyhook_receiver.web.dashboard.ground import Ground
 from replyhook_receiver.web.dashboard.visits import visit_of
-from replyhook_receiver.web.problems import answer_to
 
+HTTP_FAULT = 500
 _LONGEST_DETAIL = 500
 
 
@@ -29,15 +30,15 @@ async def press(
 ) -> Response:
     """Do ``work``, which says in a sentence what came of it; note it, and go on to the path that ``then`` gives.
 
-    What is refused for a reason that the API would tell is noted and told as well; a fault of ours is raised.
+    What the API refuses is noted and told as well; a fault of ours is noted and raised.
     """
     try:
         said, is_good = await work(), True
     except Exception as error:
-        if await answer_to(request, error) is None:
+        if not isinstance(error, ApiRefusal) or error.status >= HTTP_FAULT:
             await _note(ground, request, button, "failed", type(error).__name__)
             raise
-        said, is_good = str(error), False
+        said, is_good = error.detail, False
     await _note(ground, request, button, "done" if is_good else "refused", said)
     response = Response(status_code=303, headers={"location": then(), "cache-control": "no-store"})
     ground.pages.flashes.set(request, response, said, is_good=is_good)

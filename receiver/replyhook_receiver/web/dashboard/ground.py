@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from replyhook_receiver.stores.audit import Audit
 from replyhook_receiver.web.auth import Access, ApiKeys, Endpoint
+from replyhook_receiver.web.dashboard.asking import ApiRefusal
 from replyhook_receiver.web.dashboard.forms import MAX_FORM_BYTES, is_from_here, read_form
 from replyhook_receiver.web.dashboard.page_headers import page_headers
 from replyhook_receiver.web.dashboard.pages import Pages, here, url_of, with_query
@@ -58,6 +59,8 @@ class Ground:
                 if refusal is not None:
                     return await self.trouble(request, refusal.status, refusal.detail, refusal.headers)
                 return await endpoint(request)
+            except ApiRefusal as refusal:
+                return await self.trouble(request, refusal.status, refusal.detail, refusal.headers)
             except Exception as error:
                 return await self.trouble_for(request, error)
 

@@ -1,42 +1,35 @@
 """*Jobs*: the list, with filters, that keeps itself up to date."""
 
-from dataclasses import replace
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook.jobs import JobStatus
 from replyhook.providers import PROVIDERS
-from replyhook_receiver.web.auth import own_user
-from replyhook_receiver.web.dashboard.ground import Ground, access_of_visit
-from replyhook_receiver.web.models import read_jobs_query
-from replyhook_receiver.web.parts import Parts
+from replyhook_receiver.web.dashboard.asking import ask
+from replyhook_receiver.web.dashboard.filters import asked_for
+from replyhook_receiver.web.dashboard.ground import Ground
 
 
 class JobPages:
     """The list of jobs."""
 
-    def __init__(self, ground: Ground, parts: Parts) -> None:
+    def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._parts = parts
 
     def routes(self) -> list[Route]:
         """The pages."""
         return [self._ground.page("/jobs", "jobs", self.list)]
 
     async def list(self, request: Request) -> Response:
-        """Jobs, newest first, of which the form's fields are true: the API's filters, an empty field is none."""
-        asked = {name: value.strip() for name, value in request.query_params.items() if value.strip()}
-        wanted, before, limit = read_jobs_query(asked)
-        wanted = replace(wanted, user=own_user(access_of_visit(request), wanted.user))
-        found = await self._parts.store.jobs(wanted, before=before, limit=limit + 1)
-        now = self._ground.now()
+        """Jobs, newest first, of which the form's fields are true."""
+        asked = asked_for(request)
+        found = await ask(request, "GET", "/v1/jobs", query=asked)
         return await self._ground.pages.show(
             request,
             "jobs.html",
-            jobs=[self._parts.announcer.describe(job, now) for job in found[:limit]],
-            has_more=len(found) > limit,
+            jobs=found["data"],
+            has_more=found["has_more"],
             asked=asked,
             statuses=[status.value for status in JobStatus],
             providers=sorted(PROVIDERS),

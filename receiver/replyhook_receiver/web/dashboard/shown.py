@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 # What would turn the order of letters around, or hide some, stands there as its number (as in Trojan Source).
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -64,14 +64,19 @@ def wait_of(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def time_attribute(at: datetime) -> str:
-    """A moment as ``<time datetime>`` has it; the browser shows it in its own zone."""
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def time_attribute(at: datetime | str) -> str:
+    """A moment, as we have it or as the API tells it, as ``<time datetime>`` has it; the browser shows it in its own
+    zone."""
+    return _moment(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def time_words(at: datetime) -> str:
+def time_words(at: datetime | str) -> str:
     """A moment for who has no script."""
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{_moment(at):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _moment(at: datetime | str) -> datetime:
+    return (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
 
 
 def words_of(name: object) -> str:
