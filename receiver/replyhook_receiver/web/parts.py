@@ -18,8 +18,8 @@ from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.storage.chosen import storage_for
+from replyhook_receiver.stores.sql.places import Limits
 from replyhook_receiver.stores.sqlite import SQLiteStore
-from replyhook_receiver.stores.sqlite.places import Limits
 from replyhook_receiver.video_links import VideoLinks
 from replyhook_receiver.work.asking import Asker
 
