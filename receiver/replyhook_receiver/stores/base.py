@@ -32,6 +32,7 @@ from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.retention import Retention
 from replyhook_receiver.stores.sessions import Sessions
 from replyhook_receiver.stores.streams import StreamStore
+from replyhook_receiver.stores.track_records import TrackRecords
 from replyhook_receiver.tasks import Outcome, Task
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
@@ -122,6 +123,11 @@ class Store(Protocol):
     @property
     def audit(self) -> Audit:
         """What was done by hand."""
+        ...
+
+    @property
+    def track_records(self) -> TrackRecords:
+        """How providers have done of late."""
         ...
 
     async def open(self) -> None:

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from replyhook_receiver.config import Settings
+from replyhook_receiver.configuring import Said
 from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.instance import Instance
 from replyhook_receiver.jwks import KeySet
@@ -36,6 +37,8 @@ from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.metrics import MetricsApi
 from replyhook_receiver.web.parts import Clock, Parts, make_parts
+from replyhook_receiver.web.providers import ProviderApi
+from replyhook_receiver.web.settings import SettingsApi
 from replyhook_receiver.web.stream_links import StreamLinks
 from replyhook_receiver.web.videos import Videos
 from replyhook_receiver.web.working import Working, make_worker
@@ -54,10 +57,12 @@ def create_app(
     monotonic: Callable[[], float] = time.monotonic,
     with_worker: bool = True,
     instance: Instance | None = None,
+    said: Said | None = None,
 ) -> Starlette:
     """The receiver as an application; everything it needs opens and closes with its lifespan.
 
-    ``secrets`` are ``secrets_for(settings)`` when left out. Without the worker, callbacks are kept and their tasks
+    ``secrets`` are ``secrets_for(settings)`` when left out; ``said`` is where the settings come
+    from, for those who look at them. Without the worker, callbacks are kept and their tasks
     wait. Raises ``ConfigurationError``.
     """
     parts = make_parts(settings, secrets or secrets_for(settings), now)
@@ -86,6 +91,7 @@ def create_app(
     instance = instance or Instance.fresh()
     dashboard = make_dashboard(parts, keys)
     routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance) + dashboard.routes
+    routes += ProviderApi(parts, key_sets).routes(keys) + SettingsApi(settings, said).routes(keys)
 
     def noticed() -> None:
         stream.nudge()

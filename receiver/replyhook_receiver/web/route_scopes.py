@@ -61,6 +61,9 @@ _TABLE: tuple[tuple[str, Scope, Within | Thing], ...] = (
     ("GET /v1/hold", _READ, Within.NOTHING),
     ("PUT /v1/hold", _OPERATE, Within.NOTHING),
     ("DELETE /v1/hold", _OPERATE, Within.NOTHING),
+    ("GET /v1/providers", _READ, Within.NOTHING),
+    ("POST /v1/providers/{name}/reply-url", _OPERATE, Within.NOTHING),
+    ("GET /v1/settings", _OPERATE, Within.NOTHING),
     ("GET /metrics", _READ, Within.NOTHING),
     ("GET /v1/keys", _ADMIN, Within.NOTHING),
     ("POST /v1/keys", _ADMIN, Within.NOTHING),
@@ -91,8 +94,11 @@ PAGES: Mapping[str, str] = {
     "POST /endpoints/{id}/remove": "DELETE /v1/endpoints/{id}",
     "POST /endpoints/{id}/test": "POST /v1/endpoints/{id}/test",
     "POST /endpoints/{id}/rotate-secret": "POST /v1/endpoints/{id}/rotate-secret",
-    "GET /providers": "GET /v1/questions",
-    "GET /settings": "GET /v1/questions",
+    "GET /providers": "GET /v1/providers",
+    "GET /settings": "GET /v1/hold",
+    "POST /settings/hold": "PUT /v1/hold",
+    "POST /settings/go-on": "DELETE /v1/hold",
+    "POST /settings/keys/{id}/revoke": "DELETE /v1/keys/{id}",
 }
 """The dashboard's pages and forms, each under the rule of the route of the API that tells or does the same."""
 

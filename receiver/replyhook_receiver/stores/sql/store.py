@@ -46,6 +46,7 @@ from replyhook_receiver.stores.sql.rows import (
 )
 from replyhook_receiver.stores.sql.sessions import SQLSessions
 from replyhook_receiver.stores.sql.streams import SQLStreams
+from replyhook_receiver.stores.sql.track_records import SQLTrackRecords
 from replyhook_receiver.stores.sql.turns import Turns, look_again
 from replyhook_receiver.tasks import Done, Outcome, Task
 
@@ -107,6 +108,7 @@ class SQLStore:
         self.owners = SQLOwners(self.database)
         self.sessions = SQLSessions(self.database)
         self.audit = SQLAudit(self.database)
+        self.track_records = SQLTrackRecords(self.database)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
