@@ -31,6 +31,7 @@ from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.retention import Retention
 from replyhook_receiver.stores.sessions import Sessions
+from replyhook_receiver.stores.steering import Steering
 from replyhook_receiver.stores.streams import StreamStore
 from replyhook_receiver.tasks import Outcome, Task
 
@@ -122,6 +123,11 @@ class Store(Protocol):
     @property
     def audit(self) -> Audit:
         """What was done by hand."""
+        ...
+
+    @property
+    def steering(self) -> Steering:
+        """What is done about a job before its time comes."""
         ...
 
     async def open(self) -> None:

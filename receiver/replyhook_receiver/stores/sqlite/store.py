@@ -45,6 +45,7 @@ from replyhook_receiver.stores.sqlite.rows import (
     read_present,
 )
 from replyhook_receiver.stores.sqlite.sessions import SQLiteSessions
+from replyhook_receiver.stores.sqlite.steering import SQLiteSteering
 from replyhook_receiver.stores.sqlite.streams import SQLiteStreams
 from replyhook_receiver.stores.sqlite.turns import Turns, look_again
 from replyhook_receiver.tasks import Done, Outcome, Task
@@ -95,6 +96,7 @@ class SQLiteStore:
         self.owners = SQLiteOwners(self.database)
         self.sessions = SQLiteSessions(self.database)
         self.audit = SQLiteAudit(self.database)
+        self.steering = SQLiteSteering(self.database, describe=describe)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
