@@ -31,6 +31,7 @@ from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.retention import Retention
 from replyhook_receiver.stores.sessions import Sessions
+from replyhook_receiver.stores.steering import Steering
 from replyhook_receiver.stores.streams import StreamStore
 from replyhook_receiver.stores.track_records import TrackRecords
 from replyhook_receiver.tasks import Outcome, Task
@@ -128,6 +129,11 @@ class Store(Protocol):
     @property
     def track_records(self) -> TrackRecords:
         """How providers have done of late."""
+        ...
+
+    @property
+    def steering(self) -> Steering:
+        """What is done about a job before its time comes."""
         ...
 
     async def open(self) -> None:

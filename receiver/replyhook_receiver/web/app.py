@@ -39,6 +39,7 @@ from replyhook_receiver.web.metrics import MetricsApi
 from replyhook_receiver.web.parts import Clock, Parts, make_parts
 from replyhook_receiver.web.providers import ProviderApi
 from replyhook_receiver.web.settings import SettingsApi
+from replyhook_receiver.web.steering import SteeringApi
 from replyhook_receiver.web.stream_links import StreamLinks
 from replyhook_receiver.web.videos import Videos
 from replyhook_receiver.web.working import Working, make_worker
@@ -162,6 +163,7 @@ def _routes(
         *EndpointApi(endpoints=store.endpoints, channels=parts.channels, now=now).routes(keys),
         *DeliveryApi(deliveries=store.deliveries, now=now).routes(keys),
         *inspection.routes(keys),
+        *SteeringApi(steering=store.steering, now=now).routes(keys),
         *videos.routes(keys),
         *live.routes(keys),
         *DownloadApi(links=store.links, queue=queue).routes(keys),

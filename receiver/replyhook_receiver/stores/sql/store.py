@@ -45,6 +45,7 @@ from replyhook_receiver.stores.sql.rows import (
     read_present,
 )
 from replyhook_receiver.stores.sql.sessions import SQLSessions
+from replyhook_receiver.stores.sql.steering import SQLSteering
 from replyhook_receiver.stores.sql.streams import SQLStreams
 from replyhook_receiver.stores.sql.track_records import SQLTrackRecords
 from replyhook_receiver.stores.sql.turns import Turns, look_again
@@ -108,6 +109,7 @@ class SQLStore:
         self.owners = SQLOwners(self.database)
         self.sessions = SQLSessions(self.database)
         self.audit = SQLAudit(self.database)
+        self.steering = SQLSteering(self.database, describe=describe)
         self.track_records = SQLTrackRecords(self.database)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore

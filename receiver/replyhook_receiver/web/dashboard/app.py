@@ -8,6 +8,7 @@ from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.dashboard.changes import Changes
 from replyhook_receiver.web.dashboard.flashes import Flashes
 from replyhook_receiver.web.dashboard.ground import Ground
+from replyhook_receiver.web.dashboard.job import JobPage
 from replyhook_receiver.web.dashboard.jobs import JobPages
 from replyhook_receiver.web.dashboard.overview import OverviewPage
 from replyhook_receiver.web.dashboard.pages import Pages
@@ -66,5 +67,6 @@ def make_dashboard(parts: Parts, keys: ApiKeys) -> Dashboard:
         changes.route(ground),
         *OverviewPage(ground, parts).routes(),
         *JobPages(ground).routes(),
+        *JobPage(ground, store=parts.store, storage=parts.storage).routes(),
     ]
     return Dashboard(ground=ground, changes=changes, routes=routes)

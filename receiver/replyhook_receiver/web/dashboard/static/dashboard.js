@@ -39,5 +39,9 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   askBefore(form);
 });
-document.addEventListener("DOMContentLoaded", () => localize(document));
-document.addEventListener("htmx:after:swap", () => localize(document));
+document.addEventListener("DOMContentLoaded", () => {
+  localize(document);
+  // What is fetched anew is put right before it is painted.
+  const changed = { subtree: true, childList: true, characterData: true, attributeFilter: ["datetime"] };
+  new MutationObserver(() => localize(document)).observe(document.getElementById("main"), changed);
+});
