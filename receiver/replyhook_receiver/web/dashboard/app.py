@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from starlette.routing import Route
 
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.dashboard.callbacks import CallbackPages
 from replyhook_receiver.web.dashboard.changes import Changes
+from replyhook_receiver.web.dashboard.deliveries import DeliveryPages
+from replyhook_receiver.web.dashboard.endpoints import EndpointPages
 from replyhook_receiver.web.dashboard.flashes import Flashes
 from replyhook_receiver.web.dashboard.ground import Ground
 from replyhook_receiver.web.dashboard.job import JobPage
 from replyhook_receiver.web.dashboard.jobs import JobPages
 from replyhook_receiver.web.dashboard.overview import OverviewPage
 from replyhook_receiver.web.dashboard.pages import Pages
+from replyhook_receiver.web.dashboard.providers import ProviderPage
+from replyhook_receiver.web.dashboard.settings import SettingsPage
 from replyhook_receiver.web.dashboard.sign_in import SignIn
 from replyhook_receiver.web.dashboard.static_files import StaticFiles
 from replyhook_receiver.web.dashboard.visits import Visits
@@ -68,5 +73,10 @@ def make_dashboard(parts: Parts, keys: ApiKeys) -> Dashboard:
         *OverviewPage(ground, parts).routes(),
         *JobPages(ground).routes(),
         *JobPage(ground, store=parts.store, storage=parts.storage).routes(),
+        *CallbackPages(ground).routes(),
+        *DeliveryPages(ground).routes(),
+        *EndpointPages(ground).routes(),
+        *ProviderPage(ground).routes(),
+        *SettingsPage(ground).routes(),
     ]
     return Dashboard(ground=ground, changes=changes, routes=routes)

@@ -37,13 +37,13 @@ class CallbackPages:
         """The pages and forms. One callback's is not below ``/callbacks/``: there providers call."""
         ground = self._ground
         return [
-            ground.page("/callbacks", "callbacks", self.list),
+            ground.page("/callbacks", "callbacks", self.page),
             ground.page("/callback/{id}", "callback", self.show),
             ground.form("/callback/{id}/replay", "replay_callback", self.replay),
             ground.form("/callback/{id}/bind", "bind_callback", self.bind),
         ]
 
-    async def list(self, request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         """Callbacks, newest first, of which the form's fields are true."""
         asked = asked_for(request)
         found = await ask(request, "GET", "/v1/callbacks", query=asked)
@@ -60,7 +60,7 @@ class CallbackPages:
 
     async def show(self, request: Request) -> Response:
         """One callback with what came in it."""
-        return await self._page(request, chosen=[Step.PARSE.value])
+        return await self._whole(request, chosen=[Step.PARSE.value])
 
     async def replay(self, request: Request) -> Response:
         """What would come of taking it once more; and, when that was seen and is wanted, do it."""
@@ -68,7 +68,7 @@ class CallbackPages:
         steps = form.all("what")
         if form["confirmed"] != "yes":
             would = await self._replayed(request, steps, is_dry=True)
-            return await self._page(request, chosen=steps, would=would)
+            return await self._whole(request, chosen=steps, would=would)
 
         async def work() -> str:
             return _in_words(await self._replayed(request, steps, is_dry=False))
@@ -91,7 +91,7 @@ class CallbackPages:
         replayed: dict[str, Any] = await ask(request, "POST", f"{_api(request)}/replay", body=wanted)
         return replayed
 
-    async def _page(self, request: Request, *, chosen: list[str], would: dict[str, Any] | None = None) -> Response:
+    async def _whole(self, request: Request, *, chosen: list[str], would: dict[str, Any] | None = None) -> Response:
         is_operators = access_of_visit(request).user is None
         is_raw = is_operators and request.query_params.get("raw") == "true"
         callback = await ask(request, "GET", _api(request), query={"raw": "true"} if is_raw else None)
