@@ -33,6 +33,7 @@ from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
 from replyhook_receiver.stores.sqlite.kept import sweep
 from replyhook_receiver.stores.sqlite.keys import SQLiteKeys
 from replyhook_receiver.stores.sqlite.looks import Looks
+from replyhook_receiver.stores.sqlite.overview import SQLiteOverview
 from replyhook_receiver.stores.sqlite.owners import SQLiteOwners
 from replyhook_receiver.stores.sqlite.places import Limits
 from replyhook_receiver.stores.sqlite.relays import SQLiteRelays
@@ -96,6 +97,7 @@ class SQLiteStore:
         self.owners = SQLiteOwners(self.database)
         self.sessions = SQLiteSessions(self.database)
         self.audit = SQLiteAudit(self.database)
+        self.overview = SQLiteOverview(self.database)
         self.steering = SQLiteSteering(self.database, describe=describe)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
