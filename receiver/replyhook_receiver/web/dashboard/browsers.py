@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.web.dashboard.ground import Ground
+from replyhook_receiver.web.dashboard.pages import prefix_of
 from replyhook_receiver.web.dashboard.visits import let_in
 from replyhook_receiver.web.problems import HANDLERS
 
@@ -31,6 +32,5 @@ def handlers_for(ground: Ground) -> dict[Any, Any]:
 
 def is_browser(request: Request) -> bool:
     """Whether somebody asks for a page, and not for anything of the API."""
-    prefix = str(request.scope.get("root_path", "")).rstrip("/")
-    path = request.scope["path"].removeprefix(prefix)
+    path = request.scope["path"].removeprefix(prefix_of(request))
     return "text/html" in request.headers.get("accept", "") and not path.startswith("/v1/")
