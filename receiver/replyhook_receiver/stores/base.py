@@ -26,6 +26,7 @@ from replyhook_receiver.stores.holding import Holding
 from replyhook_receiver.stores.idempotency import IdempotencyStore
 from replyhook_receiver.stores.keys import Keys
 from replyhook_receiver.stores.links import Links
+from replyhook_receiver.stores.overview import Overview
 from replyhook_receiver.stores.owners import Owners
 from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
@@ -129,6 +130,11 @@ class Store(Protocol):
     @property
     def track_records(self) -> TrackRecords:
         """How providers have done of late."""
+        ...
+
+    @property
+    def overview(self) -> Overview:
+        """How things went lately."""
         ...
 
     @property

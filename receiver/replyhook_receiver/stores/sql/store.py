@@ -33,6 +33,7 @@ from replyhook_receiver.stores.sql.idempotency import SQLIdempotency
 from replyhook_receiver.stores.sql.kept import sweep
 from replyhook_receiver.stores.sql.keys import SQLKeys
 from replyhook_receiver.stores.sql.looks import Looks
+from replyhook_receiver.stores.sql.overview import SQLOverview
 from replyhook_receiver.stores.sql.owners import SQLOwners
 from replyhook_receiver.stores.sql.places import Limits
 from replyhook_receiver.stores.sql.relays import SQLRelays
@@ -110,6 +111,7 @@ class SQLStore:
         self.sessions = SQLSessions(self.database)
         self.audit = SQLAudit(self.database)
         self.steering = SQLSteering(self.database, describe=describe)
+        self.overview = SQLOverview(self.database)
         self.track_records = SQLTrackRecords(self.database)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore

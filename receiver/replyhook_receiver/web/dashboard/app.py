@@ -63,14 +63,14 @@ def make_dashboard(parts: Parts, keys: ApiKeys) -> Dashboard:
         tokens=parts.tokens,
         trusted_proxies=parts.settings.trusted_networks,
         is_secure=is_secure,
-        kept_in=None if made_here is None else str(made_here),
+        kept_in=None if made_here is None or parts.settings.api_keys else str(made_here),
     )
     changes = Changes()
     routes = [
         *static.routes(),
         *sign_in.routes(),
         changes.route(ground),
-        *OverviewPage(ground, parts).routes(),
+        *OverviewPage(ground, store=parts.store, storage=parts.storage).routes(),
         *JobPages(ground).routes(),
         *JobPage(ground, store=parts.store, storage=parts.storage).routes(),
         *CallbackPages(ground).routes(),

@@ -14,6 +14,7 @@ from replyhook_receiver.web.dashboard.deeds import Button, press
 from replyhook_receiver.web.dashboard.forms import read_form
 from replyhook_receiver.web.dashboard.ground import Ground, access_of_visit
 from replyhook_receiver.web.dashboard.pages import url_of
+from replyhook_receiver.web.route_scopes import rule_of
 from replyhook_receiver.work.download import name_of
 
 MOST_BODIES = 8
@@ -34,15 +35,18 @@ class JobPage:
     def routes(self) -> list[Route]:
         """The page and its forms."""
         ground, job = self._ground, "/jobs/{id}"
-        return [
-            ground.page(job, "job", self.show),
-            ground.page(f"{job}/video", "video", self.video),
-            ground.page(f"{job}/poster", "poster", self.poster),
+        forms = [
             ground.form(f"{job}/retry", "retry_job", self.retry),
             ground.form(f"{job}/reconcile", "reconcile_job", self.reconcile),
             ground.form(f"{job}/cancel", "cancel_job", self.cancel),
             ground.form(f"{job}/replay", "replay_for_job", self.replay),
             ground.form(f"{job}/notify", "notify_for_job", self.notify),
+        ]
+        return [
+            ground.page(job, "job", self.show),
+            ground.page(f"{job}/video", "video", self.video),
+            ground.page(f"{job}/poster", "poster", self.poster),
+            *(form for form in forms if rule_of("POST", form.path) is not None),
         ]
 
     async def show(self, request: Request) -> Response:

@@ -79,7 +79,7 @@ class Pages:
             url=lambda name, /, **path: url_of(request, name, **path),
             query=with_query,
             asset=lambda name: url_of(request, "static", hash=self._static.hash(name), name=name),
-            here=here(request),
+            here=prefix_of(request) + here(request),
             nav=[(word, name) for word, name, path in NAV if _is_there(request, name) and _is_open(visit, path)],
             flash=flash,
             now=self._now(),
@@ -109,14 +109,17 @@ class Pages:
 
 def url_of(request: Request, name: str, /, **path: str) -> str:
     """The path of a route of ours, under whatever prefix we are mounted at; never another host's."""
-    prefix = str(request.scope.get("root_path", "")).rstrip("/")
-    return prefix + str(request.app.url_path_for(name, **path))
+    return prefix_of(request) + str(request.app.url_path_for(name, **path))
+
+
+def prefix_of(request: Request) -> str:
+    """Where the receiver is mounted: nothing, or a path without a slash at its end."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
 
 
 def here(request: Request) -> str:
     """This page's own path and query, without the prefix: what signing in leads back to."""
-    prefix = str(request.scope.get("root_path", "")).rstrip("/")
-    path = request.scope["path"].removeprefix(prefix) or "/"
+    path = request.scope["path"].removeprefix(prefix_of(request)) or "/"
     query = request.scope.get("query_string", b"").decode("ascii", "replace")
     return f"{path}?{query}" if query else path
 

@@ -15,6 +15,7 @@ from replyhook_receiver.web.client_address import Network, client_address
 from replyhook_receiver.web.dashboard.forms import MAX_FORM_BYTES, Form, is_from_here, read_form
 from replyhook_receiver.web.dashboard.ground import STALE_FORM, Ground
 from replyhook_receiver.web.dashboard.page_headers import page_headers
+from replyhook_receiver.web.dashboard.pages import prefix_of, url_of
 from replyhook_receiver.web.dashboard.visits import cookie_path, csrf_of, is_csrf_of, let_in
 from replyhook_receiver.web.limits import FailureLimiter
 
@@ -88,7 +89,7 @@ class SignIn:
         """End the session."""
         try:
             visit = await self._ground.visits.current(request)
-            response = RedirectResponse(_path(request, "sign_in"), status_code=303, headers=page_headers())
+            response = RedirectResponse(url_of(request, "sign_in"), status_code=303, headers=page_headers())
             if visit is not None:
                 let_in(request, visit)
                 form = await read_form(request)
@@ -147,16 +148,10 @@ class SignIn:
             return None
 
     def _onward(self, request: Request, onward: str) -> Response:
-        prefix = str(request.scope.get("root_path", "")).rstrip("/")
-        target = prefix + (onward if is_next(onward) else "/")
+        target = prefix_of(request) + (onward if is_next(onward) else "/")
         return RedirectResponse(target, status_code=303, headers=page_headers())
 
 
 def is_next(text: str) -> bool:
     """Whether this is a path of our own: never another host, whatever a browser makes of slashes and backslashes."""
     return len(text) <= _LONGEST_NEXT and _NEXT.fullmatch(text) is not None
-
-
-def _path(request: Request, name: str) -> str:
-    prefix = str(request.scope.get("root_path", "")).rstrip("/")
-    return prefix + str(request.app.url_path_for(name))
