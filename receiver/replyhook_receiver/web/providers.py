@@ -20,7 +20,7 @@ from replyhook_receiver.stores.track_records import TrackRecord
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.parts import Parts
 
-_NO_JOBS = TrackRecord(jobs=0, succeeded=0, failed=0, canceled=0, waited_seconds=())
+_NO_JOBS = TrackRecord(jobs=0, succeeded=0, failed=0)
 
 
 class ProviderApi:
@@ -43,12 +43,16 @@ class ProviderApi:
             name = next(iter(request.query_params))
             raise InvalidRequest(name[:64], request.query_params[name][:64], "nothing: there is no filter")
         records = await self._parts.store.track_records.latest()
+        lately = await self._parts.store.overview.lately(user=None, now=self._parts.now())
+        waits = {each.provider: {"p50": each.p50, "p95": each.p95} for each in lately.waits}
         refused = self._parts.refusals.by_provider()
         found = []
         for name, provider in sorted(self._parts.providers.items()):
             shown = self._shown(name, provider, records.get(name, _NO_JOBS))
-            failures = {"verification_failures": refused.get(name, {}), "last_callback": await self._last(name)}
-            found.append(shown | failures)
+            shown["called_back_after_seconds"] = waits.get(name, {"p50": None, "p95": None})
+            shown["verification_failures"] = refused.get(name, {})
+            shown["last_callback"] = await self._last(name)
+            found.append(shown)
         return _json({"data": found})
 
     async def reply_url(self, request: Request) -> Response:
@@ -79,7 +83,6 @@ class ProviderApi:
             "succeeded": record.succeeded,
             "failed": record.failed,
             "success_rate": record.success_rate,
-            "called_back_after_seconds": {"p50": record.waited(0.5), "p95": record.waited(0.95)},
             "public_keys": self._public_keys(name),
         }
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from replyhook.ids import new_id
 from replyhook_receiver.keys import Scope
 from replyhook_receiver.web.app import create_app
-from replyhook_receiver.web.route_scopes import PAGES, RULES
+from replyhook_receiver.web.route_scopes import PAGES, RULES, Within
 from tests.receiver.support import (
     AUTH,
     SECRETS,
@@ -89,7 +89,11 @@ def deeds(world: World) -> int:
 
 def test_every_page_is_under_the_rule_of_a_route_of_the_api() -> None:
     assert all(PAGES[route] in RULES for route in ALL)
-    assert all(RULES[PAGES[route]].scope in (Scope.OPERATE, Scope.SUBMIT) for route in ALL if route.startswith("POST "))
+    assert all(
+        RULES[PAGES[route]].scope in (Scope.OPERATE, Scope.SUBMIT, Scope.ADMIN)
+        for route in ALL
+        if route.startswith("POST ")
+    )
 
 
 @pytest.mark.parametrize("template", SHOWN)
@@ -127,7 +131,8 @@ async def test_a_users_key_finds_nothing_of_another_user(world: World, template:
     async with a_visitor(world.receiver, key=world.keys["ann"]) as ann:
         csrf = await ann.csrf()
         answer = await (ann.post(path, {"csrf": csrf}) if template in DONE else ann.get(path))
-    assert answer.status_code == 404
+    rule = RULES[PAGES[f"{'POST' if template in DONE else 'GET'} {template}"]]
+    assert answer.status_code == (403 if rule.user is Within.NOTHING else 404)
     assert BOB not in answer.text
     assert deeds(world) == before
 
