@@ -34,6 +34,7 @@ class SQLiteErasing:
             if is_gone:
                 yield job_id
         await self._database.write(lambda raw: raw.execute(_ENDPOINTS, (user,)))
+        await self._database.write(lambda raw: raw.execute('DELETE FROM audit WHERE "user" = ?', (user,)))
 
 
 def _erase_some(raw: sqlite3.Connection, user: str, now: datetime) -> tuple[str, bool] | None:
