@@ -1,8 +1,11 @@
 """The Audit protocol: what was done by hand, by whom, to what, when, and what came of it."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
+
+KEPT_FOR = timedelta(days=400)
+"""A deed leaves with its job, or after so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,7 @@ class Audit(Protocol):
     """``note`` returns only after the write is on disk. All raise ``StoreUnavailable``."""
 
     async def note(self, deed: Deed, *, now: datetime) -> AuditRecord:
-        """Keep it."""
+        """Keep it; what is older than ``KEPT_FOR`` leaves."""
         ...
 
     async def of_job(self, job_id: str, *, limit: int = 100) -> list[AuditRecord]:

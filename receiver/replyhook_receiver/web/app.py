@@ -123,6 +123,7 @@ def create_app(
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
     app.state.before_shutdown = ending
+    app.state.dashboard = dashboard
     app.state.store = store
     return app
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from replyhook.ids import new_id
-from replyhook_receiver.stores.audit import AuditRecord, Deed
+from replyhook_receiver.stores.audit import KEPT_FOR, AuditRecord, Deed
 from replyhook_receiver.stores.sql.connection import Raw, Row
 from replyhook_receiver.stores.sql.database import Database
 from replyhook_receiver.stores.sql.rows import from_ms, to_ms
@@ -26,7 +26,13 @@ class SQLAudit:
         record = AuditRecord(id=new_id("aud", at=now.timestamp()), at=now, deed=deed)
         done = (deed.action, deed.thing, deed.thing_id, deed.job_id, deed.outcome, deed.detail)
         values = (record.id, to_ms(now), deed.key_id, deed.key_name, deed.user, *done)
-        await self._database.write(lambda raw: raw.execute(_ADD, values))
+        oldest = new_id("aud", at=(now - KEPT_FOR).timestamp())
+
+        def work(raw: Raw) -> None:
+            raw.execute("DELETE FROM audit WHERE id < ?", (oldest,))
+            raw.execute(_ADD, values)
+
+        await self._database.write(work)
         return record
 
     async def of_job(self, job_id: str, *, limit: int = 100) -> list[AuditRecord]:

@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from replyhook_receiver.web.dashboard.ground import Ground
+from replyhook_receiver.web.dashboard.ground import Ground, access_of_visit
 from replyhook_receiver.web.problems import unavailable
 
 MAX_OPEN = 500
 """Pages that are open at one time, over all who are signed in."""
+MAX_OPEN_EACH = 20
+"""Those of one key."""
 SECONDS_APART = 1.0
 """A page is told no more often than this, however much happens."""
 
@@ -29,6 +32,7 @@ class Changes:
     def __init__(self, *, seconds_apart: float = SECONDS_APART) -> None:
         self._seconds_apart = seconds_apart
         self._open: set[asyncio.Event] = set()
+        self._of_keys: Counter[str] = Counter()
         self._closed = False
 
     def nudge(self) -> None:
@@ -45,20 +49,24 @@ class Changes:
         """The stream, for those who are signed in."""
 
         async def listen(request: Request) -> Response:
-            if len(self._open) >= MAX_OPEN:
-                return unavailable(f"{MAX_OPEN} pages are open already")
+            key_id = access_of_visit(request).key_id
+            if len(self._open) >= MAX_OPEN or self._of_keys[key_id] >= MAX_OPEN_EACH:
+                return unavailable(f"{MAX_OPEN_EACH} pages are open with this key already, or {MAX_OPEN} in all")
 
             async def is_still_in() -> bool:
                 return await ground.visits.current(request) is not None
 
-            return StreamingResponse(self._events(is_still_in), media_type="text/event-stream", headers=_HEADERS)
+            return StreamingResponse(
+                self._events(key_id, is_still_in), media_type="text/event-stream", headers=_HEADERS
+            )
 
         return ground.page("/live", "live", listen)
 
-    async def _events(self, is_still_in: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
+    async def _events(self, key_id: str, is_still_in: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
         """The first at once: something may have changed since the page was made, or since the last stream broke."""
         fresh = asyncio.Event()
         self._open.add(fresh)
+        self._of_keys[key_id] += 1
         now = asyncio.get_running_loop().time
         recheck = now() + _RECHECK_SECONDS
         try:
@@ -76,3 +84,6 @@ class Changes:
                 fresh.clear()
         finally:
             self._open.discard(fresh)
+            self._of_keys[key_id] -= 1
+            if not self._of_keys[key_id]:
+                del self._of_keys[key_id]

@@ -18,7 +18,7 @@ from replyhook_receiver.web.route_scopes import rule_of
 from replyhook_receiver.work.download import name_of
 
 MOST_BODIES = 8
-"""Callbacks whose headers and bodies stand on the page, the newest; those of the others are a link away."""
+"""Callbacks whose headers and bodies stand on the page, and deliveries whose tries do: the newest."""
 _LONGEST_BODY = 20_000
 _ENDED = ("succeeded", "failed", "canceled")
 _COMING = ("pending", "downloading")
@@ -62,6 +62,7 @@ class JobPage:
             entries=told["data"],
             is_whole=told["is_whole"],
             callbacks=await _whole_callbacks(request, told["data"]),
+            tries=await _tries(request, told["data"]),
             has_ended=job["status"] in _ENDED,
             is_coming=job["video"]["status"] in _COMING,
             so_far=await self._so_far(job_id) if job["video"]["status"] in _COMING else None,
@@ -151,6 +152,18 @@ async def _whole_callbacks(request: Request, entries: Sequence[dict[str, Any]]) 
         except ApiRefusal:
             continue  # gone since the list was made
         found[callback_id] = {**whole, "cut": len(whole["body"]) > _LONGEST_BODY, "body": whole["body"][:_LONGEST_BODY]}
+    return found
+
+
+async def _tries(request: Request, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The newest deliveries' tries, by their ids."""
+    newest = [entry["id"] for entry in entries if entry["kind"] == "delivery" and entry["attempts"]][-MOST_BODIES:]
+    found = {}
+    for delivery_id in newest:
+        try:
+            found[delivery_id] = (await ask(request, "GET", f"/v1/deliveries/{delivery_id}"))["attempts"]
+        except ApiRefusal:
+            continue
     return found
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import NoMatchFound
+from starlette.routing import NoMatchFound, Route
 
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.web.auth import Access
@@ -77,6 +77,7 @@ class Pages:
             visit=visit,
             may=lambda route: may(visit.access, route) if visit is not None else False,
             url=lambda name, /, **path: url_of(request, name, **path),
+            page_at=lambda template, **path: page_at(request, template, **path),
             query=with_query,
             asset=lambda name: url_of(request, "static", hash=self._static.hash(name), name=name),
             here=prefix_of(request) + here(request),
@@ -110,6 +111,14 @@ class Pages:
 def url_of(request: Request, name: str, /, **path: str) -> str:
     """The path of a route of ours, under whatever prefix we are mounted at; never another host's."""
     return prefix_of(request) + str(request.app.url_path_for(name, **path))
+
+
+def page_at(request: Request, template: str, **path: str) -> str | None:
+    """The path of the page at ``/jobs/{id}`` and the like; None where there is no such page."""
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.path == template and "GET" in (route.methods or ()):
+            return url_of(request, route.name, **path)
+    return None
 
 
 def prefix_of(request: Request) -> str:

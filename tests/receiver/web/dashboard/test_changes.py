@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from replyhook_receiver.web.dashboard.changes import Changes
+from replyhook_receiver.web.dashboard.changes import MAX_OPEN_EACH, Changes
 from tests.receiver.support import Receiver, a_host, a_receiver
+from tests.receiver.web.dashboard.visiting import a_visitor
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ async def yes() -> bool:
 
 async def test_a_page_is_told_at_once_and_then_of_each_change_but_not_of_none() -> None:
     changes = Changes(seconds_apart=0.01)
-    async with aclosing(changes._events(yes)) as events:
+    async with aclosing(changes._events("key", yes)) as events:
         assert b"event: changed" in await anext(events)
         coming = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0.05)
@@ -43,10 +44,19 @@ async def _last(events: AsyncIterator[bytes]) -> bytes:
 
 async def test_a_page_that_went_away_is_forgotten() -> None:
     changes = Changes()
-    async with aclosing(changes._events(yes)) as events:
+    async with aclosing(changes._events("key", yes)) as events:
         await anext(events)
-        assert len(changes._open) == 1
-    assert len(changes._open) == 0
+        assert (len(changes._open), changes._of_keys) == (1, {"key": 1})
+    assert (len(changes._open), changes._of_keys) == (0, {})
+
+
+async def test_one_key_cannot_take_every_place(receiver: Receiver) -> None:
+    changes = receiver.app.state.dashboard.changes
+    async with a_visitor(receiver) as visitor, a_visitor(receiver) as same:
+        key_id = receiver.rows("SELECT DISTINCT key_id FROM sessions")[0][0]
+        changes._of_keys[key_id] = MAX_OPEN_EACH
+        assert (await visitor.get("/live")).status_code == 503
+        assert (await same.get("/live")).status_code == 503
 
 
 async def test_nobody_listens_without_a_session(receiver: Receiver) -> None:

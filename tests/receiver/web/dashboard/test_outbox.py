@@ -8,15 +8,15 @@ HOSTILE = b'<script>alert(1)</script>"><img src=x onerror=alert(2)>'
 
 
 async def some_dead(receiver: Receiver, url: str, *, count: int = 3) -> list[str]:
-    """Dead letters to one endpoint, which is enabled again."""
-    made = await receiver.client.post("/v1/endpoints", json={"url": url, "types": ["job.failed"]}, headers=AUTH)
-    endpoint = made.json()["id"]
+    """Dead letters of so many jobs, whose endpoints are enabled again."""
     for _ in range(count):
-        await a_refused_job(receiver)
-        await until(lambda: not receiver.rows("SELECT 1 FROM deliveries WHERE status = 'pending'"))
-        await until(lambda: receiver.rows("SELECT 1 FROM endpoints WHERE disabled_ms IS NOT NULL"))
-        await receiver.client.patch(f"/v1/endpoints/{endpoint}", json={"enabled": True}, headers=AUTH)
-    return [each["id"] for each in await deliveries(receiver, status="dead")]
+        await a_refused_job(receiver, url)
+    is_dead = "SELECT id FROM deliveries WHERE status = 'dead'"
+    await until(lambda: len(receiver.rows(is_dead)) == count)
+    for (endpoint,) in receiver.rows("SELECT id FROM endpoints WHERE disabled_ms IS NOT NULL"):
+        enabled = await receiver.client.patch(f"/v1/endpoints/{endpoint}", json={"enabled": True}, headers=AUTH)
+        assert enabled.status_code == 200
+    return [each for (each,) in receiver.rows(is_dead)]
 
 
 async def test_a_delivery_is_shown_with_its_tries_whose_answers_are_text(receiver: Receiver, host: Host) -> None:

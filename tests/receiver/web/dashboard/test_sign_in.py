@@ -65,6 +65,7 @@ async def test_only_a_hash_of_a_session_is_kept(receiver: Receiver, stranger: Vi
     session_id = receiver_session_id(cookie)
     assert len(session_id) == 43
     assert session_id not in stored
+    assert session_id.encode().hex() not in stored.lower()
     assert cookie not in stored
 
 
