@@ -49,6 +49,17 @@ async def ask(
     raise ApiRefusal(told.status, detail, told.headers)
 
 
+async def known_job(request: Request, job_id: str | None) -> str | None:
+    """The job with this id, if there is one that the visitor may see: nothing is noted about another's."""
+    if not job_id:
+        return None
+    try:
+        await ask(request, "GET", f"/v1/jobs/{quote(job_id, safe='')}")
+    except ApiRefusal:
+        return None
+    return job_id
+
+
 def passed_on(request: Request, path: str) -> Response:
     """The API's answer to a GET as it is, however large, with the parts and conditions that the browser asks for."""
     wanted = (b"range", b"if-range", b"if-none-match")

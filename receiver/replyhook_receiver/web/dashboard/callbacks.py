@@ -11,7 +11,7 @@ from replyhook.jobs import Trust
 from replyhook.providers import PROVIDERS
 from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.stores.replaying import Step
-from replyhook_receiver.web.dashboard.asking import ask
+from replyhook_receiver.web.dashboard.asking import ask, known_job
 from replyhook_receiver.web.dashboard.deeds import Button, press
 from replyhook_receiver.web.dashboard.filters import asked_for
 from replyhook_receiver.web.dashboard.forms import Form, read_form
@@ -73,7 +73,9 @@ class CallbackPages:
         async def work() -> str:
             return _in_words(await self._replayed(request, steps, is_dry=False))
 
-        return await press(self._ground, request, _button(request, "replay"), work, then=lambda: _back(request))
+        job_id = (await ask(request, "GET", _api(request)))["job_id"]
+        button = _button(request, "replay", job_id)
+        return await press(self._ground, request, button, work, then=lambda: _back(request))
 
     async def bind(self, request: Request) -> Response:
         """Say whose an orphan is."""
@@ -83,7 +85,7 @@ class CallbackPages:
             bound = await ask(request, "POST", f"{_api(request)}/bind", body={"job": job_id})
             return f"it is of {bound['id']} now, whose status is {bound['status']}"
 
-        button = _button(request, "bind")
+        button = _button(request, "bind", await known_job(request, job_id))
         return await press(self._ground, request, button, work, then=lambda: _back(request))
 
     async def _replayed(self, request: Request, steps: list[str], *, is_dry: bool) -> dict[str, Any]:
@@ -119,8 +121,8 @@ def _back(request: Request) -> str:
     return url_of(request, "callback", id=request.path_params["id"])
 
 
-def _button(request: Request, action: str) -> Button:
-    return Button(action=action, thing="callback", thing_id=request.path_params["id"])
+def _button(request: Request, action: str, job_id: str | None) -> Button:
+    return Button(action=action, thing="callback", thing_id=request.path_params["id"][:64], job_id=job_id)
 
 
 def _job_of(form: Form) -> str:

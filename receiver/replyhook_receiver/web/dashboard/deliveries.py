@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from replyhook.notifications import NotificationType
 from replyhook_receiver.records import DeliveryStatus
-from replyhook_receiver.web.dashboard.asking import ask
+from replyhook_receiver.web.dashboard.asking import ask, known_job
 from replyhook_receiver.web.dashboard.deeds import Button, press
 from replyhook_receiver.web.dashboard.filters import asked_for
 from replyhook_receiver.web.dashboard.forms import Form, read_form
@@ -66,7 +66,8 @@ class DeliveryPages:
             await ask(request, "POST", f"{_api(request)}/retry")
             return "put back: it is tried again now, under the same id"
 
-        button = Button(action="retry", thing="delivery", thing_id=request.path_params["id"])
+        delivery = await ask(request, "GET", _api(request))
+        button = Button(action="retry", thing="delivery", thing_id=delivery["id"], job_id=delivery["job_id"] or None)
         back = url_of(request, "delivery", id=request.path_params["id"])
         return await press(self._ground, request, button, work, then=lambda: back)
 
@@ -82,7 +83,8 @@ class DeliveryPages:
             return f"{_deliveries(done['retried'])} put back{_skipped(done)}"
 
         in_words = ", ".join(f"{name} {value}" for name, value in filters.items())
-        button = Button(action="retry", thing="deliveries", thing_id=in_words[:200], job_id=filters.get("job"))
+        job_id = await known_job(request, filters.get("job"))
+        button = Button(action="retry", thing="deliveries", thing_id=in_words[:200], job_id=job_id)
         back = with_query(url_of(request, "deliveries"), **{**filters, "status": None})
         return await press(self._ground, request, button, work, then=lambda: back)
 

@@ -128,7 +128,7 @@ class EndpointPages:
         *,
         then: Callable[[], str] | None = None,
     ) -> Response:
-        button = Button(action=action, thing="endpoint", thing_id=request.path_params["id"])
+        button = Button(action=action, thing="endpoint", thing_id=request.path_params["id"][:64])
         return await press(
             self._ground, request, button, work, then=then or (lambda: _list_or_one(request, is_gone=False))
         )

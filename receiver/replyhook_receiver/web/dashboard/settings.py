@@ -73,7 +73,7 @@ class SettingsPage:
             await ask(request, "DELETE", f"/v1/keys/{quote(key_id, safe='')}")
             return f"key {key_id[:64]} opens nothing any more"
 
-        return await self._press(request, Button(action="revoke", thing="key", thing_id=key_id), work)
+        return await self._press(request, Button(action="revoke", thing="key", thing_id=key_id[:64]), work)
 
     async def _press(self, request: Request, button: Button, work: Callable[[], Awaitable[str]]) -> Response:
         return await press(self._ground, request, button, work, then=lambda: url_of(request, "settings"))

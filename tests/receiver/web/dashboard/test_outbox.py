@@ -77,12 +77,15 @@ async def test_only_what_is_filtered_is_put_back_and_without_a_filter_the_dead_a
 
 async def test_a_user_puts_back_what_is_the_users(receiver: Receiver, host: Host) -> None:
     dead = await some_dead(receiver, host.will("/gone", says(410)), count=1)
+    ((job,),) = receiver.rows("SELECT id FROM jobs")
     key = (await receiver.key("operate", user="ann"))["authorization"].removeprefix("Bearer ")
     async with a_visitor(receiver, key=key) as ann:
         csrf = await ann.csrf()
         before = await ann.post("/deliveries/retry", {"csrf": csrf})
         single = await ann.post(f"/deliveries/{dead[0]}/retry", {"csrf": csrf})
         page = await ann.get(f"/deliveries/{dead[0]}")
+        await ann.post("/deliveries/retry", {"csrf": csrf, "confirmed": "yes", "job": job})
     assert "There is nothing to put back" in before.text
     assert dead[0] not in before.text
     assert (single.status_code, page.status_code) == (404, 404)
+    assert receiver.rows("SELECT job_id, detail FROM audit") == [(None, "0 deliveries put back")], "of another's job"

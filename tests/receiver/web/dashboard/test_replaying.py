@@ -52,8 +52,8 @@ async def test_a_replay_shows_first_what_would_come_of_it_and_is_then_done_and_n
         page = await visitor.get(f"/callback/{callback}")
     assert "taken once more: duplicate" in page.text
     assert len(await receiver.callbacks(job)) == 2
-    noted = receiver.rows("SELECT action, thing, thing_id, outcome FROM audit")
-    assert noted == [("replay", "callback", callback, "done")]
+    noted = receiver.rows("SELECT action, thing, thing_id, job_id, outcome FROM audit")
+    assert noted == [("replay", "callback", callback, job, "done")]
 
 
 async def test_a_step_that_there_is_not_is_refused_in_words(receiver: Receiver) -> None:
