@@ -90,7 +90,7 @@ def create_app(
         requests_per_minute=settings.requests_per_minute,
     )
     instance = instance or Instance.fresh()
-    dashboard = make_dashboard(parts, keys)
+    dashboard = make_dashboard(parts, keys, stream)
     routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance) + dashboard.routes
     routes += ProviderApi(parts, key_sets).routes(keys) + SettingsApi(settings, said).routes(keys)
 

@@ -58,9 +58,9 @@ def _retry(raw: Raw, job_id: str, now: datetime, describe: Describe) -> list[str
 def _ask_now(raw: Raw, job_id: str, now: datetime) -> None:
     job = _job(raw, job_id)
     if job.status.is_terminal:
-        raise NothingToDo(f"job {job.id} has ended: it is {job.status}; there is nothing to ask about")
+        raise NothingToDo(f"job {job.id} has ended: it is {job.status}; nothing is left to ask about")
     if job.provider_job_id is None and job.submission is None:
-        raise NothingToDo(f"job {job.id} was not submitted yet, as far as is known: there is nothing to ask about")
+        raise NothingToDo(f"job {job.id} was not submitted yet, as far as is known; nothing can be asked about it")
     add_task(raw, TaskKind.RECONCILE, job_id, now=now, revive=True)
 
 

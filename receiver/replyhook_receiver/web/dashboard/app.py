@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
+from replyhook_receiver.stream import Stream
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.dashboard.callbacks import CallbackPages
 from replyhook_receiver.web.dashboard.changes import Changes
@@ -32,7 +33,7 @@ class Dashboard:
     routes: list[Route]
 
 
-def make_dashboard(parts: Parts, keys: ApiKeys) -> Dashboard:
+def make_dashboard(parts: Parts, keys: ApiKeys, stream: Stream) -> Dashboard:
     """Build it of what the receiver is made of."""
     is_secure = parts.public_url.startswith("https://")
     static = StaticFiles()
@@ -65,7 +66,7 @@ def make_dashboard(parts: Parts, keys: ApiKeys) -> Dashboard:
         is_secure=is_secure,
         kept_in=None if made_here is None or parts.settings.api_keys else str(made_here),
     )
-    changes = Changes()
+    changes = Changes(stream)
     routes = [
         *static.routes(),
         *sign_in.routes(),

@@ -40,4 +40,5 @@ class JobPages:
             statuses=[status.value for status in JobStatus],
             providers=sorted(PROVIDERS),
             filters=_FILTERS,
+            public_url=self._ground.public_url,
         )

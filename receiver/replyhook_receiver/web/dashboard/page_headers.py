@@ -14,6 +14,7 @@ _POLICY = {
 _ALWAYS = {
     "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
     # With no-referrer a browser sends `Origin: null` with our own forms, and they could not be told from others'.
     "referrer-policy": "same-origin",

@@ -80,7 +80,8 @@ class Visits:
         access = await self._keys.access_now(found.key_id)
         if access is None or Scope.READ not in access.scopes:
             return None
-        if abs(now - found.last_seen_at) >= NOTED_EVERY:
+        # What a page fetches by itself is no sign of anybody being there.
+        if "hx-request" not in request.headers and abs(now - found.last_seen_at) >= NOTED_EVERY:
             await self._note_use(session_id, now)
         record = await self._names.get(access.key_id)
         name = "a key of the settings" if record is None else record.name or record.starts_with

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.receiver.object_store import BUCKET, ObjectServer
 from tests.receiver.support import AUTH, Host, Receiver, a_host, a_receiver, says, until, useapi_body
 from tests.receiver.web.dashboard.visiting import Visitor, a_visitor
 
@@ -159,3 +160,13 @@ async def test_what_was_done_leaves_with_the_job(receiver: Receiver, visitor: Vi
     store = receiver.app.state.store
     assert [each async for each in store.erasing.erase("u", now=receiver.clock())] == [job]
     assert receiver.rows("SELECT * FROM audit") == []
+
+
+async def test_a_page_may_load_videos_from_the_object_store_that_they_are_in(
+    tmp_path: Path, host: Host, object_server: ObjectServer
+) -> None:
+    storage = {"storage_url": f"s3://{BUCKET}/here", "storage_endpoint": object_server.endpoint}
+    async with a_receiver(tmp_path, host, **storage) as receiver, a_visitor(receiver) as visitor:
+        policy = (await visitor.get("/jobs")).headers["content-security-policy"]
+    assert f"media-src 'self' {object_server.endpoint};" in policy
+    assert "Signature" not in policy

@@ -174,6 +174,14 @@ async def test_a_session_ends_when_it_is_idle_and_at_last_in_any_case(receiver: 
         assert not still
 
 
+async def test_a_page_that_is_left_open_keeps_nobody_signed_in(receiver: Receiver) -> None:
+    async with a_visitor(receiver) as visitor:
+        for _ in range(2):
+            receiver.clock.move(seconds=IDLE_FOR.total_seconds() * 0.6)
+            last = await visitor.get("/jobs", **{"hx-request": "true"})
+    assert last.status_code == 401
+
+
 async def test_signing_out_ends_the_session_for_whoever_has_its_cookie(stranger: Visitor) -> None:
     await stranger.sign_in()
     cookie = stranger.client.cookies[COOKIE]
