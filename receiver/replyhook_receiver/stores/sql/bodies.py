@@ -49,8 +49,8 @@ def keep_packed(raw: Raw, packed: list[Packed]) -> int:
 
 
 _DROP = """
-    UPDATE callbacks SET raw_bytes = coalesce(raw_bytes, length(body)), body = x'', headers = '[]'
-    WHERE id = ? AND NOT (body = x'' AND headers = '[]')
+    UPDATE callbacks SET raw_bytes = coalesce(raw_bytes, length(body)), body = ?1, headers = '[]'
+    WHERE id = ?2 AND NOT (length(body) = 0 AND headers = '[]')
 """
 _OF = f"""
     SELECT c.id, EXISTS (SELECT 1 FROM jobs j WHERE j.id = c.job_id AND {UNFINISHED}) AS is_needed
@@ -65,6 +65,6 @@ def drop(raw: Raw, callback_ids: str) -> int:
         if row["is_needed"]:
             raw.execute("INSERT INTO kept_bodies (callback_id) VALUES (?) ON CONFLICT DO NOTHING", (row["id"],))
             continue
-        dropped += raw.execute(_DROP, (row["id"],)).rowcount
+        dropped += raw.execute(_DROP, (b"", row["id"])).rowcount
         raw.execute("DELETE FROM kept_bodies WHERE callback_id = ?", (row["id"],))
     return dropped

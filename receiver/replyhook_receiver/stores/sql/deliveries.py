@@ -48,9 +48,9 @@ _CONDITIONS = {
     "error": "instr(lower(d.problem), lower(:error)) > 0",
     "user": f"""n.job_id IN {OWN_JOBS}
         AND EXISTS (SELECT 1 FROM endpoints p
-            WHERE p.id = d.endpoint_id AND (p.job_id IS NOT NULL OR p.user = :user))""",  # noqa: S608 - a constant of ours
+            WHERE p.id = d.endpoint_id AND (p.job_id IS NOT NULL OR p."user" = :user))""",  # noqa: S608 - a constant of ours
 }
-_LEADS_NOWHERE = f"(e.removed_ms IS NOT NULL OR e.job_id IS NOT NULL AND e.disabled_why IS '{GONE}')"
+_LEADS_NOWHERE = f"(e.removed_ms IS NOT NULL OR e.job_id IS NOT NULL AND coalesce(e.disabled_why = '{GONE}', FALSE))"
 _TASK_AGAIN = """
     UPDATE tasks SET state = 'ready', attempts = 0, due_ms = ?, problem = NULL, finished_ms = NULL, again = 0
     WHERE kind = ? AND subject = ?
@@ -92,7 +92,8 @@ class SQLDeliveries:
 
     async def attempts(self, delivery_id: str) -> list[AttemptRecord]:
         statement = f"""
-            SELECT a.*, t.state IS 'leased' AND a.number = max(a.number) OVER () AND a.ended_ms IS NULL AS is_under_way
+            SELECT a.*, coalesce(t.state = 'leased', FALSE) AND a.ended_ms IS NULL
+                AND a.number = max(a.number) OVER () AS is_under_way
             FROM attempts a LEFT JOIN tasks t ON t.kind = '{_NOTIFY}' AND t.subject = a.delivery_id
             WHERE a.delivery_id = ? ORDER BY a.number
         """  # noqa: S608 - a constant of ours

@@ -62,7 +62,7 @@ class SQLEndpoints:
         limit: int = 100,
     ) -> list[Endpoint]:
         where = ["removed_ms IS NULL", "job_id IS NULL" if job_id is None else "job_id = :job_id"]
-        where += ["user = :user"] if user is not None else []
+        where += ['"user" = :user'] if user is not None else []
         where += ["origin = :origin"] if origin is not None else []
         where += ["id < :before"] if before is not None else []
         statement = f"SELECT * FROM endpoints WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT :limit"  # noqa: S608 - ours
@@ -162,7 +162,7 @@ def synchronise(raw: Raw, wanted: Sequence[NewEndpoint], now: datetime) -> None:
 def _insert(raw: Raw, endpoint: NewEndpoint, origin: EndpointOrigin, now: datetime) -> str:
     endpoint_id = new_id("ep", at=now.timestamp())
     columns = {"id": endpoint_id, **_columns(endpoint), "origin": origin, "created_ms": to_ms(now)}
-    names, marks = ", ".join(columns), ", ".join("?" for _ in columns)
+    names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" for _ in columns)
     raw.execute(f"INSERT INTO endpoints ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608 - our own names
     return endpoint_id
 
@@ -182,7 +182,7 @@ def _columns(endpoint: NewEndpoint) -> dict[str, Any]:
 
 def _set(raw: Raw, endpoint_id: str, columns: Mapping[str, Any]) -> None:
     if columns:
-        setting = ", ".join(f"{name} = ?" for name in columns)
+        setting = ", ".join(f'"{name}" = ?' for name in columns)
         raw.execute(f"UPDATE endpoints SET {setting} WHERE id = ?", (*columns.values(), endpoint_id))  # noqa: S608 - our own names
 
 

@@ -8,9 +8,9 @@ from replyhook_receiver.stores.sql.database import Database
 from replyhook_receiver.stores.sql.leaving import remove_some
 from replyhook_receiver.stores.sql.rows import to_ms
 
-_NEXT = "SELECT id FROM jobs WHERE user = ? ORDER BY created_ms LIMIT 1"
+_NEXT = 'SELECT id FROM jobs WHERE "user" = ? ORDER BY created_ms LIMIT 1'
 _ENDPOINTS = """
-    DELETE FROM endpoints WHERE user = ?1 AND job_id IS NULL AND origin <> 'settings'
+    DELETE FROM endpoints WHERE "user" = ?1 AND job_id IS NULL AND origin <> 'settings'
         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = endpoints.id)
 """
 
@@ -22,7 +22,7 @@ class SQLErasing:
         self._database = database
 
     async def count(self, user: str) -> int:
-        statement = "SELECT count(*) AS jobs FROM jobs WHERE user = ?"
+        statement = 'SELECT count(*) AS jobs FROM jobs WHERE "user" = ?'
         row = await self._database.read(lambda raw: raw.execute(statement, (user,)).fetchone())
         return int(row["jobs"])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 
 from msgspec.structs import replace
 
@@ -26,6 +27,8 @@ from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.rows import event_from, from_ms, to_json, to_ms, whole_ms
 from replyhook_receiver.stores.sql.unit import Unit
+
+_LONGEST_NONCE = 200
 
 
 def accept_all(raw: Raw, reports: Sequence[Report], describe: Describe, deadlines: Deadlines) -> list[Accepted]:
@@ -67,6 +70,8 @@ def _accept(unit: Unit, report: Report, key: str | None) -> Accepted:
 
 def _is_first_use(raw: Raw, report: Report, nonce: str) -> bool:
     """A signature that was used before changes nothing again; its first use was kept with all that follows from it."""
+    if len(nonce) > _LONGEST_NONCE:  # no index has room for anything at all
+        nonce = sha256(nonce.encode("utf-8", "surrogatepass")).hexdigest()
     values = (report.provider, report.account, nonce, to_ms(report.received_at))
     statement = "INSERT INTO nonces (provider, account, nonce, seen_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
     return raw.execute(statement, values).rowcount == 1

@@ -57,7 +57,7 @@ _DELIVERIES = """
     JOIN deliveries d ON d.notification = n.sequence
     JOIN endpoints e ON e.id = d.endpoint_id
     LEFT JOIN tasks t ON t.kind = 'notify' AND t.subject = d.id
-    WHERE n.job_id = :job_id AND (:user IS NULL OR e.job_id IS NOT NULL OR e.user = :user)
+    WHERE n.job_id = :job_id AND (CAST(:user AS TEXT) IS NULL OR e.job_id IS NOT NULL OR e."user" = :user)
     ORDER BY n.sequence DESC, d.id DESC LIMIT :limit
 """
 MOST_OF_A_KIND = 1_000
@@ -265,8 +265,11 @@ def _called(raw: Raw, name: str, user: str | None, limit: int) -> Iterator[Found
     )
     for row in raw.execute(statement, (name,)):
         yield Found(what="delivery", id=row["id"], job_id=row["job_id"])
-    statement = "SELECT id FROM jobs WHERE reference = ? AND (? IS NULL OR user = ?) ORDER BY id DESC LIMIT ?"
-    for row in raw.execute(statement, (name, user, user, limit)):
+    statement = """
+        SELECT id FROM jobs WHERE reference = :name AND (CAST(:user AS TEXT) IS NULL OR "user" = :user)
+        ORDER BY id DESC LIMIT :limit
+    """
+    for row in raw.execute(statement, {"name": name, "user": user, "limit": limit}):
         yield Found(what="reference", id=row["id"], job_id=row["id"])
     for provider, account in _accounts(raw):
         statement = "SELECT id FROM jobs WHERE provider = ? AND account = ? AND provider_job_id = ?"

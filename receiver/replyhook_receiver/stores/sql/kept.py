@@ -25,7 +25,8 @@ def sweep(raw: Raw, now: datetime) -> None:
 
 def give_up_kept(raw: Raw, endpoint_id: str, *, before_ms: int | None, why: str, now: datetime) -> None:
     """Give up what is kept for an endpoint: all of it, or what is older."""
-    where = "endpoint_id = :id AND status = 'pending' AND (:before_ms IS NULL OR created_ms < :before_ms)"
+    where = "endpoint_id = :id AND status = 'pending'"
+    where += "" if before_ms is None else " AND created_ms < :before_ms"
     values = {"id": endpoint_id, "before_ms": before_ms, "why": why, "now_ms": to_ms(now), "kind": TaskKind.NOTIFY}
     raw.execute(
         f"""

@@ -10,7 +10,7 @@ from replyhook_receiver.stores.sql.database import Database
 from replyhook_receiver.stores.sql.rows import from_ms, to_ms
 
 _ADD = """
-    INSERT INTO api_keys (id, hash, starts_with, name, scopes, user, created_ms, expires_ms)
+    INSERT INTO api_keys (id, hash, starts_with, name, scopes, "user", created_ms, expires_ms)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
@@ -53,7 +53,8 @@ def create_key(raw: Raw, wanted: NewKey, now: datetime) -> tuple[KeyRecord, str]
 
 def list_keys(raw: Raw, *, before: str | None = None, limit: int = 100) -> list[KeyRecord]:
     """Keys, newest first, those before the id ``before``."""
-    statement = "SELECT * FROM api_keys WHERE :before IS NULL OR id < :before ORDER BY id DESC LIMIT :limit"
+    where = "TRUE" if before is None else "id < :before"
+    statement = f"SELECT * FROM api_keys WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608 - ours
     return [_key_from(row) for row in raw.execute(statement, {"before": before, "limit": limit})]
 
 

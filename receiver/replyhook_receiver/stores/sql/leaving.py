@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.rows import EVENTS_OF_JOB, to_ms
@@ -12,10 +14,6 @@ _EVENTS = f"DELETE FROM events WHERE key IN (SELECT key FROM events e WHERE {EVE
 _CALLBACKS = "DELETE FROM callbacks WHERE id IN (SELECT id FROM callbacks WHERE job_id = ?1 LIMIT ?2)"
 _NEXT_NOTIFICATIONS = "SELECT sequence FROM notifications WHERE job_id = ? ORDER BY sequence LIMIT ?"
 _NEWEST = "SELECT max(sequence) AS newest FROM notifications"
-_BLANK = """
-    UPDATE notifications SET body = CAST(json_object('type', type, 'data', json_object('id', job_id)) AS BLOB)
-    WHERE sequence = ?
-"""
 _KINDS = [kind.value for kind in TaskKind if kind is not TaskKind.NOTIFY]
 _OF_A_JOB = ("deadlines", "last_calls", "relay_queue", "relay_refusals", "assets", "endpoints", "audit")
 
@@ -41,10 +39,17 @@ def remove_notification(raw: Raw, sequence: int) -> bool:
         ):
             raw.execute(statement, (row["id"],))
     if sequence == raw.execute(_NEWEST).fetchone()["newest"]:
-        raw.execute(_BLANK, (sequence,))
+        _blank(raw, sequence)
         return False
     raw.execute("DELETE FROM notifications WHERE sequence = ?", (sequence,))
     return True
+
+
+def _blank(raw: Raw, sequence: int) -> None:
+    row = raw.execute("SELECT type, job_id FROM notifications WHERE sequence = ?", (sequence,)).fetchone()
+    if row is not None:
+        body = msgspec.json.encode({"type": row["type"], "data": {"id": row["job_id"]}})
+        raw.execute("UPDATE notifications SET body = ? WHERE sequence = ?", (body, sequence))
 
 
 def remove_some(raw: Raw, job_id: str, *, now: datetime) -> bool:

@@ -56,8 +56,9 @@ _TELL = f"""
 """  # noqa: S608
 
 _WAITING = f"""
-    SELECT count(*) AS videos, min(expires_ms) AS next_end, coalesce(sum(EXISTS (
-        SELECT 1 FROM tasks t WHERE t.kind = '{TaskKind.EXPIRING.value}' AND t.subject = a.job_id)), 0) AS expiring
+    SELECT count(*) AS videos, min(expires_ms) AS next_end, coalesce(sum(CASE WHEN EXISTS (
+            SELECT 1 FROM tasks t WHERE t.kind = '{TaskKind.EXPIRING.value}' AND t.subject = a.job_id
+        ) THEN 1 ELSE 0 END), 0) AS expiring
     FROM (
         SELECT job_id, expires_ms FROM assets WHERE status = 'pending' AND expires_ms IS NOT NULL
         UNION ALL SELECT job_id, expires_ms FROM assets WHERE status = 'pending' AND expires_ms IS NULL

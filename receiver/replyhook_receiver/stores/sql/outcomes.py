@@ -163,7 +163,7 @@ def _try_another_link(raw: Raw, job_id: str, now: datetime, describe: Describe) 
     tried = "e.result_url = (SELECT url FROM assets WHERE job_id = ?1)"
     raw.execute(f"UPDATE events AS e SET link_dead = 1 WHERE {EVENTS_OF_JOB} AND {tried}", (job_id,))  # noqa: S608 - ours
     statement = f"""
-        SELECT * FROM events e WHERE {EVENTS_OF_JOB} AND status = ?2 AND result_url IS NOT NULL AND NOT link_dead
+        SELECT * FROM events e WHERE {EVENTS_OF_JOB} AND status = ?2 AND result_url IS NOT NULL AND link_dead = 0
         ORDER BY id DESC
     """  # noqa: S608 - ours
     for row in raw.execute(statement, (job_id, JobStatus.SUCCEEDED)):  # not all at once: a stranger may have told many

@@ -1,12 +1,13 @@
 """Deadlines: when a job should have been called back, which are past, what can be learned of them, and the alarm."""
 
+from collections import defaultdict
 from datetime import datetime
 
 import msgspec
 
 from replyhook.jobs import JobStatus, Trust
 from replyhook.notifications import NotificationType
-from replyhook_receiver.deadlines import REMEMBERED, CallbackTimes
+from replyhook_receiver.deadlines import REMEMBERED, CallbackTimes, Kind, kind_of
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sql.connection import Raw
@@ -34,13 +35,10 @@ _ASK = f"""
 
 # Job ids begin with their time, so the newest rows are the latest jobs: no index of its own has to be kept for this.
 _TIMES = f"""
-    SELECT provider, quality, duration, json_group_array(waited_ms) AS waited FROM (
-        SELECT *, row_number() OVER (PARTITION BY provider, quality, duration ORDER BY id DESC) AS place FROM (
-            SELECT id, provider, trust, json_extract(request, '$.quality') AS quality,
-                json_extract(request, '$.duration') AS duration, called_back_ms - submitted_ms AS waited_ms
-            FROM jobs ORDER BY id DESC LIMIT {_LOOKED_AT}
-        ) WHERE waited_ms >= 0 AND trust IN ({_CALLED_BACK})
-    ) WHERE place <= {REMEMBERED} GROUP BY provider, quality, duration
+    SELECT provider, request, waited_ms FROM (
+        SELECT id, provider, trust, request, called_back_ms - submitted_ms AS waited_ms
+        FROM jobs ORDER BY id DESC LIMIT {_LOOKED_AT}
+    ) AS latest WHERE waited_ms >= 0 AND trust IN ({_CALLED_BACK}) ORDER BY id DESC
 """  # noqa: S608
 
 
@@ -58,14 +56,16 @@ def sweep(raw: Raw, now: datetime) -> None:
 
 def callback_times(raw: Raw) -> list[CallbackTimes]:
     """How long the latest jobs took until they were really called back, kind by kind; answers to questions are none."""
+    kinds: dict[tuple[str, str], Kind] = {}  # many requests are alike
+    times: defaultdict[Kind, list[float]] = defaultdict(list)
+    for row in raw.execute(_TIMES):
+        told = (row["provider"], row["request"])
+        if told not in kinds:
+            kinds[told] = kind_of(row["provider"], msgspec.json.decode(row["request"]))
+        times[kinds[told]].append(row["waited_ms"] / 1000)
     return [
-        CallbackTimes(
-            provider=row["provider"],
-            quality=row["quality"],
-            duration=row["duration"],
-            seconds=[waited / 1000 for waited in msgspec.json.decode(row["waited"])],
-        )
-        for row in raw.execute(_TIMES)
+        CallbackTimes(provider=provider, quality=quality, duration=duration, seconds=seconds[:REMEMBERED])
+        for (provider, quality, duration), seconds in times.items()
     ]
 
 

@@ -34,7 +34,8 @@ _HELD = f"""
 """  # noqa: S608
 _FAILED = """
     INSERT INTO places (place, failures, probe_ms) VALUES (?, 1, ?)
-    ON CONFLICT (place) DO UPDATE SET failures = failures + 1, probe_ms = max(probe_ms, excluded.probe_ms)
+    ON CONFLICT (place) DO UPDATE SET failures = places.failures + 1,
+        probe_ms = CASE WHEN places.probe_ms > excluded.probe_ms THEN places.probe_ms ELSE excluded.probe_ms END
 """
 
 
@@ -152,7 +153,7 @@ def _note_failure(raw: Raw, place: str, answer: Answer, now: datetime) -> None:
     raw.execute(_FAILED, (place, to_ms(now + min(answer.pause, LONGEST_PAUSE) if answer.pause else now)))
     row = raw.execute("SELECT failures FROM places WHERE place = ?", (place,)).fetchone()
     until = to_ms(now + probe_pause(row["failures"]))
-    raw.execute("UPDATE places SET probe_ms = max(probe_ms, ?) WHERE place = ?", (until, place))
+    raw.execute("UPDATE places SET probe_ms = ?1 WHERE place = ?2 AND probe_ms < ?1", (until, place))
 
 
 def note_success(raw: Raw, place: str) -> None:

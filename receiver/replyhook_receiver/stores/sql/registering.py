@@ -55,10 +55,10 @@ def register(raw: Raw, registration: Registration, *, now: datetime, describe: D
         raise RegistrationConflict(f"job {job.id} was submitted before: its callback has come")
     raw.execute(
         """
-        INSERT INTO jobs (id, provider, account, reference, user, status, request, registration, relay_video,
+        INSERT INTO jobs (id, provider, account, reference, "user", status, request, registration, relay_video,
             created_ms)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (id) DO UPDATE SET reference = excluded.reference, user = excluded.user,
+        ON CONFLICT (id) DO UPDATE SET reference = excluded.reference, "user" = excluded."user",
             request = excluded.request, registration = excluded.registration
         """,
         (
@@ -187,7 +187,7 @@ def record_submission(
     raw.execute(
         """
         UPDATE jobs SET submission = ?, status = ?, provider_job_id = ?,
-            submitted_ms = coalesce(submitted_ms, submitting_ms, min(?, coalesce(called_back_ms, ?))),
+            submitted_ms = coalesce(submitted_ms, submitting_ms, ?),
             error_code = ?, error_message = ?, finished_ms = coalesce(finished_ms, ?)
         WHERE id = ?
         """,
@@ -195,8 +195,7 @@ def record_submission(
             submission.outcome,
             decision.status,
             provider_job_id,
-            None if refused else to_ms(now),
-            to_ms(now),
+            None if refused else to_ms(min(now, job.called_back_at or now)),
             decision.error.code if decision.error else None,
             decision.error.message if decision.error else None,
             to_ms(now) if failed_now else None,
@@ -208,9 +207,7 @@ def record_submission(
     changed = _read(raw, job_id)
     if changed.provider_job_id is not None and job.provider_job_id is None:
         bind_orphans(raw, changed, describe)
-        earlier = (
-            "UPDATE jobs SET submitted_ms = min(submitted_ms, coalesce(called_back_ms, submitted_ms)) WHERE id = ?"
-        )
+        earlier = "UPDATE jobs SET submitted_ms = called_back_ms WHERE id = ? AND called_back_ms < submitted_ms"
         raw.execute(earlier, (job_id,))
         waiting = "SELECT 1 FROM tasks WHERE kind = ? AND subject = ? AND state <> 'done'"
         if raw.execute(waiting, (TaskKind.FETCH_RESULT, job_id)).fetchone():

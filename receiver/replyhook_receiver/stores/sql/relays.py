@@ -24,7 +24,7 @@ _ARRIVED = f"""
 """  # noqa: S608 - ours
 # No more are counted than there are places: of jobs that their callers submit there may be any number.
 _HELD = f"""
-    SELECT count(*) FROM (
+    SELECT count(*) AS held FROM (
         SELECT id FROM jobs INDEXED BY jobs_under_way WHERE provider = ?1 AND account = ?2
             AND registration IS NOT NULL AND finished_ms IS NULL AND overdue_ms IS NULL
             AND (submitting_ms IS NOT NULL OR status <> 'created')
@@ -33,7 +33,7 @@ _HELD = f"""
             WHERE t.kind = '{_RELAY}' AND t.state IN ('ready', 'leased') AND j.provider = ?1 AND j.account = ?2
                 AND j.submitting_ms IS NULL AND j.status = 'created'
         LIMIT ?3
-    )
+    ) AS places
 """  # noqa: S608
 _NEXT_QUEUE = """
     SELECT provider, account FROM relay_queue WHERE (provider, account) > (?, ?) ORDER BY provider, account LIMIT 1

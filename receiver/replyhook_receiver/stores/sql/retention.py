@@ -27,10 +27,11 @@ class SQLRetention:
         if not dry_run:
             async for step in self._compress(id_at(now - COMPRESSED_AFTER)):
                 yield step
-        before = id_at(now - keep.bodies)
-        for statement, name in ((_PASSED, None), (_ALL, "dropped")):
-            async for step in self._drop(statement, before, name, dry_run=dry_run):
-                yield step
+        before = now - keep.bodies
+        async for step in self._drop(_PASSED, id_at(before), None, dry_run=dry_run):
+            yield step
+        async for step in self._drop_old(before, dry_run=dry_run):
+            yield step
         for walk in walks(keep, now):
             async for step in self._walked(walk, dry_run=dry_run):
                 yield step
@@ -43,7 +44,7 @@ class SQLRetention:
         await self._database.write(lambda raw: note_through(raw, "next round", str(to_ms(at))))
 
     async def unwanted_videos(self, *, now: datetime, limit: int = 100) -> list[str]:
-        statement = "SELECT DISTINCT name FROM unwanted_videos WHERE due_ms <= ? ORDER BY due_ms LIMIT ?"
+        statement = "SELECT name FROM unwanted_videos WHERE due_ms <= ? GROUP BY name ORDER BY min(due_ms) LIMIT ?"
         rows = await self._database.read(lambda raw: raw.execute(statement, (to_ms(now), limit)).fetchall())
         return [row["name"] for row in rows]
 
@@ -56,6 +57,10 @@ class SQLRetention:
     async def forget_video(self, name: str, *, now: datetime) -> None:
         statement = "DELETE FROM unwanted_videos WHERE due_ms <= ? AND name = ?"
         await self._database.write(lambda raw: raw.execute(statement, (to_ms(now), name)))
+
+    async def _drop_old(self, before: datetime, *, dry_run: bool) -> AsyncIterator[Swept]:
+        async for step in self._drop(_ALL, id_at(before), "dropped", dry_run=dry_run):
+            yield step
 
     async def _walked(self, walk: Walk, *, dry_run: bool) -> AsyncIterator[Swept]:
         place: Place | None = walk.start

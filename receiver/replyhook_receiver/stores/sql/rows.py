@@ -30,10 +30,10 @@ _MILLISECOND = timedelta(milliseconds=1)
 _NO_ASSET = AssetRecord()
 
 JOB_COLUMNS = """
-    j.id, j.provider, j.account, j.reference, j.user, j.provider_job_id, j.status, j.progress, j.trust, j.error_code,
-    j.error_message, j.request, j.registration IS NOT NULL, j.relay_video, j.submission, j.created_ms, j.submitted_ms,
-    j.called_back_ms, j.finished_ms, j.overdue_ms, j.overdue_reason, a.status AS asset_status, a.url, a.expires_ms,
-    a.name, a.bytes, a.sha256, a.content_type, a.duration_ms, a.width, a.height, a.stored_ms, a.problem
+    j.id, j.provider, j.account, j.reference, j."user", j.provider_job_id, j.status, j.progress, j.trust, j.error_code,
+    j.error_message, j.request, j.registration IS NOT NULL AS registered, j.relay_video, j.submission, j.created_ms,
+    j.submitted_ms, j.called_back_ms, j.finished_ms, j.overdue_ms, j.overdue_reason, a.status AS asset_status, a.url,
+    a.expires_ms, a.name, a.bytes, a.sha256, a.content_type, a.duration_ms, a.width, a.height, a.stored_ms, a.problem
 """
 
 
@@ -71,7 +71,7 @@ def read_job(raw: Raw, where: str, *values: Any) -> JobRecord | None:
 def read_jobs(raw: Raw, wanted: JobFilter, *, before: str | None, limit: int) -> list[JobRecord]:
     """Jobs that ``wanted`` is true of, newest first."""
     values = {name: getattr(wanted, name) for name in ("status", "provider", "reference", "user")}
-    where = [f"j.{name} = :{name}" for name, value in values.items() if value is not None]
+    where = [f'j."{name}" = :{name}' for name, value in values.items() if value is not None]
     where += ["j.id < :before"] if before is not None else []
     statement = f"""
         SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id
@@ -84,7 +84,7 @@ def read_jobs(raw: Raw, wanted: JobFilter, *, before: str | None, limit: int) ->
 def read_present(raw: Raw, job_id: str) -> JobPresent | None:
     """A job with the place of its last notification: one statement, so both are of the same moment."""
     statement = f"""
-        SELECT {JOB_COLUMNS}, (SELECT max(sequence) FROM notifications n WHERE n.job_id = j.id)
+        SELECT {JOB_COLUMNS}, (SELECT max(sequence) FROM notifications n WHERE n.job_id = j.id) AS through
         FROM jobs j LEFT JOIN assets a ON a.job_id = j.id WHERE j.id = ?
     """  # noqa: S608 - ours
     row = raw.execute(statement, (job_id,)).fetchone()

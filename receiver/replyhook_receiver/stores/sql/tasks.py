@@ -26,11 +26,12 @@ _REVIVE = Insert(
     """ON CONFLICT (kind, subject) DO UPDATE SET
         state = CASE WHEN tasks.state IN ('done', 'held', 'dead') THEN 'ready' ELSE tasks.state END,
         attempts = CASE WHEN tasks.state IN ('leased', 'held') THEN tasks.attempts ELSE 0 END,
-        due_ms = CASE WHEN tasks.state = 'ready' THEN min(tasks.due_ms, excluded.due_ms)
-            WHEN tasks.state = 'leased' THEN tasks.due_ms ELSE excluded.due_ms END,
+        due_ms = CASE WHEN tasks.state = 'leased' OR tasks.state = 'ready' AND tasks.due_ms < excluded.due_ms
+            THEN tasks.due_ms ELSE excluded.due_ms END,
         problem = CASE WHEN tasks.state IN ('ready', 'leased') THEN tasks.problem END,
         again = CASE WHEN tasks.state = 'leased' THEN 1 ELSE tasks.again END""",
 )
+_ALL_ATTEMPTS = 1_000_000_000
 _LOOKED_AT = 200  # due deliveries at a time: those that may not go out are not due afterwards
 _BEGIN_ATTEMPT = """
     INSERT INTO attempts (delivery_id, number, begun_ms)
@@ -54,14 +55,27 @@ class NewTask:
 
 def add_tasks(raw: Raw, tasks: Iterable[NewTask]) -> None:
     """Make sure that there are these tasks. One that waits stays as it is; one that is held is looked at again."""
-    plain: list[tuple[object, ...]] = []
-    reviving: list[tuple[object, ...]] = []
+    plain: list[NewTask] = []
+    reviving: list[NewTask] = []
     for task in tasks:
-        due_ms = to_ms(task.due_at)
-        rows = reviving if task.revive else plain
-        rows.append((task.kind.value, task.subject, "ready", 0, due_ms, due_ms))
-    _ADD.write(raw, plain)
-    _REVIVE.write(raw, reviving)
+        (reviving if task.revive else plain).append(task)
+    _write(raw, _ADD, plain)
+    _write(raw, _REVIVE, reviving)
+
+
+def _write(raw: Raw, insert: Insert, tasks: Sequence[NewTask]) -> None:
+    """Each once a statement: PostgreSQL changes no row twice in one."""
+    while tasks:
+        rows: dict[tuple[str, str], tuple[object, ...]] = {}
+        again = []
+        for task in tasks:
+            due_ms, key = to_ms(task.due_at), (task.kind.value, task.subject)
+            if key in rows:
+                again.append(task)
+            else:
+                rows[key] = (*key, "ready", 0, due_ms, due_ms)
+        insert.write(raw, list(rows.values()))
+        tasks = again
 
 
 def add_task(raw: Raw, kind: TaskKind, subject: str, *, now: datetime, revive: bool = False) -> None:
@@ -184,17 +198,18 @@ def release(
         return None
     anew = bool(row["again"]) and state != "done"
     after = "ready" if anew else state
+    less = int(not counts)
     raw.execute(
         f"""
-        UPDATE tasks SET state = ?, due_ms = ?, attempts = CASE WHEN ? THEN 0 ELSE max(attempts - ?, 0) END, again = 0,
-            lease = NULL, lease_until_ms = NULL, problem = ?, finished_ms = ?
+        UPDATE tasks SET state = ?, due_ms = ?, attempts = CASE WHEN attempts < ? THEN 0 ELSE attempts - ? END,
+            again = 0, lease = NULL, lease_until_ms = NULL, problem = ?, finished_ms = ?
         WHERE {held}
         """,  # noqa: S608
         (
             after,
             to_ms(now if anew else due_at),
-            anew,
-            int(not counts),
+            _ALL_ATTEMPTS if anew else less,
+            less,
             problem,
             None if after == "ready" else to_ms(now),
             *mine,
@@ -216,7 +231,7 @@ def next_due(raw: Raw, kinds: Sequence[TaskKind]) -> datetime | None:
             UNION ALL SELECT min(lease_until_ms) FROM tasks WHERE state = 'leased' AND kind IN ({marks})
             {deadlines}
             {last_calls}
-        )
+        ) AS dues
         """,  # noqa: S608 - question marks, and constants
         (*kinds, *kinds),
     ).fetchone()

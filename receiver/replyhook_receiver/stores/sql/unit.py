@@ -36,10 +36,10 @@ _JOBS = f"""
     WHERE j.id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - ours
 _STANDING = """
-    SELECT id, types, disabled_ms, user FROM endpoints WHERE job_id IS NULL AND removed_ms IS NULL ORDER BY id
+    SELECT id, types, disabled_ms, "user" FROM endpoints WHERE job_id IS NULL AND removed_ms IS NULL ORDER BY id
 """
 _ADD_JOB = """
-    INSERT INTO jobs (id, provider, account, reference, user, status, request, created_ms)
+    INSERT INTO jobs (id, provider, account, reference, "user", status, request, created_ms)
     VALUES (?, ?, ?, ?, ?, ?, '{}', ?)
 """
 _CHANGE_JOB = """
@@ -54,7 +54,8 @@ _EXPECT_VIDEO = Insert(
     4,
     """ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, url = excluded.url,
         expires_ms = excluded.expires_ms, problem = NULL,
-        dead_answers = CASE WHEN assets.url IS excluded.url THEN assets.dead_answers ELSE 0 END""",
+        dead_answers = CASE WHEN assets.url = excluded.url OR assets.url IS NULL AND excluded.url IS NULL
+            THEN assets.dead_answers ELSE 0 END""",
 )
 _ADD_EVENT = Insert(
     """events (key, id, job_id, provider, account, provider_job_id, callback_id, source, status, word, progress,
@@ -172,7 +173,7 @@ class Unit:
     def detached_jobs(self, user: str, now: datetime) -> int:
         """How many of a user's jobs only their tokens told us of within the day before ``now``."""
         if user not in self._detached:
-            statement = "SELECT count(*) AS jobs FROM jobs WHERE user = ? AND registration IS NULL AND created_ms > ?"
+            statement = 'SELECT count(*) AS jobs FROM jobs WHERE "user" = ? AND registration IS NULL AND created_ms > ?'
             self._detached[user] = self._raw.execute(statement, (user, to_ms(now - _DAY))).fetchone()["jobs"]
         return self._detached[user]
 
@@ -286,8 +287,8 @@ class Unit:
     def _next_sequence(self) -> int:
         """The next place in the stream. Nobody else gives any away: this is the only transaction that writes."""
         if self._last_sequence is None:
-            row = self._raw.execute("SELECT seq FROM sqlite_sequence WHERE name = 'notifications'").fetchone()
-            self._last_sequence = row["seq"] if row else 0
+            row = self._raw.execute("SELECT coalesce(max(sequence), 0) AS last FROM notifications").fetchone()
+            self._last_sequence = row["last"]  # the newest is never removed, only emptied
         self._last_sequence += 1
         return self._last_sequence
 
