@@ -155,6 +155,8 @@ async def test_the_work_is_paused_and_goes_on(browser: Browser, stage: Stage) ->
     async with a_visit(browser, stage) as visit:
         page = visit.page
         await visit.go("/settings")
+        await expect(page.locator("main")).to_contain_text("REPLYHOOK_API_KEYS")
+        await expect(page.locator("main")).not_to_contain_text(KEY)
         await page.get_by_label("What for").fill("a look at it")
         await page.get_by_role("button", name="Pause the work").click()
         await page.get_by_role("dialog").get_by_role("button", name="Pause it").click()

@@ -28,11 +28,15 @@ async def test_every_link_form_and_cookie_stays_under_the_prefix(tmp_path: Path)
             assert entered.headers["location"] == "/hooks/jobs"
             cookies = [each for each in entered.headers.get_list("set-cookie") if each.startswith("replyhook=")]
             assert "Path=/hooks" in cookies[0]
-            pages = [await visitor.get(f"/hooks{path}") for path in ("/", "/jobs", f"/jobs/{job}", "/jobs/none")]
+            lists = ("/callbacks", "/deliveries", "/endpoints", "/providers", "/settings")
+            paths = ("/", "/jobs", f"/jobs/{job}", *lists, "/jobs/none")
+            pages = [await visitor.get(f"/hooks{path}") for path in paths]
+            held = await visitor.post("/hooks/settings/hold", {"csrf": csrf_in(pages[0])})
             loaded = [
                 (await visitor.get(path)).status_code for path in set(HERE.findall(page.text)) if "static" in path
             ]
-    assert [each.status_code for each in pages] == [200, 200, 200, 404]
+    assert [each.status_code for each in pages] == [*([200] * 8), 404]
+    assert held.headers["location"] == "/hooks/settings"
     links = [link for each in [page, *pages] for link in HERE.findall(each.text) if not link.startswith("#")]
     assert len(links) > 30
     assert [link for link in links if not link.startswith("/hooks/")] == []

@@ -41,6 +41,9 @@ document.addEventListener("submit", (event) => {
 });
 document.addEventListener("DOMContentLoaded", () => {
   localize(document);
+  // On a phone the pages' names may be wider than the screen: the current one is to be seen.
+  const current = document.querySelector("nav [aria-current=page]");
+  if (current) current.scrollIntoView({ block: "nearest", inline: "nearest" });
   // What is fetched anew is put right before it is painted.
   const changed = { subtree: true, childList: true, characterData: true, attributeFilter: ["datetime"] };
   new MutationObserver(() => localize(document)).observe(document.getElementById("main"), changed);
