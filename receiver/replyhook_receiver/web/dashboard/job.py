@@ -124,7 +124,8 @@ class JobPage:
 
         async def work() -> str:
             done = await ask(request, "POST", "/v1/deliveries/retry", body=wanted)
-            return f"put back: {done['retried']} of {done['matching'] + done['skipped']} dead letters"
+            nowhere = f"; {done['skipped']} lead nowhere, since their endpoints were removed or are gone"
+            return f"put back: {done['retried']}{nowhere if done['skipped'] else ''}"
 
         return await self._press(request, "retry deliveries", work)
 
