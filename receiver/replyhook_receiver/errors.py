@@ -35,6 +35,7 @@
   + UnknownKey              no such API key
   + ResultMissing           the provider has no result yet
   + NoNews                  no callback came, and the provider, asked as often as it may be, had no end to tell
+  + NothingToDo             nothing of a job could be tried again, or asked about
   + CannotAsk               a question cannot be asked: the provider's key or its job id is not known
 
 ``retryable`` on the class is what the worker asks; never a list of types. So is ``counts``: whether a try that ended so
@@ -97,6 +98,10 @@ class UnknownDelivery(ReceiverTrouble):
 
 class DeliverySuperseded(ReceiverTrouble):
     """A later notification has made this delivery pointless."""
+
+
+class NothingToDo(ReceiverTrouble):
+    """Nothing of a job could be tried again, or asked about."""
 
 
 class RegistrationConflict(ReceiverTrouble):

@@ -43,6 +43,21 @@ class KeySet:
         self._failure: str | None = None
         self._fetching: asyncio.Task[None] | None = None
 
+    @property
+    def count(self) -> int:
+        """How many keys are at hand."""
+        return len(self._keys)
+
+    @property
+    def fetched_at(self) -> datetime | None:
+        """When the keys at hand were fetched; None before the first were."""
+        return self._fetched_at
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last fetch brought nothing; None where it did."""
+        return self._failure
+
     def current(self) -> tuple[bytes, ...]:
         """The keys at hand, without waiting; starts a refetch behind the scenes when they have grown old."""
         if self._is_stale() and not self._is_cooling():

@@ -113,6 +113,17 @@ class StorageContract:
             assert unchecked is None
         assert (await storage.taken_in(NAME), await storage.size(NAME)) == (None, None)
 
+    async def test_what_has_come_so_far_of_a_video_is_told(self, storage: Storage) -> None:
+        assert storage.so_far(NAME) is None
+        async with storage.incoming(NAME, resume=True) as part:
+            await part.begin(b"a note")
+            await part.write(pattern(1000))
+            await part.flush()
+            assert storage.so_far(NAME) == 1000
+        assert storage.so_far(NAME) == 1000
+        await storage.forget(NAME)
+        assert storage.so_far(NAME) is None
+
     async def test_what_is_not_kept_was_never_there(self, storage: Storage) -> None:
         async with storage.incoming(NAME) as part:
             await part.write(pattern(1000))

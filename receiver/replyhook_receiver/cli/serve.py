@@ -9,7 +9,7 @@ import click
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.cli.port_holders import who_listens_on
-from replyhook_receiver.cli.settings import settings_from
+from replyhook_receiver.cli.settings import said_for
 
 if TYPE_CHECKING:
     from socket import socket
@@ -32,7 +32,7 @@ def serve(
     made and kept in the data folder; on any other address they must be configured.
     """
     from replyhook_receiver.cli.starting import run_in_foreground
-    from replyhook_receiver.configuring import meant_variable, unknown_variables
+    from replyhook_receiver.configuring import checked, meant_variable, unknown_variables
     from replyhook_receiver.instance import Instance
     from replyhook_receiver.own_secrets import secrets_for
     from replyhook_receiver.serving import allow_many_connections, configure_logging
@@ -40,7 +40,8 @@ def serve(
     from replyhook_receiver.web.app import create_app
 
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
-    settings = settings_from(config, flags)
+    said = said_for(config, flags)
+    settings = checked(said)
     for name in unknown_variables(os.environ):
         click.echo(f"warning: {name} is set, but there is no such setting{meant_variable(name)}", err=True)
     configure_logging(settings.log_level, settings.log_format)
@@ -51,7 +52,7 @@ def serve(
         bound = _bound(settings)
         settings = settings.model_copy(update={"port": bound.getsockname()[1]})
         instance = Instance.fresh()
-        app = create_app(settings, secrets=secrets, instance=instance)
+        app = create_app(settings, secrets=secrets, instance=instance, said=said)
         at = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{at}:{settings.port}"
         if hold is not None:

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from replyhook_receiver.config import Settings
+    from replyhook_receiver.configuring import Said
 
 _CONFIG = "REPLYHOOK_CONFIG"
 
 
 def settings_from(config: Path | None, flags: Mapping[str, Any] | None = None) -> "Settings":
     """The settings in force for a command; ``config`` is its ``--config``. Raises ``ConfigurationError``."""
-    from replyhook_receiver.configuring import load
+    from replyhook_receiver.configuring import checked
 
-    return load(environ_of_settings(), toml_file=config_file(config), flags=flags)
+    return checked(said_for(config, flags))
+
+
+def said_for(config: Path | None, flags: Mapping[str, Any] | None = None) -> "Said":
+    """What is said of them, and where, before it is checked. Raises ``ConfigurationError``."""
+    from replyhook_receiver.configuring import gather
+
+    return gather(environ_of_settings(), toml_file=config_file(config), flags=flags)
 
 
 def config_file(config: Path | None) -> Path | None:

@@ -96,6 +96,10 @@ class Storage(Protocol):
         """The names of the videos that something was left of, to be gone on with."""
         ...
 
+    def so_far(self, name: str) -> int | None:
+        """How many bytes of a video that is on its way are on this machine; None where there are none."""
+        ...
+
     def free_bytes(self) -> int:
         """How much room there is where videos come in."""
         ...

@@ -87,6 +87,13 @@ class LocalStorage:
                 if part.stat().st_mtime < oldest:
                     part.unlink()
 
+    def so_far(self, name: str) -> int | None:
+        """How many bytes of a video that is on its way are here; None where there are none."""
+        try:
+            return _part_of(self._path(name)).stat().st_size
+        except FileNotFoundError:
+            return None
+
     def free_bytes(self) -> int:
         """How much room there is where videos come in."""
         there = self._root

@@ -97,6 +97,10 @@ class ObjectStorage:
         """The names of the videos of which something has come, to be gone on with."""
         return self._spool.unfinished()
 
+    def so_far(self, name: str) -> int | None:
+        """How many bytes of a video that is on its way are in the folder."""
+        return self._spool.so_far(name)
+
     def free_bytes(self) -> int:
         """How much room there is in the folder."""
         return self._spool.free_bytes()

@@ -16,6 +16,7 @@ from replyhook_receiver.records import (
     Report,
     Submission,
 )
+from replyhook_receiver.stores.audit import Audit
 from replyhook_receiver.stores.deliveries import Deliveries
 from replyhook_receiver.stores.endpoints import Endpoints
 from replyhook_receiver.stores.erasing import Erasing
@@ -25,11 +26,15 @@ from replyhook_receiver.stores.holding import Holding
 from replyhook_receiver.stores.idempotency import IdempotencyStore
 from replyhook_receiver.stores.keys import Keys
 from replyhook_receiver.stores.links import Links
+from replyhook_receiver.stores.overview import Overview
 from replyhook_receiver.stores.owners import Owners
 from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.retention import Retention
+from replyhook_receiver.stores.sessions import Sessions
+from replyhook_receiver.stores.steering import Steering
 from replyhook_receiver.stores.streams import StreamStore
+from replyhook_receiver.stores.track_records import TrackRecords
 from replyhook_receiver.tasks import Outcome, Task
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
@@ -110,6 +115,31 @@ class Store(Protocol):
     @property
     def owners(self) -> Owners:
         """Whose a thing is."""
+        ...
+
+    @property
+    def sessions(self) -> Sessions:
+        """Who is signed in to the dashboard."""
+        ...
+
+    @property
+    def audit(self) -> Audit:
+        """What was done by hand."""
+        ...
+
+    @property
+    def track_records(self) -> TrackRecords:
+        """How providers have done of late."""
+        ...
+
+    @property
+    def overview(self) -> Overview:
+        """How things went lately."""
+        ...
+
+    @property
+    def steering(self) -> Steering:
+        """What is done about a job before its time comes."""
         ...
 
     async def open(self) -> None:

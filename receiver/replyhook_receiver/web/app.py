@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from replyhook_receiver.config import Settings
+from replyhook_receiver.configuring import Said
 from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.instance import Instance
 from replyhook_receiver.jwks import KeySet
@@ -22,6 +23,8 @@ from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
+from replyhook_receiver.web.dashboard.app import make_dashboard
+from replyhook_receiver.web.dashboard.browsers import handlers_for
 from replyhook_receiver.web.deliveries import DeliveryApi
 from replyhook_receiver.web.downloads import DownloadApi
 from replyhook_receiver.web.endpoints import EndpointApi
@@ -34,7 +37,9 @@ from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.metrics import MetricsApi
 from replyhook_receiver.web.parts import Clock, Parts, make_parts
-from replyhook_receiver.web.problems import HANDLERS
+from replyhook_receiver.web.providers import ProviderApi
+from replyhook_receiver.web.settings import SettingsApi
+from replyhook_receiver.web.steering import SteeringApi
 from replyhook_receiver.web.stream_links import StreamLinks
 from replyhook_receiver.web.videos import Videos
 from replyhook_receiver.web.working import Working, make_worker
@@ -53,10 +58,12 @@ def create_app(
     monotonic: Callable[[], float] = time.monotonic,
     with_worker: bool = True,
     instance: Instance | None = None,
+    said: Said | None = None,
 ) -> Starlette:
     """The receiver as an application; everything it needs opens and closes with its lifespan.
 
-    ``secrets`` are ``secrets_for(settings)`` when left out. Without the worker, callbacks are kept and their tasks
+    ``secrets`` are ``secrets_for(settings)`` when left out; ``said`` is where the settings come
+    from, for those who look at them. Without the worker, callbacks are kept and their tasks
     wait. Raises ``ConfigurationError``.
     """
     parts = make_parts(settings, secrets or secrets_for(settings), now)
@@ -75,7 +82,6 @@ def create_app(
     )
     stream = Stream(store)
     working = make_worker(parts)
-    store.on_change(tasks=working.worker.wake, notifications=stream.nudge)
     keys = ApiKeys(
         parts.secrets.api_keys,
         kept=store.keys,
@@ -84,7 +90,19 @@ def create_app(
         requests_per_minute=settings.requests_per_minute,
     )
     instance = instance or Instance.fresh()
-    routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance)
+    dashboard = make_dashboard(parts, keys, stream)
+    routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance) + dashboard.routes
+    routes += ProviderApi(parts, key_sets).routes(keys) + SettingsApi(settings, said).routes(keys)
+
+    def noticed() -> None:
+        stream.nudge()
+        dashboard.changes.nudge()
+
+    def ending() -> None:
+        stream.close()
+        dashboard.changes.close()
+
+    store.on_change(tasks=working.worker.wake, notifications=noticed)
     app = Starlette(
         routes=routes,
         middleware=[
@@ -99,12 +117,13 @@ def create_app(
             ),
             Middleware(AccessLog, routes=routes),
         ],
-        exception_handlers=HANDLERS,
+        exception_handlers=handlers_for(dashboard.ground),
         lifespan=_lifespan(parts, keys, working if with_worker else None, ingest, stream, key_sets),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
-    app.state.before_shutdown = stream.close
+    app.state.before_shutdown = ending
+    app.state.dashboard = dashboard
     app.state.store = store
     return app
 
@@ -145,6 +164,7 @@ def _routes(
         *EndpointApi(endpoints=store.endpoints, channels=parts.channels, now=now).routes(keys),
         *DeliveryApi(deliveries=store.deliveries, now=now).routes(keys),
         *inspection.routes(keys),
+        *SteeringApi(steering=store.steering, now=now).routes(keys),
         *videos.routes(keys),
         *live.routes(keys),
         *DownloadApi(links=store.links, queue=queue).routes(keys),

@@ -36,6 +36,7 @@ NOTED_EVERY = timedelta(minutes=1)
 """A key's last use is written no more often than this."""
 
 _ACCESS = "replyhook.access"
+_GIVEN = "replyhook.given-access"
 _FORM = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")
 _log = logging.getLogger(__name__)
 _UNKNOWN: dict[Thing, tuple[type[ReceiverTrouble], str]] = {
@@ -57,6 +58,15 @@ class Access:
     key_id: str
     user: str | None = field(default=None, repr=False)
     scopes: frozenset[Scope] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a key may not do what it asks for."""
+
+    status: int
+    detail: str
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class ApiKeys:
@@ -108,22 +118,39 @@ class ApiKeys:
         """
 
         async def guarded(request: Request) -> Response:
-            access = await self.access(request.headers.get("authorization"))
+            access = _given(request) or await self.access(request.headers.get("authorization"))
             if access is None:
                 detail = "this needs a valid API key: Authorization: Bearer rhk_…"
                 return problem(401, detail, headers={"www-authenticate": 'Bearer realm="replyhook"'})
-            wait = self._buckets.take(access.key_id)
-            if wait is not None:
-                seconds = math.ceil(wait)
-                detail = f"this key asks too often; ask again in {seconds} s"
-                return problem(429, detail, headers={"retry-after": str(seconds)})
-            refusal = await self._refusal(request, access)
+            refusal = await self.refusal(request, access)
             if refusal is not None:
-                return refusal
+                return problem(refusal.status, refusal.detail, headers=refusal.headers)
             request.scope[_ACCESS] = access
             return await endpoint(request)
 
         return guarded
+
+    async def refusal(self, request: Request, access: Access) -> Refusal | None:
+        """Why this key may not do this now; raises that there is no such thing where it is another user's."""
+        wait = None if _given(request) else self._buckets.take(access.key_id)  # that request was counted already
+        if wait is not None:
+            seconds = math.ceil(wait)
+            detail = f"this key asks too often; ask again in {seconds} s"
+            return Refusal(status=429, detail=detail, headers={"retry-after": str(seconds)})
+        rule = _rule_for(request)
+        if rule is None or rule.scope not in access.scopes:
+            needed = rule.scope if rule is not None else "of a rule that its route does not have"
+            have = ", ".join(sorted(access.scopes))
+            headers = {} if rule is None else {"www-authenticate": _lacks(rule.scope)}
+            return Refusal(status=403, detail=f"this needs the scope {needed}; this key's are: {have}", headers=headers)
+        if access.user is None or rule.user is Within.NARROWED:
+            return None
+        if rule.user is Within.NOTHING:
+            return Refusal(
+                status=403, detail="this is about the receiver as a whole; this key is of one user's things only"
+            )
+        await self.check_own(access, Thing(rule.user), request.path_params["id"])
+        return None
 
     async def check_own(self, access: Access, thing: Thing, ident: str) -> None:
         """Raise that there is no such thing, where a key of one user's asks for what is not that user's."""
@@ -136,21 +163,6 @@ class ApiKeys:
     async def close(self) -> None:
         """Wait for what is being noted."""
         await asyncio.gather(*self._noting.values(), return_exceptions=True)
-
-    async def _refusal(self, request: Request, access: Access) -> Response | None:
-        """Why this key may not do this; raises that there is no such thing where it is another user's."""
-        rule = _rule_for(request)
-        if rule is None or rule.scope not in access.scopes:
-            needed = rule.scope if rule is not None else "of a rule that its route does not have"
-            have = ", ".join(sorted(access.scopes))
-            headers = {} if rule is None else {"www-authenticate": _lacks(rule.scope)}
-            return problem(403, f"this needs the scope {needed}; this key's are: {have}", headers=headers)
-        if access.user is None or rule.user is Within.NARROWED:
-            return None
-        if rule.user is Within.NOTHING:
-            return problem(403, "this is about the receiver as a whole; this key is of one user's things only")
-        await self.check_own(access, Thing(rule.user), request.path_params["id"])
-        return None
 
     def _access_by(self, record: KeyRecord | None, *, is_used: bool) -> Access | None:
         now = self._now()
@@ -191,6 +203,16 @@ def own_user(access: Access, given: str | None) -> str | None:
     if given not in (None, access.user):
         raise InvalidRequest("user", given, "nobody else: this key is of one user's things; leave user out")
     return access.user
+
+
+def given_access(access: Access) -> dict[str, Access]:
+    """What a scope holds besides, when a page of ours asks the API for whoever is signed in: no request can say it."""
+    return {_GIVEN: access}
+
+
+def _given(request: Request) -> Access | None:
+    access: Access | None = request.scope.get(_GIVEN)
+    return access
 
 
 def _rule_for(request: Request) -> Rule | None:

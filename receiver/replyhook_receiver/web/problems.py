@@ -14,6 +14,7 @@ from replyhook_receiver.errors import (
     DeliverySuperseded,
     EndpointConflict,
     NetworkRefused,
+    NothingToDo,
     RegistrationConflict,
     StorageTrouble,
     StoreUnavailable,
@@ -72,6 +73,8 @@ async def on_known_error(_: Request, error: Exception) -> Response:
             return problem(404, str(error))
         case RegistrationConflict() | SubmissionConflict() | BindConflict() | EndpointConflict() | DeliverySuperseded():
             return problem(409, str(error))
+        case NothingToDo():
+            return problem(409, str(error))
         case StoreUnavailable() | StorageTrouble():
             return unavailable(str(error))
         case _:
@@ -113,6 +116,7 @@ HANDLERS: dict[Any, Any] = {
     UnknownDelivery: on_known_error,
     UnknownKey: on_known_error,
     DeliverySuperseded: on_known_error,
+    NothingToDo: on_known_error,
     EndpointConflict: on_known_error,
     StoreUnavailable: on_known_error,
     Exception: on_fault,

@@ -34,6 +34,8 @@ _TABLE: tuple[tuple[str, Scope, Within | Thing], ...] = (
     ("POST /v1/jobs/{id}/submission", _SUBMIT, Thing.JOB),
     ("GET /v1/jobs/{id}/timeline", _READ, Thing.JOB),
     ("POST /v1/jobs/{id}/reply-url", _OPERATE, Thing.JOB),
+    ("POST /v1/jobs/{id}/retry", _OPERATE, Thing.JOB),
+    ("POST /v1/jobs/{id}/reconcile", _OPERATE, Thing.JOB),
     ("GET /v1/jobs/{id}/video", _READ, Thing.JOB),
     ("GET /v1/jobs/{id}/poster", _READ, Thing.JOB),
     ("GET /v1/stream", _READ, Within.NARROWED),
@@ -61,6 +63,9 @@ _TABLE: tuple[tuple[str, Scope, Within | Thing], ...] = (
     ("GET /v1/hold", _READ, Within.NOTHING),
     ("PUT /v1/hold", _OPERATE, Within.NOTHING),
     ("DELETE /v1/hold", _OPERATE, Within.NOTHING),
+    ("GET /v1/providers", _READ, Within.NOTHING),
+    ("POST /v1/providers/{name}/reply-url", _OPERATE, Within.NOTHING),
+    ("GET /v1/settings", _OPERATE, Within.NOTHING),
     ("GET /metrics", _READ, Within.NOTHING),
     ("GET /v1/keys", _ADMIN, Within.NOTHING),
     ("POST /v1/keys", _ADMIN, Within.NOTHING),
@@ -69,10 +74,46 @@ _TABLE: tuple[tuple[str, Scope, Within | Thing], ...] = (
 )
 RULES: Mapping[str, Rule] = {route: Rule(scope=scope, user=user) for route, scope, user in _TABLE}
 
+PAGES: Mapping[str, str] = {
+    "GET /": "GET /v1/jobs",
+    "GET /live": "GET /v1/stream",
+    "GET /jobs": "GET /v1/jobs",
+    "GET /jobs/{id}": "GET /v1/jobs/{id}/timeline",
+    "GET /jobs/{id}/video": "GET /v1/jobs/{id}/video",
+    "GET /jobs/{id}/poster": "GET /v1/jobs/{id}/poster",
+    "POST /jobs/{id}/retry": "POST /v1/jobs/{id}/retry",
+    "POST /jobs/{id}/reconcile": "POST /v1/jobs/{id}/reconcile",
+    "POST /jobs/{id}/replay": "POST /v1/jobs/{id}/retry",
+    "POST /jobs/{id}/notify": "POST /v1/jobs/{id}/retry",
+    "POST /jobs/{id}/cancel": "POST /v1/jobs/{id}/cancel",
+    "GET /callbacks": "GET /v1/callbacks",
+    "GET /callback/{id}": "GET /v1/callbacks/{id}",
+    "POST /callback/{id}/replay": "POST /v1/callbacks/{id}/replay",
+    "POST /callback/{id}/bind": "POST /v1/callbacks/{id}/bind",
+    "GET /deliveries": "GET /v1/deliveries",
+    "GET /deliveries/{id}": "GET /v1/deliveries/{id}",
+    "POST /deliveries/retry": "POST /v1/deliveries/retry",
+    "POST /deliveries/{id}/retry": "POST /v1/deliveries/{id}/retry",
+    "GET /endpoints": "GET /v1/endpoints",
+    "POST /endpoints": "POST /v1/endpoints",
+    "GET /endpoints/{id}": "GET /v1/endpoints/{id}",
+    "POST /endpoints/{id}/change": "PATCH /v1/endpoints/{id}",
+    "POST /endpoints/{id}/remove": "DELETE /v1/endpoints/{id}",
+    "POST /endpoints/{id}/test": "POST /v1/endpoints/{id}/test",
+    "POST /endpoints/{id}/rotate-secret": "POST /v1/endpoints/{id}/rotate-secret",
+    "GET /providers": "GET /v1/providers",
+    "GET /settings": "GET /v1/hold",
+    "POST /settings/hold": "PUT /v1/hold",
+    "POST /settings/go-on": "DELETE /v1/hold",
+    "POST /settings/keys/{id}/revoke": "DELETE /v1/keys/{id}",
+}
+"""The dashboard's pages and forms, each under the rule of the route of the API that tells or does the same."""
+
 
 def rule_of(method: str, template: str) -> Rule | None:
     """The rule of a route, by its method and its path's template; None where there is none: then nobody may."""
-    return RULES.get(f"{'GET' if method == 'HEAD' else method} {template}")
+    route = f"{'GET' if method == 'HEAD' else method} {template}"
+    return RULES.get(PAGES.get(route, route))
 
 
 def rules_table() -> str:

@@ -65,7 +65,7 @@ class Download:
         return done
 
     async def _bring(self, job: JobRecord, url: str, turn: Turn) -> Done:
-        name = _name(job)
+        name = name_of(job)
         came_before = await self._taken_in(name)
         if came_before is not None:
             return Done(video=came_before)
@@ -103,14 +103,14 @@ class Download:
         job = await self._store.job(task.subject)
         if job is None or job.asset.status not in (AssetStatus.FAILED, AssetStatus.EXPIRED):
             return  # there is another link to be tried
-        await self._storage.forget(_name(job))
+        await self._storage.forget(name_of(job))
         _log.error("the video of %s, which %s was paid for, is lost: %s", job.id, job.provider, job.asset.problem)
 
     async def clear_up(self) -> None:
         """Remove what killed processes left of videos that nobody fetches any more."""
         for name in await to_thread.run_sync(self._storage.unfinished):
             job = await self._store.job(job_of(name))
-            if job is None or job.asset.status is not AssetStatus.PENDING or _name(job) != name:
+            if job is None or job.asset.status is not AssetStatus.PENDING or name_of(job) != name:
                 await self._storage.forget(name)
 
     async def _fetch(self, job: JobRecord, url: str, part: Part, turn: Turn) -> None:
@@ -122,6 +122,7 @@ class Download:
             await self._fetcher.fetch(url, part, lambda other: other == host or allows_host(other), turn.look)
 
 
-def _name(job: JobRecord) -> str:
+def name_of(job: JobRecord) -> str:
+    """What a job's video is called in storage."""
     is_relayed = job.asset.url is not None and job.asset.url.startswith(RELAYED)
     return video_name(job.id, job.created_at if is_relayed else job.finished_at or job.created_at)

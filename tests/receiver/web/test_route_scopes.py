@@ -14,7 +14,7 @@ from replyhook.ids import new_id
 from replyhook_receiver.keys import Scope, with_implied
 from replyhook_receiver.stores.owners import Thing
 from replyhook_receiver.web.app import create_app
-from replyhook_receiver.web.route_scopes import RULES, Within
+from replyhook_receiver.web.route_scopes import PAGES, RULES, Within
 from replyhook_receiver.web.stream_links import StreamLinks
 from tests.receiver.support import (
     AUTH,
@@ -37,6 +37,10 @@ OPEN_TO_ALL = {
     "GET /streams/{token}",  # its token is its own permission, and so it is below
     "GET /videos/{token}",
     "GET /videos/{token}/poster",
+    "GET /static/{hash}/{name}",
+    "GET /sign-in",
+    "POST /sign-in",
+    "POST /sign-out",
 }
 PREFIXES = {Thing.JOB: "job", Thing.NEW_JOB: "job", Thing.CALLBACK: "cb", Thing.DELIVERY: "dlv", Thing.ENDPOINT: "ep"}
 ANN, BOB, NOBODY = "ann-geheim", "bob-geheim", None
@@ -53,7 +57,7 @@ def routes() -> list[str]:
     return [f"{method} {route.path}" for route in known for method in sorted((route.methods or set()) - {"HEAD"})]
 
 
-GUARDED = sorted(set(routes()) - OPEN_TO_ALL)
+GUARDED = sorted(set(routes()) - OPEN_TO_ALL - set(PAGES))  # the dashboard's: tests/receiver/web/dashboard
 
 
 @dataclass

@@ -33,6 +33,7 @@ class SQLErasing:
             if is_gone:
                 yield job_id
         await self._database.write(lambda raw: raw.execute(_ENDPOINTS, (user,)))
+        await self._database.write(lambda raw: raw.execute('DELETE FROM audit WHERE "user" = ?', (user,)))
 
 
 def _erase_some(raw: Raw, user: str, now: datetime) -> tuple[str, bool] | None:

@@ -20,6 +20,7 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sql import facts, links, outcomes, overdue, registering, relays, tasks
+from replyhook_receiver.stores.sql.audit import SQLAudit
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.database import MakeDatabase
 from replyhook_receiver.stores.sql.deliveries import SQLDeliveries
@@ -32,6 +33,7 @@ from replyhook_receiver.stores.sql.idempotency import SQLIdempotency
 from replyhook_receiver.stores.sql.kept import sweep
 from replyhook_receiver.stores.sql.keys import SQLKeys
 from replyhook_receiver.stores.sql.looks import Looks
+from replyhook_receiver.stores.sql.overview import SQLOverview
 from replyhook_receiver.stores.sql.owners import SQLOwners
 from replyhook_receiver.stores.sql.places import Limits
 from replyhook_receiver.stores.sql.relays import SQLRelays
@@ -43,7 +45,10 @@ from replyhook_receiver.stores.sql.rows import (
     read_jobs,
     read_present,
 )
+from replyhook_receiver.stores.sql.sessions import SQLSessions
+from replyhook_receiver.stores.sql.steering import SQLSteering
 from replyhook_receiver.stores.sql.streams import SQLStreams
+from replyhook_receiver.stores.sql.track_records import SQLTrackRecords
 from replyhook_receiver.stores.sql.turns import Turns, look_again
 from replyhook_receiver.tasks import Done, Outcome, Task
 
@@ -103,6 +108,11 @@ class SQLStore:
         self.gauges = SQLGauges(self.database)
         self.keys = SQLKeys(self.database)
         self.owners = SQLOwners(self.database)
+        self.sessions = SQLSessions(self.database)
+        self.audit = SQLAudit(self.database)
+        self.steering = SQLSteering(self.database, describe=describe)
+        self.overview = SQLOverview(self.database)
+        self.track_records = SQLTrackRecords(self.database)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore

@@ -1,0 +1,123 @@
+"""`/v1/providers`: how each provider is set up here, how it has done of late, and what is missing."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from replyhook.errors import ConfigurationError, InvalidRequest, VerificationError
+from replyhook.providers import CallbackKind, Provider
+from replyhook.tokens import build_reply_url
+from replyhook_receiver.config import PREFIX
+from replyhook_receiver.jwks import KeySet
+from replyhook_receiver.records import ReportSource
+from replyhook_receiver.stores.history import CallbackFilter
+from replyhook_receiver.stores.track_records import TrackRecord
+from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.parts import Parts
+
+_NO_JOBS = TrackRecord(jobs=0, succeeded=0, failed=0)
+
+
+class ProviderApi:
+    """What the endpoints stand on."""
+
+    def __init__(self, parts: Parts, key_sets: Mapping[str, KeySet]) -> None:
+        self._parts = parts
+        self._key_sets = key_sets
+
+    def routes(self, keys: ApiKeys) -> list[Route]:
+        """The routes, each for those with a key."""
+        return [
+            Route("/v1/providers", keys.guard(self.list), methods=["GET"]),
+            Route("/v1/providers/{name}/reply-url", keys.guard(self.reply_url), methods=["POST"]),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        """Every provider. Of keys and secrets it says whether they are there."""
+        if request.query_params:
+            name = next(iter(request.query_params))
+            raise InvalidRequest(name[:64], request.query_params[name][:64], "nothing: there is no filter")
+        records = await self._parts.store.track_records.latest()
+        lately = await self._parts.store.overview.lately(user=None, now=self._parts.now())
+        waits = {each.provider: {"p50": each.p50, "p95": each.p95} for each in lately.waits}
+        refused = self._parts.refusals.by_provider()
+        found = []
+        for name, provider in sorted(self._parts.providers.items()):
+            shown = self._shown(name, provider, records.get(name, _NO_JOBS))
+            shown["called_back_after_seconds"] = waits.get(name, {"p50": None, "p95": None})
+            shown["verification_failures"] = refused.get(name, {})
+            shown["last_callback"] = await self._last(name)
+            found.append(shown)
+        return _json({"data": found})
+
+    async def reply_url(self, request: Request) -> Response:
+        """The URL to enter in the console of a provider with one webhook per account."""
+        name = request.path_params["name"]
+        provider = self._parts.providers.get(name)
+        if provider is None:
+            raise InvalidRequest("name", name[:64], f"one of {', '.join(sorted(self._parts.providers))}")
+        if provider.capabilities.callback is not CallbackKind.ACCOUNT:
+            raise InvalidRequest("name", name, "a provider with one webhook per account: this one has none")
+        token = self._parts.tokens.mint_account(provider=name, account=provider.account)
+        url = build_reply_url(self._parts.public_url, provider=name, token=token)
+        return _json({"name": name, "account": provider.account, "reply_url": url})
+
+    def _shown(self, name: str, provider: Provider, record: TrackRecord) -> dict[str, Any]:
+        known = provider.capabilities
+        return {
+            "name": name,
+            "title": known.title,
+            "configured": bool(provider.api_key) and not _missing(name, provider),
+            "has_key": bool(provider.api_key),
+            "missing": _missing(name, provider),
+            "account": provider.account,
+            "callback": known.callback,
+            "is_account_wide": known.callback is CallbackKind.ACCOUNT,
+            "signed": known.signed,
+            "jobs": record.jobs,
+            "succeeded": record.succeeded,
+            "failed": record.failed,
+            "success_rate": record.success_rate,
+            "public_keys": self._public_keys(name),
+        }
+
+    def _public_keys(self, name: str) -> dict[str, Any] | None:
+        key_set = self._key_sets.get(name)
+        if key_set is None:
+            return None
+        at = key_set.fetched_at
+        age = None if at is None else int(abs((self._parts.now() - at).total_seconds()))
+        return {"count": key_set.count, "fetched_at": at, "age_seconds": age, "problem": key_set.failure}
+
+    async def _last(self, name: str) -> datetime | None:
+        wanted = CallbackFilter(provider=name, source=ReportSource.CALLBACK)
+        found = await self._parts.store.history.callbacks(wanted, limit=1)
+        return found[0].received_at if found else None
+
+
+def _missing(name: str, provider: Provider) -> list[dict[str, str | None]]:
+    """What has to be set before a job can be submitted, or a callback be believed: what it is, and its variable."""
+    known = provider.capabilities
+    found: list[dict[str, str | None]] = []
+    if not provider.api_key:
+        found.append({"what": "its API key", "variable": known.key_variable})
+    try:
+        provider.check_ready()
+    except ConfigurationError as error:
+        found.append({"what": str(error), "variable": None})
+    if known.callback is CallbackKind.ACCOUNT:
+        try:
+            provider.callback_secrets(provider.account)
+        except VerificationError as error:
+            found.append({"what": str(error), "variable": f"{PREFIX}PROVIDERS__{name}__WEBHOOK_SECRETS".upper()})
+    return found
+
+
+def _json(content: Any) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(msgspec.json.encode(content), media_type="application/json", headers=headers)

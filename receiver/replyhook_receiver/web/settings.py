@@ -1,0 +1,45 @@
+"""`/v1/settings`: the settings in force and where each comes from, as `replyhook config show` prints them."""
+
+from typing import Any
+
+import msgspec
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from replyhook.errors import InvalidRequest
+from replyhook_receiver.config import Settings
+from replyhook_receiver.configuring import Said
+from replyhook_receiver.effective import effective
+from replyhook_receiver.web.auth import ApiKeys
+
+_BY_PROGRAM = "given by the program that started it"
+
+
+class SettingsApi:
+    """What the endpoint stands on. ``said`` is where the settings come from; None where a program gave them."""
+
+    def __init__(self, settings: Settings, said: Said | None) -> None:
+        self._settings = settings
+        self._said = said or _said_by_program(settings)
+
+    def routes(self, keys: ApiKeys) -> list[Route]:
+        """The route, for those with a key."""
+        return [Route("/v1/settings", keys.guard(self.list), methods=["GET"])]
+
+    async def list(self, request: Request) -> Response:
+        """Each setting: its name, its value with secrets masked, and where it was said."""
+        if request.query_params:
+            name = next(iter(request.query_params))
+            raise InvalidRequest(name[:64], request.query_params[name][:64], "nothing: there is no filter")
+        found = await to_thread.run_sync(lambda: list(effective(self._settings, self._said)))
+        content: dict[str, Any] = {"data": found}
+        headers = {"cache-control": "no-store"}
+        return Response(msgspec.json.encode(content), media_type="application/json", headers=headers)
+
+
+def _said_by_program(settings: Settings) -> Said:
+    own = [(name,) for name in settings.model_fields_set if name != "providers"]
+    theirs = [("providers", name, entry) for name, given in settings.providers.items() for entry in given]
+    return Said(values={}, providers={}, origins=dict.fromkeys([*own, *theirs], _BY_PROGRAM))

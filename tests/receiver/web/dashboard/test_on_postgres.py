@@ -1,0 +1,26 @@
+"""The dashboard over PostgreSQL: sessions, what is noted, and every page that counts or lists."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.receiver.support import Host, a_receiver, useapi_body
+from tests.receiver.web.dashboard.visiting import a_visitor
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_every_page_is_shown_from_postgresql_too(tmp_path: Path, host: Host, postgres_url: str) -> None:
+    async with a_receiver(tmp_path, host, database_url=postgres_url) as receiver, a_visitor(receiver) as visitor:
+        job, path = await receiver.register(user="ann")
+        await receiver.submitted(job, "video-1")
+        assert (await receiver.client.post(path, content=useapi_body(job, "FAILED", "video-1"))).status_code == 200
+        (callback,) = await receiver.callbacks(job)
+        fields = {"csrf": await visitor.csrf(), "what": "state", "confirmed": "yes"}
+        assert (await visitor.post(f"/callback/{callback['id']}/replay", fields)).status_code == 303
+        for page in ("/", "/jobs", "/callbacks", "/deliveries", "/endpoints", "/providers", "/settings"):
+            assert (await visitor.get(page)).status_code == 200, page
+        assert "replay" in (await visitor.get(f"/callback/{callback['id']}")).text
+        assert "1; 0.0 % of 1 ended well" in (await visitor.get("/providers")).text
+        ended = await visitor.post("/sign-out", {"csrf": fields["csrf"]})
+        assert ended.status_code == 303
+        assert (await visitor.get("/jobs")).headers["location"].startswith("/sign-in")
