@@ -46,7 +46,7 @@ async def test_a_restart_beneath_caddy_fails_no_callback(tmp_path: Path, provide
             for _ in range(2):
                 async with started() as server:
                     enough = providers.ledger.acknowledged.total() + 150
-                    await until(lambda enough=enough: providers.ledger.acknowledged.total() > enough, seconds=30)  # type: ignore[misc] # mypy and defaults of a lambda
+                    await until(lambda enough=enough: providers.ledger.acknowledged.total() > enough, seconds=30)
                     await server.end()
             async with started():
                 providers.stopping = True

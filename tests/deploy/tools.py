@@ -20,11 +20,11 @@ def tool(name: str, come_by: str) -> str:
     return found
 
 
-def said(*command: str, **more: object) -> str:
+def said(*command: str, env: dict[str, str] | None = None) -> str:
     """What a program says that must succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)  # type: ignore[call-overload] # passed on
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
-    return str(done.stdout)
+    return done.stdout
 
 
 def caddy() -> str:
