@@ -7,8 +7,9 @@
 # What is there already is left as it is: run it again whenever you like. The folder is for you alone; the files in it
 # can be read by all, since Docker Compose hands them to a container whose user is nobody here.
 set -eu
-umask 077
 dir=${1:?"name the folder for the secrets: sh make-secrets.sh DIR [POSTGRES_HOST]"}
+mkdir -p "$(dirname "$dir")" # for others to enter: it may hold what is no secret
+umask 077
 mkdir -p "$dir"
 chmod 0700 "$dir"
 

@@ -176,14 +176,16 @@ def test_no_secret_is_kept_with_the_files() -> None:
 
 
 def test_secrets_are_made_once_and_are_what_the_receiver_takes(tmp_path: Path) -> None:
-    made = [tmp_path / "made" / name for name in COMPOSE["secrets"] if name != "backup_credentials"]
+    folder = tmp_path / "etc/made"
+    made = [folder / name for name in COMPOSE["secrets"] if name != "backup_credentials"]
     for _ in range(2):
-        subprocess.run(["sh", str(DEPLOY / "make-secrets.sh"), str(tmp_path / "made"), "postgres"], check=True)  # noqa: S607 - the one on the path
+        subprocess.run(["sh", str(DEPLOY / "make-secrets.sh"), str(folder), "postgres"], check=True)  # noqa: S607 - the one on the path
         contents = {path.name: path.read_text() for path in made}
     assert contents == {path.name: path.read_text() for path in made}
-    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert folder.parent.stat().st_mode & 0o055 == 0o055, "the settings beside it cannot be read"
     assert contents["database_url"] == f"postgresql://replyhook:{contents['postgres_password']}@postgres:5432/replyhook"
-    named = {path.name for path in (tmp_path / "made").iterdir()}
+    named = {path.name for path in folder.iterdir()}
     for unit in UNITS:
         for credential, file in re.findall(
             r"^LoadCredential=(\w+):\S+/(\w+)$", TEXTS[DEPLOY / unit], flags=re.MULTILINE

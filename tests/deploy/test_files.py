@@ -25,6 +25,17 @@ def test_the_shell_scripts_can_be_read_by_any_shell() -> None:
         said("sh", "-n", str(script))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder away")
+def test_a_disk_of_roots_own_is_given_away_and_nothing_of_root_is_kept(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    seen = "id -u; id -G; grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status | cut -f 2"
+    env = {"PATH": os.environ["PATH"], "REPLYHOOK_DATA_DIR": str(data)}
+    told = said("sh", str(DEPLOY / "owns-volume.sh"), "sh", "-c", seen, env=env).split()
+    assert told == ["10001", "10001", "0" * 16, "0" * 16, "1"]
+    assert (data.stat().st_uid, data.stat().st_mode & 0o777) == (10001, 0o700)
+
+
 def test_compose_yaml_is_of_the_compose_schema() -> None:
     checker = tool("check-jsonschema", "pip install check-jsonschema")
     said(checker, "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml"))
