@@ -178,10 +178,12 @@ def test_no_secret_is_kept_with_the_files() -> None:
 def test_secrets_are_made_once_and_are_what_the_receiver_takes(tmp_path: Path) -> None:
     folder = tmp_path / "etc/made"
     made = [folder / name for name in COMPOSE["secrets"] if name != "backup_credentials"]
+    seen = []
     for _ in range(2):
         subprocess.run(["sh", str(DEPLOY / "make-secrets.sh"), str(folder), "postgres"], check=True)  # noqa: S607 - the one on the path
-        contents = {path.name: path.read_text() for path in made}
-    assert contents == {path.name: path.read_text() for path in made}
+        seen.append({path.name: path.read_text() for path in made})
+    contents = seen[0]
+    assert seen[1] == contents
     assert folder.stat().st_mode & 0o777 == 0o700
     assert folder.parent.stat().st_mode & 0o055 == 0o055, "the settings beside it cannot be read"
     assert contents["database_url"] == f"postgresql://replyhook:{contents['postgres_password']}@postgres:5432/replyhook"

@@ -57,7 +57,8 @@ async def test_a_restart_beneath_caddy_fails_no_callback(tmp_path: Path, provide
 
 async def test_of_paths_which_hold_tokens_caddy_logs_the_first_part_alone() -> None:
     async with in_front_of(f"127.0.0.1:{_free_port()}", patience="1s") as (url, log), httpx.AsyncClient() as client:
-        answers = [await client.post(url + path, headers=AUTH, timeout=30) for path in SECRET_PARTS]
+        named = AUTH | {"referer": "https://app.example.com/secret"}
+        answers = [await client.post(url + path, headers=named, timeout=30) for path in SECRET_PARTS]
         await until(lambda: sum("http.log.access" in line for line in log) == len(SECRET_PARTS))
     assert {answer.status_code for answer in answers} <= {502, 503}
     assert {answer.headers["retry-after"] for answer in answers} == {"5"}

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.deploy.tools import DEPLOY, said, tool
 UNITS = ["replyhook.service", "replyhook.socket", "replyhook-worker.service"]
 KUSTOMIZE = DEPLOY / "kustomize"
 MANIFESTS = sorted(path for path in KUSTOMIZE.rglob("*.yaml") if path.name != "kustomization.yaml")
-EXPOSURE = 15
+EXPOSURE = 13
 """Of 100, as `systemd-analyze security` counts: 11 on systemd 252. What is left is the network, and FFmpeg's code."""
 
 
@@ -72,7 +73,10 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     for name in UNITS:
         text = (DEPLOY / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text.replace("/opt/replyhook/bin/replyhook", sys.executable))
-    assert said(analyze(), "verify", "--man=no", *(str(tmp_path / name) for name in UNITS)) == ""
+    command = [analyze(), "verify", "--man=no", *(str(tmp_path / name) for name in UNITS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    ours = [line for line in done.stderr.splitlines() if "replyhook" in line]
+    assert ours == [], "systemd only warns of what it does not know"
 
 
 @pytest.mark.parametrize("name", [name for name in UNITS if name.endswith(".service")])
