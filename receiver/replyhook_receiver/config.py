@@ -25,6 +25,7 @@ from replyhook_receiver.endpoint_settings import EndpointSettings
 from replyhook_receiver.places import Bucket, checked_endpoint, read_place
 
 PREFIX = "REPLYHOOK_"
+_POSTGRES = ("postgresql://", "postgres://")
 
 TextList = Annotated[tuple[str, ...], NoDecode]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
@@ -41,7 +42,10 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     data_dir: Path = Field(default=Path("replyhook-data"), description="folder for the database, videos and own keys")
-    database_url: str = Field(default="", description="sqlite:///path; by default replyhook.db in data_dir")
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="sqlite:///path, or postgresql://… for many receivers; by default replyhook.db in data_dir",
+    )
     storage_url: str = Field(
         default="",
         description="file:///path, s3://bucket/prefix, gs://… or az://…; by default videos/ in data_dir",
@@ -256,8 +260,17 @@ class Settings(BaseSettings):
 
     @property
     def database_path(self) -> Path:
-        """The SQLite file."""
-        return _local_path(self.database_url, "sqlite") if self.database_url else self.data_dir / "replyhook.db"
+        """The SQLite file. Raises ``ConfigurationError`` where the database is PostgreSQL."""
+        url = self.database_url.get_secret_value()
+        if self.postgres_url is not None:
+            raise ConfigurationError("the database is PostgreSQL (database_url), and this is for a SQLite file")
+        return _local_path(url, "sqlite") if url else self.data_dir / "replyhook.db"
+
+    @property
+    def postgres_url(self) -> str | None:
+        """Where PostgreSQL is, with the password; None where the database is a SQLite file."""
+        url = self.database_url.get_secret_value()
+        return url if url.startswith(_POSTGRES) else None
 
     @property
     def storage_place(self) -> Path | Bucket:
@@ -282,9 +295,15 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _sqlite(cls, value: str) -> str:
-        if value:
-            _local_path(value, "sqlite")
+    def _database(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if url.startswith(_POSTGRES):
+            _check_postgres(url)
+        elif url:
+            try:
+                _local_path(url, "sqlite")
+            except ValueError:
+                raise ValueError("must be sqlite:///path, or postgresql://user:password@host:5432/database") from None
         return value
 
     @field_validator("storage_url")
@@ -306,6 +325,17 @@ def _local_path(url: str, scheme: str) -> Path:
         raise ValueError(f"must be {prefix}path with a path")
     path = url[len(prefix) :]
     return Path(path if scheme == "sqlite" else f"/{path}")
+
+
+def _check_postgres(url: str) -> None:
+    """See that it can be read. Raises ``ValueError``, which does not repeat it: it holds a password."""
+    try:
+        database = urlsplit(url).path.strip("/")
+    except ValueError:
+        database = ""
+    if not database:
+        allowed = "must name the database: postgresql://user:password@host:5432/database"
+        raise ValueError(f"{allowed}, with special characters of the password as %-codes")
 
 
 def is_loopback(host: str) -> bool:

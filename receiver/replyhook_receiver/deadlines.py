@@ -114,10 +114,10 @@ class Deadlines:
         known = self._capabilities.get(provider)
         if known is not None and known.callback is CallbackKind.NONE:
             return UNASKED
-        return self._learned.get(_kind(provider, request), PRIOR)
+        return self._learned.get(kind_of(provider, request), PRIOR)
 
 
-def _kind(provider: str, request: Mapping[str, Any]) -> Kind:
+def kind_of(provider: str, request: Mapping[str, Any]) -> Kind:
     """What a job is learned with; a request that a caller registers may hold anything at all."""
     quality, duration = request.get("quality"), request.get("duration")
     return (

@@ -49,6 +49,9 @@ def _shown(name: str, value: Any) -> Any:
         return [endpoint.name for endpoint in value]
     if name == "channels":
         return {channel: dict.fromkeys(given, _MASK) for channel, given in value.items()}
+    if name == "database_url":
+        url = value.get_secret_value()  # only its password is secret, and what may stand in its query
+        return url if not url or url.startswith("sqlite:") else shown_url(url)
     if isinstance(value, SecretStr):
         return _masked(value.get_secret_value())
     if isinstance(value, tuple) and any(isinstance(entry, SecretStr) for entry in value):
@@ -58,7 +61,7 @@ def _shown(name: str, value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
-        return shown_url(value) if "://" in value and not value.startswith("sqlite:") else value
+        return shown_url(value) if "://" in value else value
     if isinstance(value, tuple):
         return list(value)
     return value if isinstance(value, bool | int | float | dict | None) else str(value)

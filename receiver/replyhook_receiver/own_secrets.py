@@ -44,6 +44,12 @@ def secrets_for(settings: Settings) -> Secrets:
     missing = [name for name, keys in given.items() if not keys]
     if not missing:
         return _of(given, None)
+    if settings.postgres_url is not None:
+        variables = ", ".join(f"REPLYHOOK_{name.upper()}" for name in missing)
+        raise ConfigurationError(
+            f"receivers on one PostgreSQL share their keys, so none makes up its own: set {variables}, the same for "
+            "all of them. `replyhook config init replyhook.toml` makes them"
+        )
     if not is_loopback(settings.host):
         names = [*missing, *(() if settings.public_url else ("public_url",))]
         variables = ", ".join(f"REPLYHOOK_{name.upper()}" for name in names)
@@ -78,7 +84,8 @@ def signing_keys_of(settings: Settings) -> tuple[str, ...]:
 def kept_secrets(settings: Settings) -> dict[str, tuple[str, ...]]:
     """The keys in force by their settings' names, as far as there are any: nothing is made. Raises like the above."""
     path = kept_path(settings)
-    kept = _read(path) if path.is_file() and is_loopback(settings.host) else {}
+    makes_its_own = is_loopback(settings.host) and settings.postgres_url is None
+    kept = _read(path) if path.is_file() and makes_its_own else {}
     configured = {name: tuple(key.get_secret_value() for key in getattr(settings, name)) for name in _MAKE}
     return {name: keys or ((kept[name],) if name in kept else ()) for name, keys in configured.items()}
 

@@ -7,7 +7,7 @@ from replyhook.errors import ConfigurationError, InvalidRequest
 from replyhook_receiver.channels.registry import Channels
 from replyhook_receiver.endpoints import EndpointOrigin, NewEndpoint
 from replyhook_receiver.stores.endpoints import Endpoints
-from replyhook_receiver.stores.sqlite.endpoints import MAX_STANDING
+from replyhook_receiver.stores.sql.endpoints import MAX_STANDING
 
 
 async def settle_endpoints(

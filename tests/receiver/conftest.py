@@ -7,6 +7,7 @@ import pytest
 
 from replyhook_receiver.sandbox.video import make_clip
 from tests.receiver.object_store import CREDENTIALS, ObjectServer, an_object_server
+from tests.receiver.postgres_server import PostgreSQLServer, a_postgres_server
 from tests.receiver.support import Host, Receiver, a_host, a_receiver
 
 
@@ -42,3 +43,18 @@ def object_server(_object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch)
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     return _object_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgreSQLServer]:
+    """A real PostgreSQL, one for each of the processes that test."""
+    with a_postgres_server() as running:
+        yield running
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgreSQLServer) -> Iterator[str]:
+    """A database of its own in it, with the schema."""
+    url = postgres_server.new_store()
+    yield url
+    postgres_server.drop(url)

@@ -15,7 +15,7 @@ from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.bench.stored import new_report
 from replyhook_receiver.bench.traffic import FAL_USER, REPLY_KEY, Traffic
 from replyhook_receiver.deadlines import Deadlines
-from replyhook_receiver.stores.sqlite import facts
+from replyhook_receiver.stores.sql import facts
 from replyhook_receiver.stores.sqlite.connection import connect, migrate
 
 _REPEATS = 5

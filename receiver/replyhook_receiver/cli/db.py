@@ -1,4 +1,4 @@
-"""`replyhook db`: the database file itself: migrations, backups, what is old, one user's data."""
+"""`replyhook db`: the database itself: migrations, backups, what is old, one user's data."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ from replyhook_receiver.cli.settings import settings_from
 
 if TYPE_CHECKING:
     from replyhook_receiver.config import Settings
-    from replyhook_receiver.stores.sqlite import SQLiteStore
+    from replyhook_receiver.stores.sql.store import SQLStore
 
 _config = click.option(
     "--config", type=click.Path(dir_okay=False, path_type=Path), help="The receiver's settings file (TOML)."
@@ -33,8 +33,8 @@ _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), d
 def db() -> None:
     """The receiver's database: migrations, backups, what is old, one user's data.
 
-    Works on the file, with the receiver's own settings (flags, REPLYHOOK_…, the file of REPLYHOOK_CONFIG); the receiver
-    may go on running meanwhile.
+    Works on it directly, with the receiver's own settings (flags, REPLYHOOK_…, the file of REPLYHOOK_CONFIG); the
+    receiver may go on running meanwhile.
     """
 
 
@@ -44,10 +44,10 @@ def db() -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what is pending; exit code 1 if anything is.")
 def migrate(config: Path | None, data_dir: Path | None, dry_run: bool) -> None:
     """Bring the database up to date, and say with what. `replyhook serve` does the same when it starts."""
-    from replyhook_receiver.stores.sqlite import upkeep
+    from replyhook_receiver.stores import chosen
 
-    path = _settings(config, data_dir).database_path
-    found = upkeep.pending_migrations(path) if dry_run else upkeep.migrate(path)
+    settings = _settings(config, data_dir)
+    found = chosen.pending_migrations(settings) if dry_run else chosen.migrate(settings)
     for name in found:
         click.echo(name)
     click.echo("nothing is pending" if not found else f"{len(found)} {'pending' if dry_run else 'done'}", err=True)
@@ -60,7 +60,7 @@ def migrate(config: Path | None, data_dir: Path | None, dry_run: bool) -> None:
 @_config
 @_data_dir
 def backup(file: Path, config: Path | None, data_dir: Path | None) -> None:
-    """Copy the database to FILE, as it is at one moment, and check the copy.
+    """Copy the SQLite database to FILE, as it is at one moment, and check the copy. For PostgreSQL there is pg_dump.
 
     \b
     replyhook db backup "backups/replyhook-$(date +%F).db"
@@ -71,7 +71,13 @@ def backup(file: Path, config: Path | None, data_dir: Path | None) -> None:
     """
     from replyhook_receiver.stores.sqlite import upkeep
 
-    size = upkeep.back_up(_settings(config, data_dir).database_path, file)
+    settings = _settings(config, data_dir)
+    if settings.postgres_url is not None:
+        raise ConfigurationError(
+            "the database is PostgreSQL, which has its own: pg_dump --format=custom --file=… for a copy, or "
+            "pg_basebackup with archived WAL to come back to any moment"
+        )
+    size = upkeep.back_up(settings.database_path, file)
     click.echo(file)
     click.echo(f"{size / 1e6:.1f} MB, checked", err=True)
 
@@ -130,17 +136,17 @@ def _settings(config: Path | None, data_dir: Path | None) -> "Settings":
 
 
 @asynccontextmanager
-async def _opened(settings: "Settings") -> "AsyncIterator[SQLiteStore]":
+async def _opened(settings: "Settings") -> "AsyncIterator[SQLStore]":
     """The store, beside a receiver that may be running. Raises ``ConfigurationError`` where it is not up to date."""
-    from replyhook_receiver.stores.sqlite import SQLiteStore, upkeep
+    from replyhook_receiver.stores.chosen import pending_migrations, store_for
 
-    if upkeep.pending_migrations(settings.database_path):
+    if pending_migrations(settings):
         raise ConfigurationError("the database is of an older replyhook: run replyhook db migrate first")
 
     def describe(*_: object) -> bytes:
         raise AssertionError("nobody is notified of what is thrown away")
 
-    store = SQLiteStore(settings.database_path, describe=describe)
+    store = store_for(settings, describe=describe)
     await store.open()
     try:
         yield store

@@ -113,7 +113,7 @@ def revoke(key: str, database: Path | None) -> None:
 
 def _create(database: Path, content: dict[str, Any]) -> dict[str, Any]:
     from replyhook_receiver.keys import checked_key
-    from replyhook_receiver.stores.sqlite.keys import create_key
+    from replyhook_receiver.stores.sql.keys import create_key
     from replyhook_receiver.web.keys import shown_key
 
     now = datetime.now(UTC)
@@ -123,7 +123,7 @@ def _create(database: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _page(database: Path, before: str | None, limit: int) -> dict[str, Any]:
-    from replyhook_receiver.stores.sqlite import keys as kept
+    from replyhook_receiver.stores.sql import keys as kept
     from replyhook_receiver.web.keys import shown_key
 
     now = datetime.now(UTC)
@@ -132,7 +132,7 @@ def _page(database: Path, before: str | None, limit: int) -> dict[str, Any]:
 
 
 def _revoke(database: Path, key_id: str) -> None:
-    from replyhook_receiver.stores.sqlite.keys import revoke_key
+    from replyhook_receiver.stores.sql.keys import revoke_key
 
     _on_file(database, lambda raw: revoke_key(raw, key_id, datetime.now(UTC)))
 

@@ -1,6 +1,7 @@
 """`replyhook serve`: the receiver in the foreground."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,14 +54,16 @@ def serve(
     configure_logging(settings.log_level, settings.log_format)
     allow_many_connections()
     secrets = secrets_for(settings)
-    with held(settings.database_path) as hold:
+    # PostgreSQL is for any number of receivers.
+    with nullcontext() if settings.postgres_url is not None else held(settings.database_path) as hold:
         bound = inherited or _bound(settings)
         settings = settings.model_copy(update={"port": bound.getsockname()[1]})
         instance = Instance.fresh()
         app = create_app(settings, secrets=secrets, instance=instance)
         at = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{at}:{settings.port}"
-        hold.tell(url=url, token=instance.token)
+        if hold is not None:
+            hold.tell(url=url, token=instance.token)
         click.echo(f"replyhook receiver on {url} (providers call {settings.public_url or url})", err=True)
         if secrets.made_here:
             click.echo(f"keys that nobody configured are in {secrets.made_here}, readable for you alone", err=True)

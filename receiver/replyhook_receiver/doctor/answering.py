@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -47,6 +47,9 @@ def _here(examined: Examined) -> Iterator[Finding]:
         found = f"what answers at {examined.local_url} is no replyhook receiver (HTTP {answer.status})"
         yield fail("receiver", found, "another program has the port: end it, or set another port")
         return
+    if examined.settings.postgres_url is not None:  # which one it is cannot be told, so it is told no key
+        yield from _readiness(examined, ready)
+        return
     if examined.holder is None:
         found = f"a receiver answers at {examined.local_url}, but not on this database"
         yield warn("receiver", found, "run doctor with that receiver's settings, or give this one another port")
@@ -55,6 +58,11 @@ def _here(examined: Examined) -> Iterator[Finding]:
         found = f"what answers at {examined.local_url} is not {examined.holder}"
         yield fail("receiver", found, "another program has the port: end it, or set another port")
         return
+    yield from _readiness(examined, ready)
+    yield from _refused_users(examined)
+
+
+def _readiness(examined: Examined, ready: Mapping[str, object]) -> Iterator[Finding]:
     todo = "look at its log; a restart loses nothing that was answered `ok`"
     yield (
         ok("receiver", f"answers at {examined.local_url}; its store takes writes")
@@ -64,7 +72,6 @@ def _here(examined: Examined) -> Iterator[Finding]:
     yield ok("worker", "alive") if ready["worker"] else fail("worker", "it has stopped: nothing is downloaded", todo)
     if ready.get("downloads") not in (None, "ok", "running", "idle"):
         yield warn("downloads", f"they wait: {str(ready['downloads'])[:40]}", "see the disk")
-    yield from _refused_users(examined)
 
 
 def _is_same(url: str, holder: Holder) -> bool:
@@ -112,7 +119,7 @@ def _public(examined: Examined) -> Iterator[Finding]:
     if not url:
         yield fail("public URL", "none is set: no provider can call back", "set public_url to your https:// address")
         return
-    if holder is None:
+    if holder is None and examined.settings.postgres_url is None:
         yield warn("public URL", f"whether {url} leads here cannot be told while no receiver runs", _START)
         return
     nonce = secrets.token_urlsafe(24)
@@ -120,6 +127,10 @@ def _public(examined: Examined) -> Iterator[Finding]:
         answer, seconds = _get(f"{url}/healthz?nonce={nonce}")
     except (ConnectionTrouble, UnreadableMessage) as error:
         yield fail("public URL", f"{url} cannot be reached from here: {error}", "check its name, its TLS, its firewall")
+        return
+    if holder is None:
+        found = f"{url} answers (HTTP {answer.status}, {seconds * 1000:.0f} ms); which receiver it is cannot be told"
+        yield ok("public URL", found)
         return
     proof = (answer.object_or_none() or {}).get("proof")
     yield _leads_here(

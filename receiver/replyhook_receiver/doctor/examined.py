@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from replyhook_receiver.config import Settings, is_loopback
+from replyhook_receiver.doctor.kept_in_postgres import rows_in_postgres
 from replyhook_receiver.own_secrets import kept_secrets
+from replyhook_receiver.stores.sql.connection import Row
 from replyhook_receiver.stores.sqlite.serving_lock import Holder, holder_of
 
 _BUSY_SECONDS = 2.0
@@ -29,7 +31,10 @@ class Examined:
 
     @cached_property
     def holder(self) -> Holder | None:
-        """Who serves the database; one that tells nothing where the file may not be read."""
+        """Who serves the database; one that tells nothing where the file may not be read. PostgreSQL has nobody: there
+        any number do."""
+        if self.settings.postgres_url is not None:
+            return None
         try:
             return holder_of(self.settings.database_path)
         except OSError:
@@ -63,8 +68,10 @@ class Examined:
         statement = "SELECT sender FROM senders WHERE provider = ? AND account = ?"
         return tuple(row["sender"] for row in self.rows(statement, provider, account))
 
-    def rows(self, statement: str, *values: str) -> list[sqlite3.Row]:
+    def rows(self, statement: str, *values: str) -> list[Row]:
         """What a question to the database finds; nothing where it cannot be asked."""
+        if self.settings.postgres_url is not None:
+            return rows_in_postgres(self.settings.postgres_url, statement, *values)
         path = self.settings.database_path
         if not path.is_file():
             return []

@@ -12,6 +12,7 @@ from pathlib import Path
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.doctor.examined import Examined
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
+from replyhook_receiver.doctor.kept_in_postgres import check_postgres
 from replyhook_receiver.errors import ReceiverTrouble
 from replyhook_receiver.places import Bucket
 from replyhook_receiver.storage.chosen import storage_for
@@ -24,8 +25,12 @@ _BUCKET_SECONDS = 20.0
 
 def check_kept(examined: Examined) -> Iterator[Finding]:
     """The database first."""
-    yield from _database(examined)
-    yield _one_receiver(examined)
+    if examined.settings.postgres_url is not None:
+        yield from check_postgres(examined.settings.postgres_url)
+    else:
+        yield from _database(examined)
+        yield _one_receiver(examined)
+        yield _disk_of_database(examined)
     yield from _disk(examined)
     yield _storage(examined)
 
@@ -104,15 +109,18 @@ def _has_open(process: Path, wanted: os.stat_result) -> bool:
     return False
 
 
-def _disk(examined: Examined) -> Iterator[Finding]:
-    settings = examined.settings
-    database, videos = _existing(settings.database_path.parent), _existing(settings.storage_path)
+def _disk_of_database(examined: Examined) -> Finding:
+    database = _existing(examined.settings.database_path.parent)
     free = shutil.disk_usage(database).free
     if free < _DATABASE_NEEDS_BYTES:
         found = f"{_size(free)} are left for the database at {database}"
-        yield fail("disk", found, "free some: without room callbacks are turned away with 503")
-    else:
-        yield ok("disk", f"{_size(free)} are left for the database")
+        return fail("disk", found, "free some: without room callbacks are turned away with 503")
+    return ok("disk", f"{_size(free)} are left for the database")
+
+
+def _disk(examined: Examined) -> Iterator[Finding]:
+    settings = examined.settings
+    videos = _existing(settings.storage_path)
     free = shutil.disk_usage(videos).free
     if free < settings.min_free_disk_bytes:
         found = f"{_size(free)} are left where videos come in, less than min_free_disk_bytes"

@@ -18,8 +18,9 @@ from replyhook_receiver.net import Door
 from replyhook_receiver.own_secrets import Secrets
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.storage.chosen import storage_for
-from replyhook_receiver.stores.sqlite import SQLiteStore
-from replyhook_receiver.stores.sqlite.places import Limits
+from replyhook_receiver.stores.chosen import store_for
+from replyhook_receiver.stores.sql.places import Limits
+from replyhook_receiver.stores.sql.store import SQLStore
 from replyhook_receiver.video_links import VideoLinks
 from replyhook_receiver.work.asking import Asker
 
@@ -41,7 +42,7 @@ class Parts:
     links: VideoLinks = field(repr=False)
     announcer: Announcer = field(repr=False)
     deadlines: Deadlines = field(repr=False)
-    store: SQLiteStore = field(repr=False)
+    store: SQLStore = field(repr=False)
     storage: Storage = field(repr=False)
     door: Door = field(repr=False)
     channels: Channels = field(repr=False)
@@ -64,8 +65,8 @@ def make_parts(settings: Settings, secrets: Secrets, now: Clock) -> Parts:
     links = VideoLinks(secrets.signing_keys, public_url=public_url, lifetime=lifetime)
     announcer = Announcer(public_url=public_url, personal=personal, links=links, capabilities=capabilities)
     deadlines = Deadlines(capabilities.values())
-    store = SQLiteStore(
-        settings.database_path,
+    store = store_for(
+        settings,
         describe=announcer.body,
         deadlines=deadlines,
         max_jobs={name: provider.max_jobs for name, provider in providers.items()},
@@ -116,7 +117,7 @@ def _check_reply_urls(public_url: str, tokens: TokenKeys, now: datetime) -> None
         build_reply_url(public_url, provider=name, token=tokens.mint(provider=name, job_id=new_id("job"), now=now))
 
 
-async def _poster(store: SQLiteStore, storage: Storage, job_id: str) -> bytes | None:
+async def _poster(store: SQLStore, storage: Storage, job_id: str) -> bytes | None:
     """A stored video's first picture, where there is one that a mail can hold. Raises ``StorageTrouble``."""
     name = await store.links.poster(job_id)
     size = await storage.size(name) if name is not None else None

@@ -14,10 +14,12 @@ from replyhook.jobs import JobStatus
 from replyhook_receiver.errors import Overloaded, StoreUnavailable
 from replyhook_receiver.records import Accepted
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.stores.sql.probe import Probe
+from replyhook_receiver.stores.sql.writer import MAX_WAITING, Writer
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite.connection import Connection, connect
-from replyhook_receiver.stores.sqlite.probe import Probe
-from replyhook_receiver.stores.sqlite.writer import MAX_WAITING, Writer
+from replyhook_receiver.stores.sqlite.database import rewrite_a_page
+from replyhook_receiver.stores.sqlite.engine import SQLiteEngine
 from tests.contracts.endpoints_contract import EndpointsContract
 from tests.contracts.order_contract import OrderContract
 from tests.contracts.store_contract import Reopen, StoreContract, a_job, all_of, describe, report, running, the_job
@@ -189,7 +191,9 @@ def _nothing() -> None:
 
 @pytest.fixture
 async def writer(connection: Connection) -> AsyncIterator[Writer]:
-    running_writer = Writer(connection, accept_all=lambda _, __: [], after_commit=_nothing, check_files=_nothing)
+    running_writer = Writer(
+        SQLiteEngine(connection, check_files=_nothing), accept_all=lambda _, __: [], after_commit=_nothing
+    )
     yield running_writer
     await running_writer.close()
 
@@ -293,7 +297,7 @@ async def test_readiness_costs_no_write_while_commits_succeed(connection: Connec
     statements: list[str] = []
     await writer.run(insert(1))
     await connection.work(lambda raw: raw.set_trace_callback(statements.append))
-    probe = Probe(writer)
+    probe = Probe(writer, rewrite_a_page)
     assert await probe.check()
     assert await probe.check()
     assert statements == []
@@ -302,7 +306,7 @@ async def test_readiness_costs_no_write_while_commits_succeed(connection: Connec
 async def test_after_a_failed_commit_readiness_is_regained_by_a_write_of_its_own_alone(
     connection: Connection, writer: Writer, tmp_path: Path
 ) -> None:
-    probe = Probe(writer)
+    probe = Probe(writer, rewrite_a_page)
     with closing(sqlite3.connect(tmp_path / "writer.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable):

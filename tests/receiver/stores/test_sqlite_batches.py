@@ -18,10 +18,11 @@ from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.endpoints import NewEndpoint
 from replyhook_receiver.errors import DetachedLimit
 from replyhook_receiver.records import DetachedJob, Report
-from replyhook_receiver.stores.sqlite import SQLiteStore, facts, registering
+from replyhook_receiver.stores.sql import facts, registering
+from replyhook_receiver.stores.sql.endpoints import synchronise
+from replyhook_receiver.stores.sql.rows import to_ms
+from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite.connection import migrate
-from replyhook_receiver.stores.sqlite.endpoints import synchronise
-from replyhook_receiver.stores.sqlite.rows import to_ms
 from tests.contracts.store_contract import (
     NOW,
     a_job,

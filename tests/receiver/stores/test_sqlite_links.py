@@ -8,8 +8,8 @@ import pytest
 
 from replyhook.jobs import Asset, AssetStatus
 from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.stores.sql import links as links_module
 from replyhook_receiver.stores.sqlite import SQLiteStore
-from replyhook_receiver.stores.sqlite import links as links_module
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
 from replyhook_receiver.work.hosts import MediaHosts, host_of
 from tests.contracts.store_contract import (

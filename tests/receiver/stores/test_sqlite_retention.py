@@ -22,8 +22,8 @@ from replyhook_receiver.answers import Answer
 from replyhook_receiver.errors import RegistrationConflict
 from replyhook_receiver.lifecycle import TaskKind, Verdict
 from replyhook_receiver.stores.retention import KeepFor
+from replyhook_receiver.stores.sql.pruning import walks
 from replyhook_receiver.stores.sqlite import SQLiteStore
-from replyhook_receiver.stores.sqlite.pruning import walks
 from replyhook_receiver.tasks import Dead, Done, Retry, StoredVideo
 from tests.contracts.store_contract import (
     NOW,

@@ -19,9 +19,9 @@ from replyhook_receiver.endpoints import NewEndpoint
 from replyhook_receiver.errors import DeliverySuperseded, EndpointConflict
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import NotifyTarget
+from replyhook_receiver.stores.sql.places import PLACE, Limits, host_of
+from replyhook_receiver.stores.sql.tasks import add_task
 from replyhook_receiver.stores.sqlite import SQLiteStore
-from replyhook_receiver.stores.sqlite.places import PLACE, Limits, host_of
-from replyhook_receiver.stores.sqlite.tasks import add_task
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
 from tests.contracts.store_contract import (
     LEASE,

@@ -17,8 +17,8 @@ from replyhook.ids import is_id
 from replyhook_receiver.errors import StoreUnavailable, UnknownJob
 from replyhook_receiver.own_secrets import Secrets
 from replyhook_receiver.stores.idempotency import KeptAnswer
+from replyhook_receiver.stores.sql.idempotency import SQLIdempotency
 from replyhook_receiver.stores.sqlite import SQLiteStore
-from replyhook_receiver.stores.sqlite.idempotency import SQLiteIdempotency
 from replyhook_receiver.web.app import create_app
 from replyhook_receiver.web.idempotency import Idempotency, made_id_of
 from tests.receiver.support import (
@@ -183,7 +183,7 @@ async def test_a_run_that_was_cut_off_after_the_job_was_noted_makes_no_second_jo
     assert (await post(receiver, contents=OTHER)).status_code == 422
 
 
-class FullDisk(SQLiteIdempotency):
+class FullDisk(SQLIdempotency):
     """Takes keys, and no answers."""
 
     async def keep_answer(self, caller: str, key: str, answer: KeptAnswer) -> None:  # noqa: ARG002 - the protocol's

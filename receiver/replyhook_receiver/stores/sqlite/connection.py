@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ from typing import TypeVar
 import aiosqlite
 
 from replyhook.errors import ConfigurationError
+from replyhook_receiver.stores.schema_steps import newest, number_of, pending_steps, steps
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ def migrate(raw: sqlite3.Connection) -> None:
     for script in _pending(raw):
         statements = script.read_text(encoding="utf-8")
         try:
-            raw.executescript(f"BEGIN IMMEDIATE;\n{statements}\nPRAGMA user_version = {_number(script)};\nCOMMIT;")
+            raw.executescript(f"BEGIN IMMEDIATE;\n{statements}\nPRAGMA user_version = {number_of(script)};\nCOMMIT;")
         except sqlite3.Error as error:
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
@@ -97,14 +97,7 @@ def migrate(raw: sqlite3.Connection) -> None:
 
 
 def _pending(raw: sqlite3.Connection) -> list[Traversable]:
-    scripts = _scripts()
-    newest = newest_schema()
-    current = schema_of(raw)
-    if current > newest:
-        raise ConfigurationError(
-            f"the database is from a newer replyhook (schema {current}, ours is {newest}): upgrade"
-        )
-    return [script for script in scripts if _number(script) > current]
+    return pending_steps("sqlite", schema_of(raw))
 
 
 def schema_of(raw: sqlite3.Connection) -> int:
@@ -114,18 +107,9 @@ def schema_of(raw: sqlite3.Connection) -> int:
 
 def newest_schema() -> int:
     """The number of the last step that there is."""
-    return _number(_scripts()[-1])
+    return newest("sqlite")
 
 
 def schema_steps() -> list[int]:
     """The numbers of all steps that there are, in order."""
-    return [_number(script) for script in _scripts()]
-
-
-def _scripts() -> list[Traversable]:
-    folder = resources.files("replyhook_receiver.stores") / "migrations" / "sqlite"
-    return sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=_number)
-
-
-def _number(script: Traversable) -> int:
-    return int(script.name[:4])
+    return [number_of(step) for step in steps("sqlite")]

@@ -7,21 +7,21 @@ from typing import TypeVar
 
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.records import Accepted, Report
+from replyhook_receiver.stores.sql.batch import AcceptAll
+from replyhook_receiver.stores.sql.connection import Raw
+from replyhook_receiver.stores.sql.probe import Probe
+from replyhook_receiver.stores.sql.writer import Writer
 from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
+from replyhook_receiver.stores.sqlite.engine import SQLiteEngine
 from replyhook_receiver.stores.sqlite.files import Files
-from replyhook_receiver.stores.sqlite.probe import Probe
-from replyhook_receiver.stores.sqlite.writer import AcceptAll, Writer
 
 T = TypeVar("T")
 
 _READERS = 2
 
 
-class Database:
-    """What every part of the store stands on. ``write`` returns only after its commit is on disk, or raises.
-
-    All raise ``StoreUnavailable`` when the database cannot; the same call may then be made again.
-    """
+class SQLiteDatabase:
+    """The ``Database`` over one file."""
 
     def __init__(self, path: Path, *, accept_all: AcceptAll, after_commit: Callable[[], None]) -> None:
         self._path = path
@@ -45,10 +45,9 @@ class Database:
         except BaseException:
             await self.close()
             raise
-        self._writer = Writer(
-            writing, accept_all=self._accept_all, after_commit=self._after_commit, check_files=files.check
-        )
-        self._probe = Probe(self._writer)
+        engine = SQLiteEngine(writing, check_files=files.check)
+        self._writer = Writer(engine, accept_all=self._accept_all, after_commit=self._after_commit)
+        self._probe = Probe(self._writer, rewrite_a_page)
 
     async def close(self) -> None:
         """Finish what was taken on, then disconnect."""
@@ -75,11 +74,11 @@ class Database:
         """Keep a report, together with all others that wait."""
         return await self.writer.accept(report)
 
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, work: Callable[[Raw], T]) -> T:
         """Run ``work`` in the next commit, under a savepoint of its own. Raises what it raises."""
         return await self.writer.run(work)
 
-    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def read(self, work: Callable[[Raw], T]) -> T:
         """Run ``work`` on a connection that cannot write."""
         if len(self._connections) < 2:
             raise StoreUnavailable("the store is not open")
@@ -89,3 +88,13 @@ class Database:
             return await readers[self._reads % len(readers)].work(work)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store cannot be read ({type(error).__name__})") from error
+
+    async def overwrite_removed(self) -> None:
+        # In the file, not only in the index: from here on, by this process.
+        await self.write(lambda raw: raw.execute("PRAGMA secure_delete = ON").fetchone())
+
+
+def rewrite_a_page(raw: Raw) -> None:
+    """Change nothing, but with a page that has to be written and synced: SQLite does not compare what it is given."""
+    version = raw.execute("PRAGMA user_version").fetchone()[0]
+    raw.execute(f"PRAGMA user_version = {version}")

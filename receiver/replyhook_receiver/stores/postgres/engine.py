@@ -1,0 +1,181 @@
+"""The connection that writes: one lock for all processes, a batch in few round trips, and a new one when it dies."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+from psycopg import Connection, errors
+from psycopg.pq import TransactionStatus
+
+from replyhook_receiver.errors import StoreUnavailable
+from replyhook_receiver.stores.postgres.connection import PostgreSQLRaw, check_in_force, connect, named, shown_error
+from replyhook_receiver.stores.sql.batch import Batch, Work
+from replyhook_receiver.stores.sql.connection import Raw
+
+BETWEEN_CONNECTS_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
+
+_LOCKED = (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanceled)
+_IS_OURS = b"""
+    SELECT hashtextextended('replyhook ' || current_schema(), 0) AS key,
+        'replyhook_' || substr(md5(current_schema()), 1, 16) AS channel
+"""
+
+
+class _Locked(StoreUnavailable):
+    """Somebody else has held for too long what a write needs."""
+
+
+class PostgreSQLEngine:
+    """The ``Engine`` over one connection, which is made again when it is lost.
+
+    Every transaction begins by taking one lock that all processes on this database share, and keeps it until it is
+    committed: so they follow one upon another, as on SQLite, and whatever holds there holds here. What they cost each
+    other is made up for by batches. ``name`` tells others whose nudge it is.
+    """
+
+    errors = ()  # what the database raises may hold the values of a row, so it is not passed on, nor logged
+
+    def __init__(self, url: str, *, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="replyhook-writer")
+        self._connection: Connection[Any] | None = None
+        self._lock_key = 0
+        self._tried_at = float("-inf")
+        self.channel = ""
+        """What is notified when there is something new; known when it is open."""
+
+    async def open(self, prepare: Callable[[Connection[Any]], object]) -> None:
+        """Connect, see that what we rely on is in force, and ``prepare``.
+
+        Raises ``ConfigurationError``, ``psycopg.Error``.
+        """
+
+        def work() -> None:
+            prepare(self._connected())
+
+        await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def commit(self, batch: Batch) -> list[Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
+
+    async def close(self) -> None:
+        """Disconnect, when what is under way is done."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
+        self._thread.shutdown(wait=False)
+
+    def is_locked(self, error: Exception) -> bool:
+        return isinstance(error, _Locked)
+
+    def _connected(self) -> Connection[Any]:
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        self._connection = None
+        if time.monotonic() - self._tried_at < BETWEEN_CONNECTS_SECONDS:
+            raise StoreUnavailable("PostgreSQL cannot be reached")
+        self._tried_at = time.monotonic()
+        connection = connect(self._url)
+        try:
+            check_in_force(connection)
+            for row in connection.execute(_IS_OURS):
+                self._lock_key, self.channel = row["key"], row["channel"]
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._tried_at = float("-inf")
+        return connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _commit(self, batch: Batch) -> list[Any]:
+        try:
+            connection = self._connected()
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"PostgreSQL cannot be reached: {shown_error(error, self._url)}") from None
+        try:
+            try:
+                return self._committed(connection, batch)
+            except psycopg.Error as error:
+                if connection.closed or isinstance(error, (*_LOCKED, errors.ReadOnlySqlTransaction)):
+                    raise
+                # Which of them failed is not known in a pipeline: all is taken back, and done one after another.
+                _log.debug("a batch is done again, one by one: %s", named(error))
+                return self._committed(connection, batch, one_by_one=True)
+        except _LOCKED as error:
+            raise _Locked(f"another program holds what is to be written ({named(error)})") from None
+        except psycopg.Error as error:
+            if isinstance(error, errors.ReadOnlySqlTransaction):  # it is not, or no more, the primary
+                self._drop()
+            raise StoreUnavailable(f"the commit failed ({named(error)})") from None
+
+    def _committed(self, connection: Connection[Any], batch: Batch, *, one_by_one: bool = False) -> list[Any]:
+        try:
+            if one_by_one:
+                return self._run(PostgreSQLRaw(connection), batch, _run_alone)
+            with connection.pipeline() as pipeline:
+                return self._run(PostgreSQLRaw(connection, pipeline), batch, _run_unasked)
+        except BaseException:
+            self._take_back(connection)
+            raise
+
+    def _run(self, raw: PostgreSQLRaw, batch: Batch, alone: Any) -> list[Any]:
+        raw.execute("BEGIN")
+        raw.execute("SELECT pg_advisory_xact_lock(?)", (self._lock_key,))
+        results = batch(raw, alone)
+        if raw.made_work:
+            raw.execute("SELECT pg_notify(?, ?)", (self.channel, self._name))
+        end = raw.execute("COMMIT")
+        raw.wait()
+        if end.status != "COMMIT":  # a transaction that has failed is rolled back by it, without a word
+            raise errors.InFailedSqlTransaction("the transaction was rolled back")
+        return results
+
+    def _take_back(self, connection: Connection[Any]) -> None:
+        with contextlib.suppress(psycopg.Error):
+            if connection.info.transaction_status is not TransactionStatus.IDLE:
+                connection.execute(b"ROLLBACK")
+        if connection.closed or connection.info.transaction_status is not TransactionStatus.IDLE:
+            self._drop()
+
+
+def _run_unasked(raw: Raw, work: Work) -> Any:
+    """In a pipeline: whether the database took it is known at the end, and for all of them."""
+    raw.execute("SAVEPOINT one")
+    try:
+        value = work(raw)
+    except psycopg.Error:
+        raise
+    except Exception as error:
+        raw.execute("ROLLBACK TO one")
+        raw.execute("RELEASE one")
+        return error
+    raw.execute("RELEASE one")
+    return value
+
+
+def _run_alone(raw: Raw, work: Work) -> Any:
+    raw.execute("SAVEPOINT one")
+    try:
+        value = work(raw)
+    except Exception as error:
+        if isinstance(error, _LOCKED):
+            raise
+        raw.execute("ROLLBACK TO one")  # raises where the connection is lost, and with it the batch
+        raw.execute("RELEASE one")
+        if isinstance(error, psycopg.Error):
+            _log.error("one write of a batch failed alone: %s", named(error))
+            return StoreUnavailable(f"the write failed ({named(error)})")
+        return error
+    raw.execute("RELEASE one")
+    return value
