@@ -33,6 +33,7 @@ from replyhook_receiver.web.keys import KeyApi
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.metrics import MetricsApi
+from replyhook_receiver.web.mounting import Life, OnlyWhileRunning
 from replyhook_receiver.web.parts import Clock, Parts, make_parts
 from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.web.stream_links import StreamLinks
@@ -84,10 +85,12 @@ def create_app(
         requests_per_minute=settings.requests_per_minute,
     )
     instance = instance or Instance.fresh()
+    life = Life(settings=settings, instance=instance)
     routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance)
     app = Starlette(
         routes=routes,
         middleware=[
+            Middleware(OnlyWhileRunning, life=life),
             Middleware(
                 Callbacks,
                 ingest=ingest,
@@ -100,12 +103,13 @@ def create_app(
             Middleware(AccessLog, routes=routes),
         ],
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(parts, keys, working if with_worker else None, ingest, stream, key_sets),
+        lifespan=_lifespan(parts, keys, working if with_worker else None, ingest, stream, key_sets, life),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
     app.state.before_shutdown = stream.close
     app.state.store = store
+    app.state.life = life
     return app
 
 
@@ -175,7 +179,13 @@ def _key_sets(parts: Parts, monotonic: Callable[[], float]) -> dict[str, KeySet]
 
 
 def _lifespan(
-    parts: Parts, keys: ApiKeys, working: Working | None, ingest: Ingest, stream: Stream, key_sets: dict[str, KeySet]
+    parts: Parts,
+    keys: ApiKeys,
+    working: Working | None,
+    ingest: Ingest,
+    stream: Stream,
+    key_sets: dict[str, KeySet],
+    life: Life,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     store = parts.store
 
@@ -200,6 +210,10 @@ def _lifespan(
                 stack.push_async_callback(working.housekeeping.stop)
                 working.housekeeping.start()
             stack.push_async_callback(stream.stop)
-            yield
+            life.is_running = True
+            try:
+                yield
+            finally:
+                life.is_running = False
 
     return lifespan
