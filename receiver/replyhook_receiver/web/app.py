@@ -61,7 +61,18 @@ def create_app(
     wait. Raises ``ConfigurationError``.
     """
     parts = make_parts(settings, secrets or secrets_for(settings), now)
-    store = parts.store
+    return app_of(parts, monotonic=monotonic, with_worker=with_worker, instance=instance)
+
+
+def app_of(
+    parts: Parts,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    with_worker: bool = True,
+    instance: Instance | None = None,
+) -> Starlette:
+    """The receiver made of ``parts``."""
+    settings, store, now = parts.settings, parts.store, parts.now
     key_sets = _key_sets(parts, monotonic)
     ingest = Ingest(
         providers=parts.providers,

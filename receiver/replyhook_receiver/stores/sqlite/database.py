@@ -10,11 +10,13 @@ from replyhook_receiver.records import Accepted, Report
 from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
 from replyhook_receiver.stores.sqlite.files import Files
 from replyhook_receiver.stores.sqlite.probe import Probe
+from replyhook_receiver.stores.sqlite.reading import connect_to_read
 from replyhook_receiver.stores.sqlite.writer import AcceptAll, Writer
 
 T = TypeVar("T")
 
 _READERS = 2
+_ONLY_READ = "the database is only read here: ask the running receiver to change something"
 
 
 class Database:
@@ -31,6 +33,7 @@ class Database:
         self._writer: Writer | None = None
         self._probe: Probe | None = None
         self._reads = 0
+        self._is_only_read = False
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
@@ -50,6 +53,12 @@ class Database:
         )
         self._probe = Probe(self._writer)
 
+    async def open_to_read(self) -> None:
+        """Connect for reading alone: the schema stays, and what would write raises ``StoreUnavailable``."""
+        self._is_only_read = True
+        for _ in range(_READERS):
+            self._connections.append(await connect_to_read(self._path))
+
     async def close(self) -> None:
         """Finish what was taken on, then disconnect."""
         if self._writer is not None:
@@ -68,7 +77,7 @@ class Database:
     def writer(self) -> Writer:
         """Raises ``StoreUnavailable`` while it is not open."""
         if self._writer is None:
-            raise StoreUnavailable("the store is not open")
+            raise StoreUnavailable(_ONLY_READ if self._is_only_read else "the store is not open")
         return self._writer
 
     async def accept(self, report: Report) -> Accepted:

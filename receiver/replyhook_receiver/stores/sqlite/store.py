@@ -98,6 +98,10 @@ class SQLiteStore:
     async def open(self) -> None:
         await self.database.open()
 
+    async def open_to_read(self) -> None:
+        """Open for reading alone, beside whoever serves it. Raises ``ConfigurationError``."""
+        await self.database.open_to_read()
+
     async def close(self) -> None:
         await self.database.close()
 
