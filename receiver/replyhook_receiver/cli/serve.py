@@ -1,6 +1,7 @@
 """`replyhook serve`: the receiver in the foreground."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ def serve(
     """
     from replyhook_receiver.cli.starting import run_in_foreground
     from replyhook_receiver.configuring import meant_variable, unknown_variables
+    from replyhook_receiver.exporting import exported
     from replyhook_receiver.instance import Instance
     from replyhook_receiver.own_secrets import secrets_for
     from replyhook_receiver.serving import allow_many_connections, configure_logging
@@ -45,7 +47,8 @@ def serve(
     configure_logging(settings.log_level, settings.log_format)
     allow_many_connections()
     secrets = secrets_for(settings)
-    with held(settings.database_path) as hold:
+    spans = exported(os.environ) if settings.tracing else nullcontext()
+    with held(settings.database_path) as hold, spans:
         bound = _bound(settings)
         settings = settings.model_copy(update={"port": bound.getsockname()[1]})
         instance = Instance.fresh()

@@ -84,6 +84,7 @@ def app_of(
         refusals=parts.refusals,
         now=now,
         taken=parts.measures.callbacks,
+        tracing=parts.tracing,
     )
     stream = Stream(store)
     working = make_worker(parts)
@@ -139,6 +140,7 @@ def _routes(
         providers=parts.providers,
         idempotency=Idempotency(store.idempotency, now=now),
         now=now,
+        tracing=parts.tracing,
     )
     inspection = Inspection(
         store=store,
@@ -206,6 +208,9 @@ def _lifespan(
             await stack.enter_async_context(parts.door)
             stack.push_async_callback(store.close)
             await store.open()
+            if parts.tracing is not None:
+                stack.push_async_callback(parts.tracing.stop)
+                parts.tracing.start()
             stack.push_async_callback(keys.close)
             wanted = [endpoint.wanted() for endpoint in parts.settings.endpoints]
             await settle_endpoints(wanted, endpoints=store.endpoints, channels=parts.channels, now=parts.now())

@@ -20,6 +20,7 @@ from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.storage.chosen import storage_for
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite.places import Limits
+from replyhook_receiver.tracing import Tracing
 from replyhook_receiver.video_links import VideoLinks
 from replyhook_receiver.work.asking import Asker
 
@@ -50,6 +51,7 @@ class Parts:
     questions: Questions = field(repr=False)
     measures: Measures = field(repr=False)
     asker: Asker = field(repr=False)
+    tracing: Tracing | None = field(repr=False)
 
 
 def make_parts(settings: Settings, secrets: Secrets, now: Clock) -> Parts:
@@ -97,6 +99,7 @@ def make_parts(settings: Settings, secrets: Secrets, now: Clock) -> Parts:
         questions=questions,
         measures=Measures(),
         asker=Asker(door=door, providers=providers, questions=questions),
+        tracing=Tracing(store.traces) if settings.tracing else None,
     )
 
 

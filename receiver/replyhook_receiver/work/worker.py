@@ -18,6 +18,7 @@ from replyhook_receiver.measures import Measures
 from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.tasks import Dead, Done, NotNow, Outcome, Retry, Task
+from replyhook_receiver.tracing import Tracing
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +64,10 @@ class Worker:
         handlers: Mapping[TaskKind, Handler],
         now: Callable[[], datetime],
         measures: Measures | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._measures = measures or Measures()
+        self._tracing = tracing
         self._store = store
         self._handlers = handlers
         self._now = now
@@ -193,7 +196,7 @@ class Worker:
             # Its tries were used up by processes that did not live to say what became of them.
             await self._finish(task, Dead(problem=f"given up after {task.attempt - 1} tries that never came back"))
             return
-        begun = time.monotonic()
+        begun, begun_at = time.monotonic(), time.time_ns()
         try:
             outcome: Outcome = await handler.run(task)
             _log.info("%s of %s is %s", task.kind, task.subject, "done" if isinstance(outcome, Done) else "put off")
@@ -206,6 +209,8 @@ class Worker:
             _log.exception("a %s task failed by a fault of ours", task.kind)
             outcome = self._after_failure(task, handler.policy, error)
         self._measure(task, outcome, time.monotonic() - begun)
+        if self._tracing is not None:
+            self._tracing.tried(task, outcome, begun_at)
         await self._finish(task, outcome)
 
     def _measure(self, task: Task, outcome: Outcome, seconds: float) -> None:

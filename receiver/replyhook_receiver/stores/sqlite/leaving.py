@@ -17,7 +17,7 @@ _BLANK = """
     WHERE sequence = ?
 """
 _KINDS = [kind.value for kind in TaskKind if kind is not TaskKind.NOTIFY]
-_OF_A_JOB = ("deadlines", "last_calls", "relay_queue", "relay_refusals", "assets", "endpoints")
+_OF_A_JOB = ("deadlines", "last_calls", "relay_queue", "relay_refusals", "assets", "endpoints", "traces")
 
 
 def remove_told(raw: sqlite3.Connection, job_id: str) -> int:

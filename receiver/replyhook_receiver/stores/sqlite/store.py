@@ -44,6 +44,7 @@ from replyhook_receiver.stores.sqlite.rows import (
     read_present,
 )
 from replyhook_receiver.stores.sqlite.streams import SQLiteStreams
+from replyhook_receiver.stores.sqlite.traces import SQLiteTraces
 from replyhook_receiver.stores.sqlite.turns import Turns, look_again
 from replyhook_receiver.tasks import Done, Outcome, Task
 
@@ -91,6 +92,7 @@ class SQLiteStore:
         self.gauges = SQLiteGauges(self.database)
         self.keys = SQLiteKeys(self.database)
         self.owners = SQLiteOwners(self.database)
+        self.traces = SQLiteTraces(self.database)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
