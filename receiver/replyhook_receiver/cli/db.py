@@ -150,7 +150,7 @@ async def _opened(settings: "Settings") -> "AsyncIterator[SQLiteStore]":
 
 async def _prune(settings: "Settings", *, dry_run: bool) -> Counter[str]:
     from replyhook_receiver.storage.chosen import storage_for
-    from replyhook_receiver.work.housekeeping import at_leisure, keep_for, remove_unwanted
+    from replyhook_receiver.work.housekeeping import at_leisure, keep_for, remove_rejected, remove_unwanted
 
     swept: Counter[str] = Counter()
     async with _opened(settings) as store:
@@ -159,7 +159,9 @@ async def _prune(settings: "Settings", *, dry_run: bool) -> Counter[str]:
         async for step in steps if dry_run else at_leisure(steps):
             swept[step.what] += step.count
         if not dry_run:
-            await remove_unwanted(store, storage_for(settings), now=now)
+            storage = storage_for(settings)
+            await remove_unwanted(store, storage, now=now)
+            swept["rejected files"] += await remove_rejected(storage, now=now)
     return +swept
 
 

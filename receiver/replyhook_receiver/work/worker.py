@@ -19,6 +19,7 @@ from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.tasks import Dead, Done, NotNow, Outcome, Retry, Task
 from replyhook_receiver.tracing import Tracing
+from replyhook_receiver.work.pulse import Pulse
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Worker:
         self._now = now
         self._wake = asyncio.Event()
         self._stopping = False
+        self._looking, self._renewing = Pulse(), Pulse()
         self._running: dict[asyncio.Task[None], Task] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._renewed_at = now()
@@ -84,8 +86,9 @@ class Worker:
 
     @property
     def healthy(self) -> bool:
-        """Whether it is at work."""
-        return bool(self._loops) and not any(loop.done() for loop in self._loops)
+        """Whether it is at work: neither has a loop ended, nor does one hang."""
+        has_ended = not self._loops or any(loop.done() for loop in self._loops)
+        return not has_ended and self._looking.beats and self._renewing.beats
 
     async def start(self) -> None:
         """Begin. What would wait longer than anything may was noted while the clock was ahead: it is due now."""
@@ -112,7 +115,8 @@ class Worker:
         while not self._stopping:
             self._wake.clear()
             try:
-                pause = await self._claim_and_start()
+                with self._looking.round():
+                    pause = await self._claim_and_start()
             except StoreUnavailable as error:
                 _log.warning("the worker cannot reach the store: %s", error)
                 await asyncio.sleep(_STORE_PAUSE_SECONDS)
@@ -271,7 +275,8 @@ class Worker:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
             try:
-                await self._renew_held()
+                with self._renewing.round():
+                    await self._renew_held()
             except StoreUnavailable:
                 continue
 
