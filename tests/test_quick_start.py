@@ -39,7 +39,12 @@ NOT_RUN = {
 }
 
 
-ELSEWHERE = {"channel": "receiver/channels/test_registry.py", "doctor": "receiver/cli/test_doctor.py"}
+ELSEWHERE = {
+    "channel": "receiver/channels/test_registry.py",
+    "doctor": "receiver/cli/test_doctor.py",
+    "mounted in Starlette": "receiver/web/test_mounting.py",
+    "mounted in FastAPI": "receiver/web/test_mounting.py",
+}
 """Those that are run by other tests."""
 
 

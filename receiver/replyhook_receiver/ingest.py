@@ -5,6 +5,7 @@ signature on the raw bytes before anything is parsed, and the answer only after 
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from replyhook_receiver.errors import DetachedLimit
 from replyhook_receiver.jwks import KeySet
 from replyhook_receiver.records import Accepted, DetachedJob, Report
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.tracing import Tracing
 
 MAX_LINK_LENGTH = 8_192
 _log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ SENDERS_FOR = timedelta(seconds=10)
 class Ingest:
     """Takes callbacks. ``key_sets`` holds the public keys of the providers that sign with such.
 
-    What was kept is counted in ``taken``, by provider, trust and verdict.
+    What was kept is counted in ``taken``, by provider, trust and verdict, and told to ``tracing`` where that is on.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Ingest:
         refusals: Refusals,
         now: Callable[[], datetime],
         taken: Counter[tuple[str, str, str]] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._providers = providers
         self._tokens = tokens
@@ -59,6 +62,7 @@ class Ingest:
         self._refusals = refusals
         self._now = now
         self._taken = Counter() if taken is None else taken
+        self._tracing = tracing
         self._senders: dict[tuple[str, str], tuple[str, ...]] = {}
         self._senders_at = datetime.min.replace(tzinfo=UTC)
         self._kinds = {name: provider.capabilities.callback for name, provider in providers.items()}
@@ -97,6 +101,7 @@ class Ingest:
         Raises ``VerificationError`` (not believed, nothing kept but a count), ``KeysUnavailable`` and
         ``StoreUnavailable`` (our own trouble: the same may be sent again).
         """
+        begun = 0 if self._tracing is None else time.time_ns()
         callback = Callback(provider=token.provider, headers=headers, body=body, received_at=self._now())
         try:
             if not timedelta(0) <= callback.received_at - self._senders_at < SENDERS_FOR:
@@ -115,6 +120,8 @@ class Ingest:
             _log.warning("%s: set REPLYHOOK_MAX_DETACHED_JOBS higher, or take the reply key off", error)
             raise
         self._taken[token.provider, trust, accepted.verdict or "orphan"] += 1
+        if self._tracing is not None:
+            self._tracing.called_back(accepted, trust, begun)
         if accepted.learned_sender:
             await self._load_senders()
         return accepted

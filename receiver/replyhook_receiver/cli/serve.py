@@ -37,6 +37,7 @@ def serve(
     """
     from replyhook_receiver.cli.starting import run_in_foreground
     from replyhook_receiver.configuring import checked, meant_variable, unknown_variables
+    from replyhook_receiver.exporting import exported
     from replyhook_receiver.instance import Instance
     from replyhook_receiver.own_secrets import secrets_for
     from replyhook_receiver.service_manager import inherited_socket, teller
@@ -55,8 +56,10 @@ def serve(
     configure_logging(settings.log_level, settings.log_format)
     allow_many_connections()
     secrets = secrets_for(settings)
+    spans = exported(os.environ) if settings.tracing else nullcontext()
     # PostgreSQL is for any number of receivers.
-    with nullcontext() if settings.postgres_url is not None else held(settings.database_path) as hold:
+    alone = nullcontext() if settings.postgres_url is not None else held(settings.database_path)
+    with alone as hold, spans:
         bound = inherited or _bound(settings)
         settings = settings.model_copy(update={"port": bound.getsockname()[1]})
         instance = Instance.fresh()
