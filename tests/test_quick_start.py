@@ -32,13 +32,19 @@ RUN = {
 }  # fmt: skip
 """The examples that are run below."""
 NOT_RUN = {
+    "postgres": "needs a PostgreSQL; receiver/test_two_receivers.py starts one",
     "demo": "it installs into the clone; what it starts is run by test_demo, and the whole line by .ci/run",
     "tests": "it would run itself; .ci/run does",
     "listen": "it listens until it is stopped; receiver/cli/test_listen.py starts and stops it with these options",
 }
 
 
-ELSEWHERE = {"channel": "receiver/channels/test_registry.py", "doctor": "receiver/cli/test_doctor.py"}
+ELSEWHERE = {
+    "channel": "receiver/channels/test_registry.py",
+    "doctor": "receiver/cli/test_doctor.py",
+    "mounted in Starlette": "receiver/web/test_mounting.py",
+    "mounted in FastAPI": "receiver/web/test_mounting.py",
+}
 """Those that are run by other tests."""
 
 

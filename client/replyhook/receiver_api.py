@@ -18,6 +18,7 @@ from replyhook.jobs import ExtendRequest
 from replyhook.messages import HTTPRequest, HTTPResponse, as_object, check_header_value, read_json
 from replyhook.results import JobPage, JobResult, read_job_page, read_job_result
 from replyhook.tokens import MAX_REPLY_URL_LENGTH
+from replyhook.tracing import trace_headers
 from replyhook.urls import http_parts
 
 LONGEST_STREAM_SECONDS = 24 * 3600.0
@@ -192,7 +193,7 @@ class ReceiverAPI:
         return HTTPRequest(
             method=method,
             url=f"{self.url.rstrip('/')}{path}",
-            headers={"authorization": f"Bearer {self.api_key}", **(headers or {})},
+            headers={"authorization": f"Bearer {self.api_key}", **trace_headers(), **(headers or {})},
             json=json,
         )
 

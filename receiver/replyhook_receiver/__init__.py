@@ -10,10 +10,16 @@ if TYPE_CHECKING:
     from replyhook_receiver.config import Settings
     from replyhook_receiver.configuring import load
     from replyhook_receiver.web.app import create_app
+    from replyhook_receiver.web.mounting import receiver_lifespan
 
-__all__ = ["Settings", "create_app", "load"]
+__all__ = ["Settings", "create_app", "load", "receiver_lifespan"]
 
-_HOMES = {"Settings": "config", "load": "config", "create_app": "web.app"}
+_HOMES = {
+    "Settings": "config",
+    "load": "configuring",
+    "create_app": "web.app",
+    "receiver_lifespan": "web.mounting",
+}
 
 
 def __getattr__(name: str) -> object:

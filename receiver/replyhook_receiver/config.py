@@ -138,6 +138,9 @@ class Settings(BaseSettings):
     metrics_token: SecretStr = Field(
         default=SecretStr(""), description="the bearer token of /metrics; an API key when empty"
     )
+    tracing: bool = Field(
+        default=False, description="whether each job is an OpenTelemetry trace; needs the extra [otel], and OTEL_… set"
+    )
     providers: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         repr=False,

@@ -5,9 +5,10 @@ signature on the raw bytes before anything is parsed, and the answer only after 
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -22,17 +23,20 @@ from replyhook_receiver.errors import DetachedLimit
 from replyhook_receiver.jwks import KeySet
 from replyhook_receiver.records import Accepted, DetachedJob, Report
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.tracing import Tracing
 
 MAX_LINK_LENGTH = 8_192
 _log = logging.getLogger(__name__)
 
 CREATES_JOB_WITHIN = timedelta(days=30)
+SENDERS_FOR = timedelta(seconds=10)
+"""How long the known senders are believed to be all."""
 
 
 class Ingest:
     """Takes callbacks. ``key_sets`` holds the public keys of the providers that sign with such.
 
-    What was kept is counted in ``taken``, by provider, trust and verdict.
+    What was kept is counted in ``taken``, by provider, trust and verdict, and told to ``tracing`` where that is on.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Ingest:
         refusals: Refusals,
         now: Callable[[], datetime],
         taken: Counter[tuple[str, str, str]] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._providers = providers
         self._tokens = tokens
@@ -57,12 +62,14 @@ class Ingest:
         self._refusals = refusals
         self._now = now
         self._taken = Counter() if taken is None else taken
+        self._tracing = tracing
         self._senders: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._senders_at = datetime.min.replace(tzinfo=UTC)
         self._kinds = {name: provider.capabilities.callback for name, provider in providers.items()}
 
     async def start(self) -> None:
         """Load what was learned about senders."""
-        self._senders = await self._store.senders()
+        await self._load_senders()
 
     def knows(self, provider: str) -> bool:
         """Whether there is such a provider."""
@@ -94,8 +101,11 @@ class Ingest:
         Raises ``VerificationError`` (not believed, nothing kept but a count), ``KeysUnavailable`` and
         ``StoreUnavailable`` (our own trouble: the same may be sent again).
         """
+        begun = 0 if self._tracing is None else time.time_ns()
         callback = Callback(provider=token.provider, headers=headers, body=body, received_at=self._now())
         try:
+            if not timedelta(0) <= callback.received_at - self._senders_at < SENDERS_FOR:
+                await self._load_senders()  # another receiver on the same database may have learned one
             trust = await self._verify(callback, token.account)
             await self._check_age(token, callback.received_at)
             accepted = await self._store.accept(self._report(token, callback, trust))
@@ -110,9 +120,15 @@ class Ingest:
             _log.warning("%s: set REPLYHOOK_MAX_DETACHED_JOBS higher, or take the reply key off", error)
             raise
         self._taken[token.provider, trust, accepted.verdict or "orphan"] += 1
+        if self._tracing is not None:
+            self._tracing.called_back(accepted, trust, begun)
         if accepted.learned_sender:
-            self._senders = await self._store.senders()
+            await self._load_senders()
         return accepted
+
+    async def _load_senders(self) -> None:
+        self._senders_at = self._now()
+        self._senders = await self._store.senders()
 
     async def _verify(self, callback: Callback, account: str) -> Trust:
         provider = self._providers[callback.provider]

@@ -24,7 +24,8 @@ from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook_receiver.errors import AnswerTooLarge, HostNotListed, NetworkRefused, NetworkTrouble, Unreachable
 
 # httpx logs whole URLs at INFO, and ours hold tokens and signed links.
-logging.getLogger("httpx").setLevel(logging.WARNING)
+for _name in ("httpx", "httpcore"):  # and httpcore, at DEBUG, the headers of answers, which hold links as well
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 MAX_REDIRECTS = 5
 MAX_ANSWER_BYTES = 1024 * 1024

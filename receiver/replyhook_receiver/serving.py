@@ -17,11 +17,13 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from replyhook_receiver.logs import handler
+from replyhook_receiver.service_manager import READY, STOPPING, Tell
 
 SHUTDOWN_SECONDS = 10
 HEADER_SECONDS = 10.0
 MAX_HEADER_BYTES = 64 * 1024
 LINGER_SECONDS = 1.0
+LAST_CALL_SECONDS = 0.5
 MAX_LATE_BYTES = 2 * 1024 * 1024
 MAX_PIPELINED = 32  # requests that wait behind another on one connection; no provider is known to send any so
 UNREAD_SECONDS = 10.0
@@ -100,6 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _headers_due: float | None = None
     _deadline: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+    _answers_once_more = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
@@ -123,6 +126,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         super().on_headers_complete()
+        if self._answers_once_more:
+            self.cycle.keep_alive = False
         if len(self.pipeline) > MAX_PIPELINED:
             self.transport.abort()
         self.headers = _NOWHERE  # uvicorn would add a body's trailers to the headers that the application already has
@@ -144,6 +149,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.pipeline and not self.transport.is_closing():
             self.flow.pause_reading()  # uvicorn reads on after every answer: faster than it answers what it has read
+
+    def shutdown(self) -> None:
+        """The server ends. Where no request is, one may be on its way: it is still answered, not met with a reset."""
+        self._answers_once_more = True
+        cycle = getattr(self, "cycle", None)
+        is_idle = cycle is None or cycle.response_complete
+        self.loop.call_later(LAST_CALL_SECONDS if is_idle else 0, super().shutdown)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -230,10 +242,15 @@ _OFFER = (b"upgrade", b"connection", b"http2-settings")
 class Server(uvicorn.Server):
     """uvicorn, which waits for open connections before it ends; an application's open streams are told to end first."""
 
+    def __init__(self, config: uvicorn.Config, *, tell: Tell = lambda _: None) -> None:
+        super().__init__(config)
+        self._tell = tell
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then settle down."""
         await super().startup(sockets)
         keep_garbage_collection_rare()
+        self._tell(READY)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End. uvicorn raises the signal anew when all is done; SIGTERM is obeyed instead: the exit code is 0."""
@@ -244,6 +261,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what is open, then stop."""
+        self._tell(STOPPING)
         app = self.config.app
         if isinstance(app, Starlette) and hasattr(app.state, "before_shutdown"):
             app.state.before_shutdown()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -112,6 +112,9 @@ class StorageContract:
         async with storage.unchecked(NAME) as unchecked:
             assert unchecked is None
         assert (await storage.taken_in(NAME), await storage.size(NAME)) == (None, None)
+        written = datetime.fromtimestamp(aside.stat().st_mtime, UTC)
+        assert (storage.remove_rejected(before=written - timedelta(seconds=1)), aside.exists()) == (0, True)
+        assert (storage.remove_rejected(before=written + timedelta(seconds=1)), aside.exists()) == (1, False)
 
     async def test_what_has_come_so_far_of_a_video_is_told(self, storage: Storage) -> None:
         assert storage.so_far(NAME) is None

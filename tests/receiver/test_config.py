@@ -95,7 +95,7 @@ def test_every_problem_is_named_at_once_and_no_secret_is_shown() -> None:
         "REPLYHOOK_NOTIFICATION_SECRETS": f"whsec_{SECRET}!",
         "REPLYHOOK_PUBLIC_URL": "http://hooks.example.com",
         "REPLYHOOK_ALLOWED_NETWORKS": "not-a-network",
-        "REPLYHOOK_DATABASE_URL": "postgresql://user:geheim@db/x",
+        "REPLYHOOK_DATABASE_URL": "postgresql://user:geheim@db",
         "REPLYHOOK_STORAGE_URL": "s3://key:geheim@bucket/x",
         "REPLYHOOK_STORAGE_ENDPOINT": "https://key:geheim@s3.example.com",
         "REPLYHOOK_LOG_LEVEL": "loud",
@@ -165,6 +165,17 @@ def test_a_public_url_that_providers_cannot_safely_call_is_refused(url: str) -> 
 )
 def test_a_public_url_is_https_or_this_machine(url: str) -> None:
     assert load({"REPLYHOOK_PUBLIC_URL": url}).public_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_postgres_url_is_one_and_its_password_is_shown_nowhere(scheme: str) -> None:
+    url = f"{scheme}://user:geheim@db.internal:5432/replyhook?sslmode=require"
+    settings = load({"REPLYHOOK_DATABASE_URL": url})
+    assert settings.postgres_url == url
+    assert "geheim" not in repr(settings)
+    with pytest.raises(ConfigurationError, match="PostgreSQL") as caught:
+        _ = settings.database_path
+    assert "geheim" not in str(caught.value)
 
 
 def test_paths_are_taken_from_urls() -> None:

@@ -1,4 +1,4 @@
-"""One question to the receiver that the environment names, where the library has no call for it."""
+"""One question to the receiver that the environment names, or to the file of ``--database``."""
 
 import os
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from replyhook.messages import HTTPRequest, HTTPResponse, as_object
 from replyhook.receiver_api import ReceiverAPI
 from replyhook.transport import Transport
 from replyhook.trouble import ConnectionTrouble
+from replyhook_receiver.cli.on_file import answer_from, named_file
 
 _SECONDS = 30.0
 
@@ -42,13 +43,25 @@ def ask(
     content: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the receiver that the environment names answers. Raises its typed errors, ``ConfigurationError``."""
-    receiver = receiver_from_environ()
-    given = {name: value for name, value in (query or {}).items() if value is not None}
-    request = HTTPRequest(
-        method=method,
-        url=f"{receiver.url.rstrip('/')}{path}{'?' if given else ''}{urlencode(given)}",
-        headers={"authorization": f"Bearer {receiver.api_key}"},
-        json=content,
-    )
-    answer = send(receiver, request)
+    answer = ask_plain(method, path, query=query, content=content)
     return as_object(answer.json()) if answer.body else {}
+
+
+def ask_plain(
+    method: str,
+    path: str,
+    *,
+    query: Mapping[str, str | int | None] | None = None,
+    content: Mapping[str, Any] | None = None,
+) -> HTTPResponse:
+    """The same, its answer as it came."""
+    given = {name: value for name, value in (query or {}).items() if value is not None}
+    asked = f"{path}{'?' if given else ''}{urlencode(given)}"
+    file = named_file()
+    if file is not None:
+        return answer_from(file, HTTPRequest(method=method, url=asked, json=content))
+    receiver = receiver_from_environ()
+    headers = {"authorization": f"Bearer {receiver.api_key}"}
+    return send(
+        receiver, HTTPRequest(method=method, url=receiver.url.rstrip("/") + asked, headers=headers, json=content)
+    )

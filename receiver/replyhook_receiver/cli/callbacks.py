@@ -10,6 +10,7 @@ from replyhook.providers import PROVIDERS
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless, harmless_json
 from replyhook_receiver.cli.history_shown import LONGEST_CELL, print_found, read_moment, told_in_words, when
+from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option
 from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import ReportSource
@@ -36,7 +37,7 @@ callback_argument = click.argument("callback")
 def callbacks() -> None:
     """What providers sent, as it came: look at it, take it once more, say whose it is.
 
-    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY.
+    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY; to look, --database FILE is enough.
     """
 
 
@@ -52,6 +53,7 @@ def callbacks() -> None:
 @click.option("--until", callback=read_moment, help="Only those that came before it.")
 @click.option("--before", help="Only those older than this callback.")
 @limit_option
+@reads_database
 @output_option
 def list_callbacks(output: str, orphans: bool, unrecognised: bool, **filters: Any) -> None:
     """List callbacks, newest first. Without what came in them: that is `callbacks get`."""
@@ -75,6 +77,7 @@ def _row(callback: dict[str, Any]) -> tuple[str | None, ...]:
 @callbacks.command()
 @callback_argument
 @click.option("--raw", is_flag=True, help="The body as it came, with personal ids and signed links.")
+@reads_database
 @output_option
 def get(callback: str, raw: bool, output: str) -> None:
     """Show one callback with its headers and its body.
@@ -188,3 +191,6 @@ def bind(callback: str, job: str, output: str) -> None:
         click.echo(f"{harmless(bound['id'])} has it; its status is {harmless(bound['status'])}")
     else:
         click.echo(harmless_json(bound, indent=output == "json"))
+
+
+refuse_database(callbacks)

@@ -156,7 +156,7 @@ async def _opened(settings: "Settings") -> "AsyncIterator[SQLStore]":
 
 async def _prune(settings: "Settings", *, dry_run: bool) -> Counter[str]:
     from replyhook_receiver.storage.chosen import storage_for
-    from replyhook_receiver.work.housekeeping import at_leisure, keep_for, remove_unwanted
+    from replyhook_receiver.work.housekeeping import at_leisure, keep_for, remove_rejected, remove_unwanted
 
     swept: Counter[str] = Counter()
     async with _opened(settings) as store:
@@ -165,7 +165,9 @@ async def _prune(settings: "Settings", *, dry_run: bool) -> Counter[str]:
         async for step in steps if dry_run else at_leisure(steps):
             swept[step.what] += step.count
         if not dry_run:
-            await remove_unwanted(store, storage_for(settings), now=now)
+            storage = storage_for(settings)
+            await remove_unwanted(store, storage, now=now)
+            swept["rejected files"] += await remove_rejected(storage, now=now)
     return +swept
 
 

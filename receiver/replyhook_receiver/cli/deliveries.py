@@ -10,6 +10,7 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless
 from replyhook_receiver.cli.history_shown import read_moment
+from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option, print_rows, print_values
 
 _STATUSES = ("pending", "delivered", "dead", "superseded")
@@ -37,7 +38,7 @@ def deliveries() -> None:
     """Look at what was sent to whom and how that went, and put it back.
 
     A delivery brings one notification to one endpoint. It is tried 10 times in 2.3 days; then it is a dead letter.
-    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY.
+    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY; to look, --database FILE is enough.
     """
 
 
@@ -45,6 +46,7 @@ def deliveries() -> None:
 @_filters
 @click.option("--before", help="Only those older than this delivery.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="At most so many.")
+@reads_database
 @output_option
 def list_deliveries(output: str, **asked: Any) -> None:
     """List deliveries, newest first."""
@@ -59,6 +61,7 @@ def list_deliveries(output: str, **asked: Any) -> None:
 
 @deliveries.command()
 @click.argument("delivery")
+@reads_database
 @output_option
 def get(delivery: str, output: str) -> None:
     """Show one delivery with every try."""
@@ -146,3 +149,6 @@ def _attempt_cells(attempt: dict[str, Any]) -> tuple[str | None, ...]:
     figures = [None if attempt[name] is None else str(attempt[name]) for name in ("latency_ms", "status")]
     why = "under way" if attempt["under_way"] else attempt["problem"]
     return (str(attempt["number"]), attempt["begun_at"][:23], *figures, why, attempt["answer"])
+
+
+refuse_database(deliveries)

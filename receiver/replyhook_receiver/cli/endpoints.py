@@ -10,6 +10,7 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.exit_codes import FAILURE
 from replyhook_receiver.cli.harmless import harmless
+from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option, print_rows
 
 _HEADINGS = ("endpoint", "channel", "url", "name", "user", "types", "state")
@@ -21,7 +22,8 @@ endpoint_argument = click.argument("endpoint")
 def endpoints() -> None:
     """The places that are notified of all jobs, or of one user's.
 
-    A job's own places are its notify=[...]. Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY.
+    A job's own places are its notify=[...]. Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY; to
+    look, --database FILE is enough.
     """
 
 
@@ -65,6 +67,7 @@ def add(
 @click.option("--job", help="One job's own.")
 @click.option("--before", help="Only those older than this endpoint.")
 @click.option("--limit", type=click.IntRange(1, 100), default=50, show_default=True, help="At most so many.")
+@reads_database
 @output_option
 def list_endpoints(user: str | None, job: str | None, before: str | None, limit: int, output: str) -> None:
     """List the places, newest first."""
@@ -164,3 +167,6 @@ def _row(each: dict[str, Any]) -> tuple[str | None, ...]:
     state = "enabled" if each["enabled"] else f"disabled: {each['disabled_why']}"
     types = " ".join(each["types"]) or "all but progress"
     return each["id"], each["channel"], each["url"], each["name"], each["user"] or "everybody", types, state
+
+
+refuse_database(endpoints)

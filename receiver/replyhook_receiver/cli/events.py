@@ -8,6 +8,7 @@ from replyhook.jobs import JobStatus
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.callbacks import job_option, limit_option, provider_option, source_option, verdict_option
 from replyhook_receiver.cli.history_shown import print_found, told_in_words, when
+from replyhook_receiver.cli.on_file import reads_database
 from replyhook_receiver.cli.shown import output_option
 
 
@@ -15,7 +16,7 @@ from replyhook_receiver.cli.shown import output_option
 def events() -> None:
     """The facts about jobs, each kept once however often it was told.
 
-    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY.
+    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY, or --database FILE.
     """
 
 
@@ -27,6 +28,7 @@ def events() -> None:
 @source_option
 @click.option("--before", help="Only those older than this event.")
 @limit_option
+@reads_database
 @output_option
 def list_events(output: str, **filters: Any) -> None:
     """List events, newest first: what was told, and what became of it."""

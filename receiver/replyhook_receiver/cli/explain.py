@@ -11,6 +11,7 @@ from replyhook.jobs import JobStatus
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless, harmless_json
 from replyhook_receiver.cli.history_shown import LONGEST_CELL, is_terminal, told_in_words
+from replyhook_receiver.cli.on_file import reads_database
 from replyhook_receiver.cli.shown import output_option
 
 _WIDTH_WITHOUT_TERMINAL = 200
@@ -24,12 +25,15 @@ _STYLES = {
 
 @click.command()
 @click.argument("ref")
+@reads_database
 @output_option
 def explain(ref: str, output: str) -> None:
     """Tell one job's whole story: submitted, each callback with trust and verdict, downloads, deliveries.
 
     REF is a job's id, your own reference, the provider's id of the job, or the id of a callback, an event or a
     delivery. Of several jobs with the same reference the newest is told.
+
+    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY, or --database FILE.
     """
     job_id = _job_called(ref)
     story = ask("GET", f"/v1/jobs/{quote(job_id, safe='')}/timeline")

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
 from replyhook.jobs import JobStatus
 from replyhook.providers import PROVIDERS
-from replyhook_receiver.cli.asking import receiver_from_environ, send
+from replyhook.results import read_job_page, read_job_result
+from replyhook_receiver.cli.asking import ask_plain, receiver_from_environ, send
+from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option, print_job, print_page
 from replyhook_receiver.cli.waiting import download_to, wait_and_print
 
@@ -33,7 +36,7 @@ def open_client() -> "Client":
 def jobs() -> None:
     """Look at jobs, wait for them, take their videos, cancel them, settle them by hand.
 
-    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY.
+    Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY; to look, --database FILE is enough.
     """
 
 
@@ -44,6 +47,7 @@ def jobs() -> None:
 @click.option("--user", help="Only this user's.")
 @click.option("--before", help="Only those older than this job.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="At most so many.")
+@reads_database
 @output_option
 def list_jobs(
     status: str | None,
@@ -55,18 +59,18 @@ def list_jobs(
     output: str,
 ) -> None:
     """List jobs, newest first."""
-    with open_client() as client:
-        page = client.jobs(status=status, provider=provider, reference=reference, user=user, before=before, limit=limit)
-    print_page(page, output)
+    asked = {"status": status, "provider": provider, "reference": reference, "user": user}
+    answer = ask_plain("GET", "/v1/jobs", query={**asked, "before": before, "limit": limit})
+    print_page(read_job_page(answer.body), output)
 
 
 @jobs.command()
 @job_argument
+@reads_database
 @output_option
 def get(job: str, output: str) -> None:
     """Show one job as it is."""
-    with open_client() as client:
-        print_job(client.job(job).result(), output)
+    print_job(read_job_result(ask_plain("GET", f"/v1/jobs/{quote(job, safe='')}").body), output)
 
 
 @jobs.command()
@@ -125,3 +129,6 @@ def bind(job: str, provider_job_id: str, output: str) -> None:
     bound = receiver.parse_job(send(receiver, told))
     click.echo(f"{bound.id} is bound; its status is {bound.status}", err=True)
     print_job(bound, output)
+
+
+refuse_database(jobs)

@@ -14,6 +14,7 @@ import msgspec
 from replyhook.errors import JobNotFound
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless, harmless_json
+from replyhook_receiver.cli.on_file import reads_database
 from replyhook_receiver.cli.shown import output_option, print_rows
 
 T = TypeVar("T")
@@ -85,12 +86,11 @@ def create(
 @keys.command("list")
 @click.option("--before", help="Only those older than this key.")
 @click.option("--limit", type=click.IntRange(1, 100), default=50, show_default=True, help="At most so many.")
-@database_option
+@reads_database
 @output_option
-def list_keys(before: str | None, limit: int, database: Path | None, output: str) -> None:
+def list_keys(before: str | None, limit: int, output: str) -> None:
     """List the keys, newest first, the revoked ones too. Those in the receiver's settings are not among them."""
-    asked = {"before": before, "limit": limit}
-    page = ask("GET", "/v1/keys", query=asked) if database is None else _page(database, before, limit)
+    page = ask("GET", "/v1/keys", query={"before": before, "limit": limit})
     if output == "json":
         click.echo(harmless_json(page))
         return
@@ -120,15 +120,6 @@ def _create(database: Path, content: dict[str, Any]) -> dict[str, Any]:
     wanted = checked_key(**content, now=now)
     record, key = _on_file(database, lambda raw: create_key(raw, wanted, now))
     return _json({**shown_key(record, now), "key": key})
-
-
-def _page(database: Path, before: str | None, limit: int) -> dict[str, Any]:
-    from replyhook_receiver.stores.sql import keys as kept
-    from replyhook_receiver.web.keys import shown_key
-
-    now = datetime.now(UTC)
-    found = _on_file(database, lambda raw: kept.list_keys(raw, before=before, limit=limit + 1))
-    return _json({"data": [shown_key(each, now) for each in found[:limit]], "has_more": len(found) > limit})
 
 
 def _revoke(database: Path, key_id: str) -> None:

@@ -30,15 +30,24 @@ def serve(
 
     Settings come from flags, then the environment (REPLYHOOK_…), then the file. On loopback with nothing set, keys are
     made and kept in the data folder; on any other address they must be configured.
+
+    One listening socket that a service manager hands over (LISTEN_FDS and LISTEN_PID, as systemd's .socket units do) is
+    served instead of --host and --port, by the same rules; whoever holds it keeps connections waiting during a restart.
+    NOTIFY_SOCKET is told READY=1 and STOPPING=1. SIGTERM ends it when what got in is answered, within 10 seconds.
     """
     from replyhook_receiver.cli.starting import run_in_foreground
     from replyhook_receiver.configuring import checked, meant_variable, unknown_variables
+    from replyhook_receiver.exporting import exported
     from replyhook_receiver.instance import Instance
     from replyhook_receiver.own_secrets import secrets_for
+    from replyhook_receiver.service_manager import inherited_socket, teller
     from replyhook_receiver.serving import allow_many_connections, configure_logging
     from replyhook_receiver.stores.sqlite.serving_lock import held
     from replyhook_receiver.web.app import create_app
 
+    inherited, tell = inherited_socket(os.environ), teller(os.environ)
+    if inherited is not None:
+        host, port = inherited.getsockname()[:2]
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
     said = said_for(config, flags)
     settings = checked(said)
@@ -47,9 +56,11 @@ def serve(
     configure_logging(settings.log_level, settings.log_format)
     allow_many_connections()
     secrets = secrets_for(settings)
+    spans = exported(os.environ) if settings.tracing else nullcontext()
     # PostgreSQL is for any number of receivers.
-    with nullcontext() if settings.postgres_url is not None else held(settings.database_path) as hold:
-        bound = _bound(settings)
+    alone = nullcontext() if settings.postgres_url is not None else held(settings.database_path)
+    with alone as hold, spans:
+        bound = inherited or _bound(settings)
         settings = settings.model_copy(update={"port": bound.getsockname()[1]})
         instance = Instance.fresh()
         app = create_app(settings, secrets=secrets, instance=instance, said=said)
@@ -60,7 +71,7 @@ def serve(
         click.echo(f"replyhook receiver on {url} (providers call {settings.public_url or url})", err=True)
         if secrets.made_here:
             click.echo(f"keys that nobody configured are in {secrets.made_here}, readable for you alone", err=True)
-        run_in_foreground(app, host=settings.host, port=settings.port, bound=bound)
+        run_in_foreground(app, host=settings.host, port=settings.port, bound=bound, tell=tell)
 
 
 def _bound(settings: "Settings") -> "socket":

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.errors import ReceiverTrouble
+from replyhook_receiver.service_manager import Tell
 from replyhook_receiver.serving import Server, server_config
 
 
@@ -35,12 +36,15 @@ class _Start(logging.Filter):
             yield state
 
 
-def run_in_foreground(app: Starlette, *, host: str, port: int, bound: socket) -> None:
-    """Serve until told to end. Raises ``ConfigurationError`` in words where it cannot start; exits 1 or 3 otherwise."""
+def run_in_foreground(app: Starlette, *, host: str, port: int, bound: socket, tell: Tell) -> None:
+    """Serve until told to end; ``tell`` hears when it is ready, and when it ends.
+
+    Raises ``ConfigurationError`` in words where it cannot start; exits 1 or 3 otherwise.
+    """
     start = _Start(app)
     logger = logging.getLogger("uvicorn.error")
     logger.addFilter(start)
-    server = Server(server_config(app, host=host, port=port))
+    server = Server(server_config(app, host=host, port=port), tell=tell)
     try:
         server.run(sockets=[bound])
     except SystemExit:

@@ -112,7 +112,13 @@ def _findings(
             tokens=TokenKeys(signing_keys) if signing_keys else None,
             reply_keys=settings.make_reply_keys(),
         )
-        yield finding if token[0] == name else fail("token", f"the URL is {token[0]!r}'s, not {name}'s")
+        yield (
+            finding
+            if token[0] == name
+            else fail(
+                "token", f"the URL is {token[0]!r}'s, not {name}'s", "say --provider, or paste the URL, as it came"
+            )
+        )
     whose = account or (read.account if read else str(getattr(provider, "account", "default")))
     keys = _keys(settings, name, provider, whose, jwks)
     callback = Callback(provider=name, headers=pasted.headers, body=pasted.body, received_at=now)

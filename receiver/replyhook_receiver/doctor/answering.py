@@ -192,7 +192,11 @@ def _proxy(url: str, answer: HTTPResponse, seconds: float) -> Iterator[Finding]:
 
 def _public_clock(url: str, answer: HTTPResponse) -> Finding:
     found = clock_finding("clock (public URL)", urlsplit(url).hostname or "", answer.headers.get("date"))
-    return found or warn("clock (public URL)", f"{url} tells no time")
+    return found or warn(
+        "clock (public URL)",
+        f"{url} tells no time",
+        "let the proxy send Date; see that this machine keeps its clock (NTP)",
+    )
 
 
 def clock_finding(check: str, host: str, date: str | None) -> Finding | None:

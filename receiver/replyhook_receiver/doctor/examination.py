@@ -24,7 +24,7 @@ def examine(examined: Examined) -> Iterator[Finding]:
         try:
             yield from check(examined)
         except ReplyhookError as error:
-            yield fail(name, str(error))
+            yield fail(name, str(error), "mend that, and run doctor again: the checks behind it were left out")
         except OSError as error:
             yield fail(
                 name, f"{type(error).__name__}: {error.strerror or error}", "may this user read the data folder?"

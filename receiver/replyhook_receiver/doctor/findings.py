@@ -27,11 +27,11 @@ def ok(check: str, found: str) -> Finding:
     return Finding(check=check, outcome=Outcome.OK, found=found)
 
 
-def warn(check: str, found: str, todo: str | None = None) -> Finding:
-    """It works, or it cannot be told; somebody should look."""
+def warn(check: str, found: str, todo: str) -> Finding:
+    """It works, or it cannot be told; somebody should look, and is told at what."""
     return Finding(check=check, outcome=Outcome.WARN, found=found, todo=todo)
 
 
-def fail(check: str, found: str, todo: str | None = None) -> Finding:
-    """Something does not work, or soon will not."""
+def fail(check: str, found: str, todo: str) -> Finding:
+    """Something does not work, or soon will not; ``todo`` mends it."""
     return Finding(check=check, outcome=Outcome.FAIL, found=found, todo=todo)

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from replyhook.errors import ConfigurationError
@@ -29,6 +30,7 @@ def check_kept(examined: Examined) -> Iterator[Finding]:
         yield from check_postgres(examined.settings.postgres_url)
     else:
         yield from _database(examined)
+        yield from _hold(examined)
         yield _one_receiver(examined)
         yield _disk_of_database(examined)
     yield from _disk(examined)
@@ -63,6 +65,20 @@ def _database(examined: Examined) -> Iterator[Finding]:
         yield warn("schema", found, "back up the database, then restart `replyhook serve`: it takes the steps")
     else:
         yield ok("schema", f"{schema}, the newest")
+
+
+def _hold(examined: Examined) -> Iterator[Finding]:
+    """Whether the work was paused and forgotten: nothing else looks wrong then."""
+    if not examined.settings.database_path.exists():
+        return
+    held = examined.rows("SELECT since_ms, reason FROM hold")
+    if not held:
+        yield ok("hold", "none: work is done as it is due")
+        return
+    since = datetime.fromtimestamp(held[0]["since_ms"] / 1000, UTC)
+    why = f" ({held[0]['reason'][:100]})" if held[0]["reason"] else ""
+    found = f"the work is on hold since {since:%Y-%m-%d %H:%M} UTC{why}: callbacks are kept, nothing is fetched or told"
+    yield warn("hold", found, "`replyhook hold off` lets it go on; providers' links to videos end meanwhile")
 
 
 async def _look_into(path: Path) -> int:

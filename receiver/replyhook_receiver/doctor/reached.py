@@ -42,7 +42,9 @@ def _jwks(examined: Examined, name: str, url: str, *, trouble: Callable[[str, st
         yield ok(check, f"{len(fetched.keys)} from {shown}")
         host = urlsplit(url).hostname or ""
         clock = f"clock ({name})"
-        yield clock_finding(clock, host, fetched.date) or warn(clock, f"{host} tells no time")
+        yield clock_finding(clock, host, fetched.date) or warn(
+            clock, f"{host} tells no time", "see that this machine keeps its clock (NTP)"
+        )
 
 
 def _mail(examined: Examined) -> Finding:

@@ -35,7 +35,9 @@ class Judge:
         """Every check, in the receiver's order."""
         known = self.provider.capabilities
         if known.callback is CallbackKind.NONE:
-            yield fail("provider", f"{known.title} calls nobody back: no callback is from it")
+            yield fail(
+                "provider", f"{known.title} calls nobody back: no callback is from it", "see who else may have sent it"
+            )
             return
         if not known.signed:
             yield ok("signature", f"{known.title} signs nothing: the token in the reply URL is all there is")
@@ -92,7 +94,7 @@ class Judge:
         if refusal is None:
             return ok(check, "made with a key at hand, over these very bytes")
         if not isinstance(refusal, NoMatchingKey):
-            return fail(check, str(refusal))
+            return fail(check, str(refusal), "was it cut off, or changed by a proxy, on its way here? paste it whole")
         if not count:
             return fail(check, "there is no key to check it with", "give the receiver's settings, or --jwks")
         for words, body, outcome in _variants(callback.body):
@@ -148,7 +150,8 @@ def judge_token(
         todo = "was it cut off or changed, is it another provider's, or has its signing key been taken off the list?"
         return fail("token", str(error), todo), None
     if kind is not (CallbackKind.ACCOUNT if read.job_id is None else CallbackKind.PER_JOB):
-        return fail("token", "a token of ours, but of the kind that this provider does not call back with"), None
+        found = "a token of ours, but of the kind that this provider does not call back with"
+        return fail("token", found, "give the provider the URL that `replyhook providers url` or the job names"), None
     about = f"the account {read.account}" if read.job_id is None else f"{read.job_id}, minted {read.issued_at:%Y-%m-%d}"
     return ok("token", f"ours, for {about}"), read
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 _MAX_NAME_LENGTH = 512
+REJECTED_SUFFIX = ".rejected"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,199})*")
 
 
@@ -124,6 +125,10 @@ class Storage(Protocol):
         """Where anybody can fetch a stored video for ``seconds``; None where this place gives no such links."""
         ...
 
+    def remove_rejected(self, *, before: datetime) -> int:
+        """Remove what was put aside before then; how many. Raises ``StorageTrouble``."""
+        ...
+
     def sweep(self) -> None:
         """Remove what killed processes left of unfinished videos."""
         ...
@@ -148,7 +153,7 @@ def poster_name(video: str) -> str:
 
 def rejected_name(video: str) -> str:
     """The name of what came in place of a video, beside where it would be."""
-    return f"{video}.rejected"
+    return f"{video}{REJECTED_SUFFIX}"
 
 
 def job_of(video: str) -> str:

@@ -5,12 +5,13 @@ import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from anyio import to_thread
 
 from replyhook_receiver.errors import PartInUse
-from replyhook_receiver.storage.base import Incoming, Unchecked, Whole, checked_name, poster_name
+from replyhook_receiver.storage.base import REJECTED_SUFFIX, Incoming, Unchecked, Whole, checked_name, poster_name
 from replyhook_receiver.storage.files import KeptFile, read_file
 from replyhook_receiver.storage.part import NOTE_SUFFIX, PART_SUFFIX, Part, disk_errors, make_durable
 from replyhook_receiver.storage.settled import Settled
@@ -93,6 +94,16 @@ class LocalStorage:
             return _part_of(self._path(name)).stat().st_size
         except FileNotFoundError:
             return None
+
+    def remove_rejected(self, *, before: datetime) -> int:
+        """Remove what was put aside before then; how many."""
+        removed = 0
+        with disk_errors():
+            for path in self._root.rglob(f"*.mp4{REJECTED_SUFFIX}"):
+                if path.stat().st_mtime < before.timestamp():
+                    path.unlink(missing_ok=True)
+                    removed += 1
+        return removed
 
     def free_bytes(self) -> int:
         """How much room there is where videos come in."""

@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -177,6 +177,10 @@ class ObjectStorage:
             return None
         self._gives_links = True
         return link
+
+    def remove_rejected(self, *, before: datetime) -> int:
+        """Remove what was put aside here before then; how many."""
+        return self._spool.remove_rejected(before=before)
 
     def sweep(self) -> None:
         """Remove what killed processes left of unfinished videos; whole ones wait to be uploaded."""

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from anyio import to_thread
 
 from replyhook_receiver.errors import LowDisk, PartInUse
+from replyhook_receiver.storage.base import REJECTED_SUFFIX
 
 PART_SUFFIX = ".part"
 NOTE_SUFFIX = f".note{PART_SUFFIX}"
@@ -213,7 +214,7 @@ def unchecked_path(target: Path) -> Path:
 
 def rejected_path(target: Path) -> Path:
     """Where what came in its place is put aside."""
-    return target.with_name(f"{target.name}.rejected")
+    return target.with_name(f"{target.name}{REJECTED_SUFFIX}")
 
 
 def open_alone(path: Path) -> BinaryIO:

@@ -34,6 +34,7 @@ from replyhook_receiver.stores.retention import Retention
 from replyhook_receiver.stores.sessions import Sessions
 from replyhook_receiver.stores.steering import Steering
 from replyhook_receiver.stores.streams import StreamStore
+from replyhook_receiver.stores.traces import Traces
 from replyhook_receiver.stores.track_records import TrackRecords
 from replyhook_receiver.tasks import Outcome, Task
 
@@ -140,6 +141,11 @@ class Store(Protocol):
     @property
     def steering(self) -> Steering:
         """What is done about a job before its time comes."""
+        ...
+
+    @property
+    def traces(self) -> Traces:
+        """Which trace a job belongs to."""
         ...
 
     async def open(self) -> None:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from replyhook.ids import is_id, new_id
 from replyhook_receiver import logs
+from replyhook_receiver.web.prefix import hide_path, own_path
 
 _log = logging.getLogger("replyhook.access")
 
@@ -35,17 +36,20 @@ class AccessLog:
         status = 0
         scope["route_template"] = template = self._template(scope)
         request_id = _request_id(scope)
-        is_ours = scope["path"].startswith("/v1/")
+        path = own_path(scope)
+        is_ours = path.startswith("/v1/")
 
         async def watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if "{token}" in template:
+                    hide_path(scope, template)
                 if is_ours:
                     message = {**message, "headers": [*message.get("headers", ()), (_HEADER, request_id.encode())]}
             await send(message)
 
-        with logs.about(request_id=request_id, **_job_id(scope)):
+        with logs.about(request_id=request_id, **_job_id(path)):
             try:
                 await self._app(scope, receive, watched)
             finally:
@@ -67,7 +71,7 @@ def _request_id(scope: Scope) -> str:
     return given.decode() if _SANE.fullmatch(given) else new_id("req")
 
 
-def _job_id(scope: Scope) -> dict[str, str]:
+def _job_id(path: str) -> dict[str, str]:
     """The job that the path names; a word of any other form is not repeated."""
-    word = scope["path"].removeprefix("/v1/jobs/").partition("/")[0]
-    return {"job_id": word} if scope["path"].startswith("/v1/jobs/") and is_id("job", word) else {}
+    word = path.removeprefix("/v1/jobs/").partition("/")[0]
+    return {"job_id": word} if path.startswith("/v1/jobs/") and is_id("job", word) else {}

@@ -1,5 +1,6 @@
 """The job API: register, report the submit, look."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -20,6 +21,7 @@ from replyhook_receiver.errors import UnknownJob
 from replyhook_receiver.records import JobRecord, Registration
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.owners import Thing
+from replyhook_receiver.tracing import Tracing
 from replyhook_receiver.web.auth import ApiKeys, access_of, own_user
 from replyhook_receiver.web.idempotency import Idempotency, made_id_of
 from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_jobs_query, read_model
@@ -44,6 +46,7 @@ class JobApi:
         providers: Mapping[str, Provider],
         idempotency: Idempotency,
         now: Callable[[], datetime],
+        tracing: Tracing | None = None,
     ) -> None:
         self._store = store
         self._channels = channels
@@ -55,6 +58,7 @@ class JobApi:
         self._providers = providers
         self._idempotency = idempotency
         self._now = now
+        self._tracing = tracing
 
     def routes(self, keys: ApiKeys) -> list[Route]:
         """The routes, each for those with a key."""
@@ -78,13 +82,14 @@ class JobApi:
 
     async def register(self, request: Request) -> Response:
         """Make a job known before it is submitted; the answer holds its reply URL, and what will not work for it."""
-        job_id = request.path_params["id"]
+        job_id, begun = request.path_params["id"], time.time_ns()
         registration = (await read_model(request, RegistrationModel)).checked(job_id)
         registration = _owned(registration, request)
         self._check_can_verify(registration)
         await self._check_targets(registration)
         now = self._now()
         job = await self._store.register(registration, now=now)
+        await self._trace(request, "register", job.id, begun)
         if self._providers[job.provider].capabilities.callback is CallbackKind.ACCOUNT:
             token = self._tokens.mint_account(provider=job.provider, account=job.account)
         else:
@@ -105,18 +110,20 @@ class JobApi:
 
     async def relay(self, request: Request, keys: ApiKeys) -> Response:
         """Take a whole job; the receiver submits it itself, once. Answered when it is noted, before it is submitted."""
-        model = await read_model(request, RelayModel)
+        begun, model = time.time_ns(), await read_model(request, RelayModel)
         registration = model.checked_relay(self._providers, made_id=made_id_of(request, "job"))
         registration = _owned(registration, request)
         await keys.check_own(access_of(request), Thing.NEW_JOB, registration.job_id)
         await self._check_targets(registration)
         job = await self._store.register(registration, now=self._now())
+        await self._trace(request, "hand over", job.id, begun)
         return _json(self._announcer.describe(job, self._now()), status=202)
 
     async def report_submission(self, request: Request) -> Response:
         """Keep what became of the submit."""
-        submission = (await read_model(request, SubmissionModel)).checked()
+        begun, submission = time.time_ns(), (await read_model(request, SubmissionModel)).checked()
         job = await self._store.record_submission(request.path_params["id"], submission, now=self._now())
+        await self._trace(request, "submitted", job.id, begun, outcome=submission.outcome)
         return _json(self._announcer.describe(job, self._now()))
 
     async def show(self, request: Request) -> Response:
@@ -133,6 +140,10 @@ class JobApi:
     async def questions(self, _: Request) -> Response:
         """How often providers were asked about jobs since the start and why, how many recovered, how many were lost."""
         return _json(self._questions.by_provider())
+
+    async def _trace(self, request: Request, name: str, job_id: str, begun: int, **attributes: str) -> None:
+        if self._tracing is not None:
+            await self._tracing.asked(name, job_id, request.headers.get("traceparent"), begun, **attributes)
 
     def _check_can_verify(self, registration: Registration) -> None:
         """Say before any money is spent that the callbacks of this job could not be believed."""

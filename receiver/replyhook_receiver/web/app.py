@@ -36,6 +36,7 @@ from replyhook_receiver.web.keys import KeyApi
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.metrics import MetricsApi
+from replyhook_receiver.web.mounting import Life, OnlyWhileRunning
 from replyhook_receiver.web.parts import Clock, Parts, make_parts
 from replyhook_receiver.web.providers import ProviderApi
 from replyhook_receiver.web.settings import SettingsApi
@@ -67,7 +68,19 @@ def create_app(
     wait. Raises ``ConfigurationError``.
     """
     parts = make_parts(settings, secrets or secrets_for(settings), now)
-    store = parts.store
+    return app_of(parts, monotonic=monotonic, with_worker=with_worker, instance=instance, said=said)
+
+
+def app_of(
+    parts: Parts,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    with_worker: bool = True,
+    instance: Instance | None = None,
+    said: Said | None = None,
+) -> Starlette:
+    """The receiver made of ``parts``; the rest is as in ``create_app``."""
+    settings, store, now = parts.settings, parts.store, parts.now
     key_sets = _key_sets(parts, monotonic)
     ingest = Ingest(
         providers=parts.providers,
@@ -79,6 +92,7 @@ def create_app(
         refusals=parts.refusals,
         now=now,
         taken=parts.measures.callbacks,
+        tracing=parts.tracing,
     )
     stream = Stream(store)
     working = make_worker(parts)
@@ -90,6 +104,7 @@ def create_app(
         requests_per_minute=settings.requests_per_minute,
     )
     instance = instance or Instance.fresh()
+    life = Life(settings=settings, instance=instance)
     dashboard = make_dashboard(parts, keys, stream)
     routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance) + dashboard.routes
     routes += ProviderApi(parts, key_sets).routes(keys) + SettingsApi(settings, said).routes(keys)
@@ -106,6 +121,7 @@ def create_app(
     app = Starlette(
         routes=routes,
         middleware=[
+            Middleware(OnlyWhileRunning, life=life),
             Middleware(
                 Callbacks,
                 ingest=ingest,
@@ -118,13 +134,14 @@ def create_app(
             Middleware(AccessLog, routes=routes),
         ],
         exception_handlers=handlers_for(dashboard.ground),
-        lifespan=_lifespan(parts, keys, working if with_worker else None, ingest, stream, key_sets),
+        lifespan=_lifespan(parts, keys, working if with_worker else None, ingest, stream, key_sets, life),
     )
     # A redirect to the same path with a slash would repeat a token in a header.
     app.router.redirect_slashes = False
     app.state.before_shutdown = ending
     app.state.dashboard = dashboard
     app.state.store = store
+    app.state.life = life
     return app
 
 
@@ -143,6 +160,7 @@ def _routes(
         providers=parts.providers,
         idempotency=Idempotency(store.idempotency, now=now),
         now=now,
+        tracing=parts.tracing,
     )
     inspection = Inspection(
         store=store,
@@ -195,7 +213,13 @@ def _key_sets(parts: Parts, monotonic: Callable[[], float]) -> dict[str, KeySet]
 
 
 def _lifespan(
-    parts: Parts, keys: ApiKeys, working: Working | None, ingest: Ingest, stream: Stream, key_sets: dict[str, KeySet]
+    parts: Parts,
+    keys: ApiKeys,
+    working: Working | None,
+    ingest: Ingest,
+    stream: Stream,
+    key_sets: dict[str, KeySet],
+    life: Life,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     store = parts.store
 
@@ -205,6 +229,9 @@ def _lifespan(
             await stack.enter_async_context(parts.door)
             stack.push_async_callback(store.close)
             await store.open()
+            if parts.tracing is not None:
+                stack.push_async_callback(parts.tracing.stop)
+                parts.tracing.start()
             stack.push_async_callback(keys.close)
             wanted = [endpoint.wanted() for endpoint in parts.settings.endpoints]
             await settle_endpoints(wanted, endpoints=store.endpoints, channels=parts.channels, now=parts.now())
@@ -220,6 +247,10 @@ def _lifespan(
                 stack.push_async_callback(working.housekeeping.stop)
                 working.housekeeping.start()
             stack.push_async_callback(stream.stop)
-            yield
+            life.is_running = True
+            try:
+                yield
+            finally:
+                life.is_running = False
 
     return lifespan

@@ -18,6 +18,7 @@ from replyhook_receiver.serving import MAX_HEADER_BYTES
 from replyhook_receiver.web.client_address import Network, client_address
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.patience import Patience
+from replyhook_receiver.web.prefix import hide_path, own_path
 from replyhook_receiver.web.problems import RETRY_AFTER_SECONDS
 
 BODY_SECONDS = 10.0
@@ -111,15 +112,16 @@ class Callbacks:
         self._patience = Patience(BODY_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+        if scope["type"] != "http" or not (path := own_path(scope)).startswith(PREFIX):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
         try:
-            answer = await self._answer(scope, receive)
+            answer = await self._answer(scope, receive, path)
         except Exception:
             _log.exception("a fault of ours while taking a callback")
             answer = _AGAIN
+        hide_path(scope, TEMPLATE)
         await send(answer.start)
         await send(answer.body)
         if answer is _OK and self._acknowledged is not None:
@@ -130,11 +132,11 @@ class Callbacks:
             milliseconds = (time.perf_counter() - started) * 1000
             _log.log(level, "%s %s %d %.1f ms", scope["method"][:16], TEMPLATE, answer.status, milliseconds)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> _Answer:
+    async def _answer(self, scope: Scope, receive: Receive, path: str) -> _Answer:
         if scope["method"] != "POST":
             return _NOT_POST
         # A token with slashes, or none at all, is a wrong token: 401, not 404.
-        provider, _, text = scope["path"][len(PREFIX) :].partition("/")
+        provider, _, text = path[len(PREFIX) :].partition("/")
         if not self._ingest.knows(provider):
             return _NO_SUCH_PROVIDER
         try:

@@ -21,6 +21,7 @@ from replyhook_receiver.storage.chosen import storage_for
 from replyhook_receiver.stores.chosen import store_for
 from replyhook_receiver.stores.sql.places import Limits
 from replyhook_receiver.stores.sql.store import SQLStore
+from replyhook_receiver.tracing import Tracing
 from replyhook_receiver.video_links import VideoLinks
 from replyhook_receiver.work.asking import Asker
 
@@ -51,6 +52,7 @@ class Parts:
     questions: Questions = field(repr=False)
     measures: Measures = field(repr=False)
     asker: Asker = field(repr=False)
+    tracing: Tracing | None = field(repr=False)
 
 
 def make_parts(settings: Settings, secrets: Secrets, now: Clock) -> Parts:
@@ -98,6 +100,7 @@ def make_parts(settings: Settings, secrets: Secrets, now: Clock) -> Parts:
         questions=questions,
         measures=Measures(),
         asker=Asker(door=door, providers=providers, questions=questions),
+        tracing=Tracing(store.traces) if settings.tracing else None,
     )
 
 

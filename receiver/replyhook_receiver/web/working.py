@@ -89,7 +89,7 @@ def make_worker(parts: Parts) -> Working:
         TaskKind.EXPIRING: Handler(run=tell_last_call, policy=RESULTS, concurrency=_QUESTIONS_AT_A_TIME),
     }
     housekeeping = Housekeeping(store=store, storage=parts.storage, keep=keep_for(settings), now=now)
-    worker = Worker(store=store, now=now, handlers=handlers, measures=parts.measures)
+    worker = Worker(store=store, now=now, handlers=handlers, measures=parts.measures, tracing=parts.tracing)
     return Working(worker=worker, download=download, queue=queue, housekeeping=housekeeping)
 
 

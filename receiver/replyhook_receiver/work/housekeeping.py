@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 
+from anyio import to_thread
+
 from replyhook_receiver.config import Settings
 from replyhook_receiver.errors import ReceiverTrouble, StorageTrouble
 from replyhook_receiver.storage.base import Storage
@@ -17,6 +19,7 @@ from replyhook_receiver.stores.retention import KeepFor, Swept
 _log = logging.getLogger(__name__)
 
 EVERY = timedelta(days=1)
+REJECTED_FOR = timedelta(days=30)
 _FIRST = timedelta(minutes=10)
 _AFTER_TROUBLE = timedelta(minutes=5)
 _LONGEST_SLEEP = timedelta(hours=1)  # another process (`replyhook db erase`) may note what is due earlier
@@ -92,7 +95,17 @@ class Housekeeping:
             async for step in at_leisure(steps):
                 swept[step.what] += step.count
         done = ", ".join(f"{count} {what}" for what, count in swept.items() if count)
+        swept["rejected files"] = await remove_rejected(self._storage, now=self._now())
         _log.info("thrown away as old: %s", done or "nothing")
+
+
+async def remove_rejected(storage: Storage, *, now: datetime) -> int:
+    """Remove what came in place of videos and was put aside long ago; how many."""
+    try:
+        return await to_thread.run_sync(lambda: storage.remove_rejected(before=now - REJECTED_FOR))
+    except StorageTrouble as error:
+        _log.warning("what was put aside could not be removed: %s", error)
+        return 0
 
 
 async def at_leisure(steps: AsyncIterator[Swept]) -> AsyncIterator[Swept]:

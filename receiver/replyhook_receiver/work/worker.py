@@ -18,6 +18,8 @@ from replyhook_receiver.measures import Measures
 from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.tasks import Dead, Done, NotNow, Outcome, Retry, Task
+from replyhook_receiver.tracing import Tracing
+from replyhook_receiver.work.pulse import Pulse
 
 _log = logging.getLogger(__name__)
 
@@ -63,13 +65,16 @@ class Worker:
         handlers: Mapping[TaskKind, Handler],
         now: Callable[[], datetime],
         measures: Measures | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._measures = measures or Measures()
+        self._tracing = tracing
         self._store = store
         self._handlers = handlers
         self._now = now
         self._wake = asyncio.Event()
         self._stopping = False
+        self._looking, self._renewing = Pulse(), Pulse()
         self._running: dict[asyncio.Task[None], Task] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._renewed_at = now()
@@ -81,13 +86,15 @@ class Worker:
 
     @property
     def healthy(self) -> bool:
-        """Whether it is at work."""
-        return bool(self._loops) and not any(loop.done() for loop in self._loops)
+        """Whether it is at work: neither has a loop ended, nor does one hang."""
+        has_ended = not self._loops or any(loop.done() for loop in self._loops)
+        return not has_ended and self._looking.beats and self._renewing.beats
 
     async def start(self) -> None:
         """Begin. What would wait longer than anything may was noted while the clock was ahead: it is due now."""
         now = self._now()
-        settled = await self._store.settle_times(latest_due=now + LONGEST_WAIT, latest_lease=now + LEASE, now=now)
+        # Another machine's clock may be a little ahead of ours, and what its worker holds is not to be taken from it.
+        settled = await self._store.settle_times(latest_due=now + LONGEST_WAIT, latest_lease=now + 2 * LEASE, now=now)
         if settled:
             _log.warning("%d tasks would have waited for a clock that was once ahead: they are due now", settled)
         self._loops = [
@@ -109,7 +116,8 @@ class Worker:
         while not self._stopping:
             self._wake.clear()
             try:
-                pause = await self._claim_and_start()
+                with self._looking.round():
+                    pause = await self._claim_and_start()
             except StoreUnavailable as error:
                 _log.warning("the worker cannot reach the store: %s", error)
                 await asyncio.sleep(_STORE_PAUSE_SECONDS)
@@ -193,7 +201,7 @@ class Worker:
             # Its tries were used up by processes that did not live to say what became of them.
             await self._finish(task, Dead(problem=f"given up after {task.attempt - 1} tries that never came back"))
             return
-        begun = time.monotonic()
+        begun, begun_at = time.monotonic(), time.time_ns()
         try:
             outcome: Outcome = await handler.run(task)
             _log.info("%s of %s is %s", task.kind, task.subject, "done" if isinstance(outcome, Done) else "put off")
@@ -206,6 +214,8 @@ class Worker:
             _log.exception("a %s task failed by a fault of ours", task.kind)
             outcome = self._after_failure(task, handler.policy, error)
         self._measure(task, outcome, time.monotonic() - begun)
+        if self._tracing is not None:
+            self._tracing.tried(task, outcome, begun_at)
         await self._finish(task, outcome)
 
     def _measure(self, task: Task, outcome: Outcome, seconds: float) -> None:
@@ -266,7 +276,8 @@ class Worker:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
             try:
-                await self._renew_held()
+                with self._renewing.round():
+                    await self._renew_held()
             except StoreUnavailable:
                 continue
 

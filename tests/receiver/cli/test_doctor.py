@@ -64,6 +64,22 @@ def test_a_receiver_that_is_well_passes_every_check_and_no_secret_is_shown(stage
     assert [secret for secret in (*made.values(), *keys, KEY, told["token"], "another-user") if secret in shown] == []
 
 
+def test_work_that_was_paused_and_forgotten_is_told_with_what_ends_it(stage: Stage) -> None:
+    env = stage.env | stage.settings
+    assert run(env, stage.folder, "hold", "on", "--reason", "moving\x1b[2J the bucket").returncode == 0
+    try:
+        found = examined(env, stage.folder, code=0)["hold"]
+        table = run(env, stage.folder, "doctor").stdout
+    finally:
+        assert run(env, stage.folder, "hold", "off").returncode == 0
+    assert found["outcome"] == "warn"
+    assert "on hold since 20" in found["found"]
+    assert "the bucket" in found["found"]
+    assert "`replyhook hold off`" in found["todo"]
+    assert "\x1b" not in table
+    assert examined(env, stage.folder, code=0)["hold"]["outcome"] == "ok"
+
+
 def test_a_refused_fal_user_is_told_with_the_setting_that_lets_it_in(stage: Stage) -> None:
     env = stage.env | stage.settings
     assert run(env, stage.folder, "trigger", "fal.succeeded").returncode != 0

@@ -88,6 +88,27 @@ def test_an_endpoint_of_the_settings_that_can_never_be_notified_ends_the_start_i
 
 
 @pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("port = 8080\nlog_levle = 'geheim'\n", ["log_levle (replyhook.toml, line 2)", "did you mean log_level?"]),
+        ("\n\nvideo_link_seconds = 'geheim'\n", ["video_link_seconds (replyhook.toml, line 3)", "integer"]),
+        ("port = 8080\nhost = geheim\n", ["replyhook.toml", "line 2"]),
+    ],
+)
+def test_a_wrong_settings_file_ends_the_start_with_its_line_and_key(
+    tmp_path: Path, toml: str, words: list[str]
+) -> None:
+    (tmp_path / "replyhook.toml").write_text(toml)
+    command = [*PROGRAM, "--port", "0", "--config", "replyhook.toml"]
+    ended = subprocess.run(command, env=CLEAN, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == NOT_CONFIGURED
+    assert [word for word in words if word not in ended.stderr] == []
+    assert "Traceback" not in ended.stderr
+    assert "geheim" not in ended.stderr
+    assert not (tmp_path / "replyhook-data").exists()
+
+
+@pytest.mark.parametrize(
     ("pragma", "words"),
     [
         ("PRAGMA user_version = 9999", "newer replyhook"),  # from a newer version

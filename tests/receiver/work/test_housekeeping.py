@@ -1,5 +1,6 @@
 """Throwing away what is old in a receiver that runs: when, and with the files."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -46,12 +47,17 @@ async def test_the_first_round_is_planned_and_a_restart_does_not_put_it_off(tmp_
             await housekeeping.stop()
         assert await store.retention.next_round() == NOW + timedelta(minutes=10)
         assert storage.local_path(VIDEO.name) is not None
+        aside = [tmp_path / "videos" / f"{days}.mp4.rejected" for days in (29, 31)]
+        for path, days in zip(aside, (29, 31), strict=True):
+            path.write_bytes(b"no video")
+            os.utime(path, ((NOW + 2 * DAY - days * DAY).timestamp(),) * 2)
         clock.move(days=2)
         housekeeping = Housekeeping(store=store, storage=storage, keep=keep, now=clock)
         housekeeping.start()
         await until(lambda: storage.local_path(VIDEO.name) is None, seconds=30)
         await housekeeping.stop()
         assert await store.retention.next_round() == clock() + DAY
+        assert [path.exists() for path in aside] == [True, False]
         assert await store.claim([TaskKind.DOWNLOAD], limit=9, lease=LEASE, now=clock()) == []
         assert await remove_unwanted(store, storage, now=clock()) == 0
     finally:

@@ -15,6 +15,7 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.retries import RetryPolicy
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Done, Task
+from replyhook_receiver.work import pulse
 from replyhook_receiver.work import worker as worker_module
 from replyhook_receiver.work.worker import Handler, Worker
 from tests.contracts.store_contract import a_job, describe, report, succeeded
@@ -32,6 +33,11 @@ class CountingStore(SQLiteStore):
     failing_claims = 0
     failing_finishes = 0
 
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.hangs = asyncio.Event()  # while it is not set
+        self.hangs.set()
+
     async def claim(self, *arguments: Any, **more: Any) -> list[Task]:
         self.claims += 1
         if self.failing_claims:
@@ -41,6 +47,7 @@ class CountingStore(SQLiteStore):
 
     async def next_due(self, **more: Any) -> Any:
         self.looks += 1
+        await self.hangs.wait()
         return await super().next_due(**more)
 
     async def finish(self, *arguments: Any, **more: Any) -> bool:
@@ -143,6 +150,25 @@ async def test_idle_it_looks_at_nothing_and_a_commit_wakes_it(store: CountingSto
         await store.works(job)
         await until(lambda: recorder.tasks, seconds=0.5)
     assert await store.state(job) == ("done", 1, None)
+
+
+async def test_one_that_hangs_is_not_healthy_and_one_that_waits_or_works_long_is(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "LONGEST_SECONDS", 0.1)
+    gate = Gate()
+    async with working(store, gate) as worker:
+        await store.works(a_job())
+        await until(lambda: gate.begun)
+        await asyncio.sleep(0.3)
+        assert worker.healthy, "a task may take long, and so may the wait for one"
+        store.hangs.clear()
+        await store.works(a_job())
+        await until(lambda: not worker.healthy)
+        store.hangs.set()
+        await until(lambda: len(gate.begun) == 2)
+        assert worker.healthy
+        gate.open.set()
 
 
 async def test_with_all_places_taken_it_does_not_ask_again_and_again(store: CountingStore) -> None:

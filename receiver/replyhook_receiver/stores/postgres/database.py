@@ -18,6 +18,7 @@ from replyhook_receiver.stores.postgres.partitions import make_ahead
 from replyhook_receiver.stores.postgres.readers import Readers
 from replyhook_receiver.stores.sql.batch import AcceptAll
 from replyhook_receiver.stores.sql.connection import Raw
+from replyhook_receiver.stores.sql.database import ONLY_READ
 from replyhook_receiver.stores.sql.probe import Probe
 from replyhook_receiver.stores.sql.writer import Writer
 
@@ -59,6 +60,9 @@ class PostgreSQLDatabase:
         self._listener = Listener(self._url, channel=self._engine.channel, name=self._name, heard=self._after_commit)
         await self._listener.start()
 
+    async def open_to_read(self) -> None:
+        self._readers = Readers(self._url)
+
     async def close(self) -> None:
         if self._listener is not None:
             await self._listener.close()
@@ -80,7 +84,7 @@ class PostgreSQLDatabase:
     @property
     def writer(self) -> Writer:
         if self._writer is None:
-            raise StoreUnavailable("the store is not open")
+            raise StoreUnavailable(ONLY_READ if self._readers else "the store is not open")
         return self._writer
 
     async def accept(self, report: Report) -> Accepted:

@@ -15,13 +15,26 @@ _THERE = """
     SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = CAST('callback_bodies' AS regclass) ORDER BY c.relname
 """
+# Of sessions of others' it may not be told since when they read.
+_BUSY = """
+    SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE c.relname LIKE 'callback_bodies%' AND l.granted AND l.pid <> pg_backend_pid()
+        AND coalesce(a.xact_start, '-infinity') < clock_timestamp() - interval '1 second' LIMIT 1
+"""
 _ELSEWHERE = "SELECT 1 FROM callback_bodies_of_other_days WHERE callback_id >= ? AND callback_id < ? LIMIT 1"
 OTHER_DAYS = "callback_bodies_of_other_days"
 
 
+def can_be_changed(raw: Raw) -> bool:
+    """Whether nobody has been reading bodies for long, as a dump does: who waits for that holds up everybody."""
+    return raw.execute(_BUSY).fetchone() is None
+
+
 def make_ahead(raw: Raw, now: datetime) -> None:
     """See that there are partitions for the days to come, and for today."""
-    there = set(_names(raw))
+    there = set(names(raw))
+    if not can_be_changed(raw):
+        return
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     for begin in (day + number * _DAY for number in range(AHEAD.days)):
         name, first, end = f"{_PREFIX}{begin:%Y%m%d}", _first_id(begin), _first_id(begin + _DAY)
@@ -32,7 +45,7 @@ def make_ahead(raw: Raw, now: datetime) -> None:
 def past(raw: Raw, before: datetime) -> list[str]:
     """The partitions all of whose days are over before ``before``."""
     last = f"{_PREFIX}{before.astimezone(UTC) - _DAY:%Y%m%d}"
-    return [name for name in _names(raw) if name != OTHER_DAYS and name <= last]
+    return [name for name in names(raw) if name != OTHER_DAYS and name <= last]
 
 
 def count(raw: Raw, name: str) -> int:
@@ -76,7 +89,8 @@ def drop(raw: Raw, name: str) -> None:
     raw.execute(f"DROP TABLE {name}")
 
 
-def _names(raw: Raw) -> list[str]:
+def names(raw: Raw) -> list[str]:
+    """The partitions that there are."""
     return [row["name"] for row in raw.execute(_THERE)]
 
 

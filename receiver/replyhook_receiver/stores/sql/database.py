@@ -10,6 +10,8 @@ from replyhook_receiver.stores.sql.writer import Writer
 
 T = TypeVar("T")
 
+ONLY_READ = "the database is only read here: ask the running receiver to change something"
+
 
 class Database(Protocol):
     """One database, open. ``write`` returns only after its commit is on disk, or raises.
@@ -19,6 +21,13 @@ class Database(Protocol):
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
+        ...
+
+    async def open_to_read(self) -> None:
+        """Connect for reading alone: the schema stays, and what would write raises ``StoreUnavailable``.
+
+        Raises ``ConfigurationError``.
+        """
         ...
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ _CALLBACKS = "DELETE FROM callbacks WHERE id IN (SELECT id FROM callbacks WHERE 
 _NEXT_NOTIFICATIONS = "SELECT sequence FROM notifications WHERE job_id = ? ORDER BY sequence LIMIT ?"
 _NEWEST = "SELECT max(sequence) AS newest FROM notifications"
 _KINDS = [kind.value for kind in TaskKind if kind is not TaskKind.NOTIFY]
-_OF_A_JOB = ("deadlines", "last_calls", "relay_queue", "relay_refusals", "assets", "endpoints", "audit")
+_OF_A_JOB = ("deadlines", "last_calls", "relay_queue", "relay_refusals", "assets", "endpoints", "audit", "traces")
 
 
 def remove_told(raw: Raw, job_id: str) -> int:

@@ -48,6 +48,7 @@ from replyhook_receiver.stores.sql.rows import (
 from replyhook_receiver.stores.sql.sessions import SQLSessions
 from replyhook_receiver.stores.sql.steering import SQLSteering
 from replyhook_receiver.stores.sql.streams import SQLStreams
+from replyhook_receiver.stores.sql.traces import SQLTraces
 from replyhook_receiver.stores.sql.track_records import SQLTrackRecords
 from replyhook_receiver.stores.sql.turns import Turns, look_again
 from replyhook_receiver.tasks import Done, Outcome, Task
@@ -113,12 +114,17 @@ class SQLStore:
         self.steering = SQLSteering(self.database, describe=describe)
         self.overview = SQLOverview(self.database)
         self.track_records = SQLTrackRecords(self.database)
+        self.traces = SQLTraces(self.database)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
 
     async def open(self) -> None:
         await self.database.open()
+
+    async def open_to_read(self) -> None:
+        """Open for reading alone, beside whoever serves it. Raises ``ConfigurationError``."""
+        await self.database.open_to_read()
 
     async def close(self) -> None:
         await self.database.close()

@@ -31,11 +31,15 @@ class Connection(aiosqlite.Connection):
         return result
 
 
-async def connect(path: Path, *, read_only: bool = False) -> Connection:
-    """Open ``path`` with everything set that we rely on. Raises ``ConfigurationError`` when it is not in force."""
+async def connect(path: Path, *, read_only: bool = False, never_writes: bool = False) -> Connection:
+    """Open ``path`` with everything set that we rely on. Raises ``ConfigurationError`` when it is not in force.
+
+    What ``never_writes`` does not even move the log into the file when it is the last to close it.
+    """
 
     def open_file() -> sqlite3.Connection:
-        raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        name = f"{path.absolute().as_uri()}?mode=ro" if never_writes else path
+        raw = sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=never_writes)
         raw.row_factory = sqlite3.Row
         return raw
 

@@ -9,11 +9,13 @@ from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.records import Accepted, Report
 from replyhook_receiver.stores.sql.batch import AcceptAll
 from replyhook_receiver.stores.sql.connection import Raw
+from replyhook_receiver.stores.sql.database import ONLY_READ
 from replyhook_receiver.stores.sql.probe import Probe
 from replyhook_receiver.stores.sql.writer import Writer
 from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
 from replyhook_receiver.stores.sqlite.engine import SQLiteEngine
 from replyhook_receiver.stores.sqlite.files import Files
+from replyhook_receiver.stores.sqlite.reading import connect_to_read
 
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ class SQLiteDatabase:
         self._writer: Writer | None = None
         self._probe: Probe | None = None
         self._reads = 0
+        self._is_only_read = False
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
@@ -48,6 +51,12 @@ class SQLiteDatabase:
         engine = SQLiteEngine(writing, check_files=files.check)
         self._writer = Writer(engine, accept_all=self._accept_all, after_commit=self._after_commit)
         self._probe = Probe(self._writer, rewrite_a_page)
+
+    async def open_to_read(self) -> None:
+        """Connect for reading alone: the schema stays, and what would write raises ``StoreUnavailable``."""
+        self._is_only_read = True
+        for _ in range(_READERS):
+            self._connections.append(await connect_to_read(self._path))
 
     async def close(self) -> None:
         """Finish what was taken on, then disconnect."""
@@ -67,7 +76,7 @@ class SQLiteDatabase:
     def writer(self) -> Writer:
         """Raises ``StoreUnavailable`` while it is not open."""
         if self._writer is None:
-            raise StoreUnavailable("the store is not open")
+            raise StoreUnavailable(ONLY_READ if self._is_only_read else "the store is not open")
         return self._writer
 
     async def accept(self, report: Report) -> Accepted:

@@ -1,0 +1,29 @@
+"""Whether a loop still goes round: one that waits for work does, one that hangs in the middle of a round does not."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LONGEST_SECONDS = 30.0
+"""No round takes so long: the store itself gives up a write after a few seconds."""
+
+
+class Pulse:
+    """One loop's."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    @contextmanager
+    def round(self) -> Iterator[None]:
+        """One time round, without the wait for the next."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    @property
+    def beats(self) -> bool:
+        """Whether it is not stuck."""
+        return self._since is None or time.monotonic() - self._since < LONGEST_SECONDS
