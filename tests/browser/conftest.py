@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from replyhook import Client
 from replyhook.ids import new_id
@@ -17,6 +17,7 @@ from tests.stage import KEY, Stage, a_stage
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WAIT_MS = 20_000
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture(scope="package")
