@@ -16,6 +16,7 @@ from replyhook_receiver.records import (
     Report,
     Submission,
 )
+from replyhook_receiver.stores.canceling import Canceling
 from replyhook_receiver.stores.deliveries import Deliveries
 from replyhook_receiver.stores.endpoints import Endpoints
 from replyhook_receiver.stores.erasing import Erasing
@@ -30,6 +31,7 @@ from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.retention import Retention
 from replyhook_receiver.stores.streams import StreamStore
+from replyhook_receiver.stores.windows import Windows
 from replyhook_receiver.tasks import Outcome, Task
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
@@ -112,6 +114,16 @@ class Store(Protocol):
         """Whose a thing is."""
         ...
 
+    @property
+    def windows(self) -> Windows:
+        """How far down a list is looked at once."""
+        ...
+
+    @property
+    def canceling(self) -> Canceling:
+        """Ending a relayed job before it is submitted."""
+        ...
+
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
         ...
@@ -138,7 +150,8 @@ class Store(Protocol):
         ...
 
     async def begin_submit(self, job_id: str, *, now: datetime) -> bool:
-        """Note, before a relayed submit is sent, that it is; False when it was begun before: it is never sent twice."""
+        """Note, before a relayed submit is sent, that it is; False when it was begun before, since it is never sent
+        twice, and when the job was canceled."""
         ...
 
     async def accept(self, report: Report) -> Accepted:
@@ -149,8 +162,10 @@ class Store(Protocol):
         """A job, or None."""
         ...
 
-    async def jobs(self, wanted: JobFilter, *, before: str | None = None, limit: int = 100) -> list[JobRecord]:
-        """Jobs, newest first by their ids; those before the id ``before``, where it is given."""
+    async def jobs(
+        self, wanted: JobFilter, *, before: str | None = None, down_to: str | None = None, limit: int = 100
+    ) -> list[JobRecord]:
+        """Jobs, newest first by their ids; those before the id ``before``, and none below ``down_to``, where given."""
         ...
 
     async def present(self, job_id: str) -> JobPresent | None:

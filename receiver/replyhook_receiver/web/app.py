@@ -22,6 +22,7 @@ from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.callbacks import Callbacks
+from replyhook_receiver.web.canceling import CancelApi
 from replyhook_receiver.web.deliveries import DeliveryApi
 from replyhook_receiver.web.downloads import DownloadApi
 from replyhook_receiver.web.endpoints import EndpointApi
@@ -38,6 +39,7 @@ from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.web.stream_links import StreamLinks
 from replyhook_receiver.web.videos import Videos
 from replyhook_receiver.web.working import Working, make_worker
+from replyhook_receiver.work.canceling import Canceler
 
 
 def utc_now() -> datetime:
@@ -82,6 +84,7 @@ def create_app(
         owners=store.owners,
         now=now,
         requests_per_minute=settings.requests_per_minute,
+        once=Idempotency(store.idempotency, now=now).once,
     )
     instance = instance or Instance.fresh()
     routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance)
@@ -122,7 +125,6 @@ def _routes(
         questions=parts.questions,
         public_url=parts.public_url,
         providers=parts.providers,
-        idempotency=Idempotency(store.idempotency, now=now),
         now=now,
     )
     inspection = Inspection(
@@ -139,11 +141,13 @@ def _routes(
     links = StreamLinks(tokens=parts.tokens, public_url=parts.public_url)
     live = StreamApi(stream=stream, store=store, announcer=parts.announcer, links=links, now=now)
     queue = working.queue
+    canceler = Canceler(door=parts.door, providers=parts.providers)
     return [
         *api.routes(keys),
         *KeyApi(keys=store.keys, now=now).routes(keys),
         *EndpointApi(endpoints=store.endpoints, channels=parts.channels, now=now).routes(keys),
-        *DeliveryApi(deliveries=store.deliveries, now=now).routes(keys),
+        *DeliveryApi(deliveries=store.deliveries, windows=store.windows, now=now).routes(keys),
+        *CancelApi(store=store, announcer=parts.announcer, canceler=canceler, now=now).routes(keys),
         *inspection.routes(keys),
         *videos.routes(keys),
         *live.routes(keys),

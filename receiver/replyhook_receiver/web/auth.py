@@ -63,6 +63,7 @@ class ApiKeys:
     """The keys that are valid: those of the settings, which may do everything, and those that ``kept`` holds.
 
     Of all only hashes are kept. ``owners`` says whose a thing is; ``requests_per_minute`` is for each key, 0: no limit.
+    ``once`` is what POSTs with an Idempotency-Key go through.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ApiKeys:
         owners: Owners | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         requests_per_minute: int = 0,
+        once: Callable[[Endpoint], Endpoint] = lambda endpoint: endpoint,
     ) -> None:
         self._hashes = [_hash(key) for key in of_settings]
         self._kept = kept
@@ -80,6 +82,7 @@ class ApiKeys:
         self._now = now
         self._buckets = Buckets(per_minute=requests_per_minute)
         self._noting: dict[str, asyncio.Task[None]] = {}
+        self._once = once
 
     async def access(self, authorization: str | None) -> Access | None:
         """What an ``Authorization`` header gives, or None where it holds no valid key."""
@@ -106,6 +109,7 @@ class ApiKeys:
 
         A route without a rule is for nobody.
         """
+        once = self._once(endpoint)
 
         async def guarded(request: Request) -> Response:
             access = await self.access(request.headers.get("authorization"))
@@ -121,7 +125,7 @@ class ApiKeys:
             if refusal is not None:
                 return refusal
             request.scope[_ACCESS] = access
-            return await endpoint(request)
+            return await (once if request.method == "POST" else endpoint)(request)
 
         return guarded
 

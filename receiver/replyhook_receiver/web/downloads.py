@@ -1,12 +1,14 @@
 """How the downloads do: what waits, what is about to be lost, and whether something holds them back."""
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook_receiver.stores.links import Links
+from replyhook_receiver.web.answer_models import Downloads
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.queries import NoQuery, read_query
 from replyhook_receiver.work.queueing import DownloadQueue
 
 
@@ -21,8 +23,9 @@ class DownloadApi:
         """The route, for those with a key."""
         return [Route("/v1/downloads", keys.guard(self.show), methods=["GET"])]
 
-    async def show(self, _: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         """How many videos are not stored yet, of how many that was said, when the next link ends, and what is wrong."""
+        read_query(request.query_params, NoQuery)
         waiting = await self._links.waiting()
         content = {
             "state": self._queue.state,
@@ -31,5 +34,4 @@ class DownloadApi:
             "expiring": waiting.expiring,
             "next_link_ends_at": waiting.next_end,
         }
-        headers = {"cache-control": "no-store"}
-        return Response(msgspec.json.encode(content), media_type="application/json", headers=headers)
+        return answer(Downloads, content)

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from datetime import datetime
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from replyhook.errors import InvalidRequest
 from replyhook_receiver.stores.holding import Hold, Holding
+from replyhook_receiver.web.answer_models import HoldTold
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
-
-_LONGEST_REASON = 200
+from replyhook_receiver.web.queries import HoldQuery, NoQuery, read_query
 
 
 class HoldApi:
@@ -29,23 +29,23 @@ class HoldApi:
             Route("/v1/hold", keys.guard(self.end), methods=["DELETE"]),
         ]
 
-    async def show(self, _: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         """Whether the work is paused, since when, what for."""
+        read_query(request.query_params, NoQuery)
         return _shown(await self._holding.status())
 
     async def begin(self, request: Request) -> Response:
         """Pause: no task is begun, what is being done is finished."""
-        reason = request.query_params.get("reason", "")
-        if len(reason) > _LONGEST_REASON:
-            raise InvalidRequest("reason", reason[:20], f"at most {_LONGEST_REASON} characters")
-        return _shown(await self._holding.begin(reason, now=self._now()))
+        asked = read_query(request.query_params, HoldQuery)
+        return _shown(await self._holding.begin(asked.reason, now=self._now()))
 
-    async def end(self, _: Request) -> Response:
+    async def end(self, request: Request) -> Response:
         """Go on."""
+        read_query(request.query_params, NoQuery)
         await self._holding.end()
         return _shown(None)
 
 
 def _shown(hold: Hold | None) -> Response:
-    since = None if hold is None else hold.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return JSONResponse({"held": hold is not None, "since": since, "reason": hold.reason if hold else None})
+    since, reason = (None, None) if hold is None else (hold.since, hold.reason)
+    return answer(HoldTold, HoldTold(held=hold is not None, since=since, reason=reason))

@@ -14,7 +14,7 @@ from replyhook_receiver.stores.sqlite.writer import AcceptAll, Writer
 
 T = TypeVar("T")
 
-_READERS = 2
+_READERS = 4
 
 
 class Database:
@@ -30,7 +30,7 @@ class Database:
         self._connections: list[Connection] = []
         self._writer: Writer | None = None
         self._probe: Probe | None = None
-        self._reads = 0
+        self._reading: list[int] = []
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
@@ -41,6 +41,7 @@ class Database:
             await writing.work(migrate)
             for _ in range(_READERS):
                 self._connections.append(await connect(self._path, read_only=True))
+            self._reading = [0] * _READERS
             files = await writing.work(lambda _: Files(self._path))
         except BaseException:
             await self.close()
@@ -80,12 +81,15 @@ class Database:
         return await self.writer.run(work)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` on a connection that cannot write."""
+        """Run ``work`` on a connection that cannot write, the least busy: what takes long holds up as few as can be."""
         if len(self._connections) < 2:
             raise StoreUnavailable("the store is not open")
-        self._reads += 1
         readers: Sequence[Connection] = self._connections[1:]
+        chosen = min(range(len(readers)), key=self._reading.__getitem__)
+        self._reading[chosen] += 1
         try:
-            return await readers[self._reads % len(readers)].work(work)
+            return await readers[chosen].work(work)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store cannot be read ({type(error).__name__})") from error
+        finally:
+            self._reading[chosen] -= 1

@@ -21,6 +21,7 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sqlite import facts, links, outcomes, overdue, registering, relays, tasks
+from replyhook_receiver.stores.sqlite.canceling import SQLiteCanceling
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.sqlite.deliveries import SQLiteDeliveries
 from replyhook_receiver.stores.sqlite.endpoints import SQLiteEndpoints
@@ -45,6 +46,7 @@ from replyhook_receiver.stores.sqlite.rows import (
 )
 from replyhook_receiver.stores.sqlite.streams import SQLiteStreams
 from replyhook_receiver.stores.sqlite.turns import Turns, look_again
+from replyhook_receiver.stores.sqlite.windows import SQLiteWindows
 from replyhook_receiver.tasks import Done, Outcome, Task
 
 AT_ONE_ENDPOINT = 8
@@ -91,6 +93,8 @@ class SQLiteStore:
         self.gauges = SQLiteGauges(self.database)
         self.keys = SQLiteKeys(self.database)
         self.owners = SQLiteOwners(self.database)
+        self.windows = SQLiteWindows(self.database)
+        self.canceling = SQLiteCanceling(self.database, describe=describe)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
@@ -137,8 +141,10 @@ class SQLiteStore:
     async def job(self, job_id: str) -> JobRecord | None:
         return await self.database.read(lambda raw: read_job(raw, "j.id = ?", job_id))
 
-    async def jobs(self, wanted: JobFilter, *, before: str | None = None, limit: int = 100) -> list[JobRecord]:
-        return await self.database.read(lambda raw: read_jobs(raw, wanted, before=before, limit=limit))
+    async def jobs(
+        self, wanted: JobFilter, *, before: str | None = None, down_to: str | None = None, limit: int = 100
+    ) -> list[JobRecord]:
+        return await self.database.read(lambda raw: read_jobs(raw, wanted, before=before, down_to=down_to, limit=limit))
 
     async def present(self, job_id: str) -> JobPresent | None:
         return await self.database.read(lambda raw: read_present(raw, job_id))
