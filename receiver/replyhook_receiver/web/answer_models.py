@@ -112,7 +112,7 @@ class ReplyURL(Told):
 
 
 class Asked(Told):
-    """How often a provider was asked about jobs since the start, by cause; silent jobs that recovered, and were lost."""
+    """How often a provider was asked about jobs since the start, by cause; how many jobs recovered, how many not."""
 
     asked: dict[str, int]
     recovered: int

@@ -1,4 +1,4 @@
-"""Query parameters as models, read strictly: a filter that is misspelt, doubled or impossible is an error, not ignored."""
+"""Query parameters as models, read strictly: a filter that is misspelt or impossible is an error, not ignored."""
 
 from collections.abc import Mapping
 from datetime import datetime

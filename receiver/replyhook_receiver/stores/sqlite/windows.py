@@ -3,7 +3,12 @@
 from replyhook_receiver.stores.sqlite.database import Database
 from replyhook_receiver.stores.windows import LOOKED_AT, Listed
 
-_ORDER = {Listed.JOBS: "id", Listed.CALLBACKS: "rowid", Listed.DELIVERIES: "id"}
+_BY_ID = ("id", "id < :before")
+_ORDER = {
+    Listed.JOBS: _BY_ID,
+    Listed.CALLBACKS: ("rowid", "rowid < (SELECT rowid FROM callbacks WHERE id = :before)"),
+    Listed.DELIVERIES: _BY_ID,
+}
 
 
 class SQLiteWindows:
@@ -13,11 +18,9 @@ class SQLiteWindows:
         self._database = database
 
     async def bottom(self, of: Listed, *, before: str | None = None, rows: int = LOOKED_AT) -> str | None:
-        order = _ORDER[of]
-        below = "TRUE" if before is None else f"{order} < (SELECT {order} FROM {of.value} WHERE id = :before)"
-        if before is not None and order == "id":
-            below = "id < :before"
-        statement = f"SELECT id FROM {of.value} WHERE {below} ORDER BY {order} DESC LIMIT 1 OFFSET :rows"  # noqa: S608 - ours
+        order, below = _ORDER[of]
+        where = "TRUE" if before is None else below
+        statement = f"SELECT id FROM {of.value} WHERE {where} ORDER BY {order} DESC LIMIT 1 OFFSET :rows"  # noqa: S608 - ours
         values = {"before": before, "rows": rows - 1}
         row = await self._database.read(lambda raw: raw.execute(statement, values).fetchone())
         return None if row is None else str(row["id"])
