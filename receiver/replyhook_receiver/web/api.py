@@ -26,7 +26,7 @@ from replyhook_receiver.web.auth import ApiKeys, access_of, own_user
 from replyhook_receiver.web.idempotency import made_id_of
 from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_model
 from replyhook_receiver.web.pages import looked_for, page_of
-from replyhook_receiver.web.queries import JobsQuery, NoQuery, read_query
+from replyhook_receiver.web.queries import JobsQuery, read_query
 from replyhook_receiver.work.asking import no_key
 
 MAX_BODY_BYTES = 256 * 1024
@@ -145,14 +145,12 @@ class JobApi:
         shown = self._announcer.describe(job, self._now())
         return answer(Job, shown if waiting_for is None else {**shown, "waiting_for": waiting_for})
 
-    async def refusals(self, request: Request) -> Response:
+    async def refusals(self, _: Request) -> Response:
         """How many callbacks were refused since the start, by provider and reason."""
-        read_query(request.query_params, NoQuery)
         return counts(Refused, self._refusals.by_provider())
 
-    async def questions(self, request: Request) -> Response:
+    async def questions(self, _: Request) -> Response:
         """How often providers were asked about jobs since the start and why, how many recovered, how many were lost."""
-        read_query(request.query_params, NoQuery)
         return counts(Questioned, self._questions.by_provider())
 
     def _check_can_verify(self, registration: Registration) -> None:

@@ -34,6 +34,8 @@ from replyhook_receiver.web.keys import KeyApi
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.metrics import MetricsApi
+from replyhook_receiver.web.openapi.operations import check_query
+from replyhook_receiver.web.openapi.routes import DocumentApi
 from replyhook_receiver.web.parts import Clock, Parts, make_parts
 from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.web.stream_links import StreamLinks
@@ -85,9 +87,11 @@ def create_app(
         now=now,
         requests_per_minute=settings.requests_per_minute,
         once=Idempotency(store.idempotency, now=now).once,
+        check=check_query,
     )
     instance = instance or Instance.fresh()
     routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance)
+    routes += DocumentApi(tuple(routes)).routes()
     app = Starlette(
         routes=routes,
         middleware=[

@@ -8,7 +8,6 @@ from replyhook_receiver.stores.links import Links
 from replyhook_receiver.web.answer_models import Downloads
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
-from replyhook_receiver.web.queries import NoQuery, read_query
 from replyhook_receiver.work.queueing import DownloadQueue
 
 
@@ -23,9 +22,8 @@ class DownloadApi:
         """The route, for those with a key."""
         return [Route("/v1/downloads", keys.guard(self.show), methods=["GET"])]
 
-    async def show(self, request: Request) -> Response:
+    async def show(self, _: Request) -> Response:
         """How many videos are not stored yet, of how many that was said, when the next link ends, and what is wrong."""
-        read_query(request.query_params, NoQuery)
         waiting = await self._links.waiting()
         content = {
             "state": self._queue.state,

@@ -1,6 +1,6 @@
 """What `/v1/endpoints` takes and shows. Secrets are shown once, where they are made."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,6 +17,7 @@ from replyhook_receiver.endpoint_rules import (
     shown_endpoint_url,
 )
 from replyhook_receiver.endpoints import Endpoint, EndpointChange, NewEndpoint
+from replyhook_receiver.web.models import URL, Types, User, told
 
 MASKED = "whsec_…"
 _HIDDEN = "…"
@@ -26,11 +27,11 @@ _LONGEST_OVERLAP_HOURS = 7 * 24
 class EndpointModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/endpoints`."""
 
-    url: str
+    url: URL
     channel: str | None = None
     name: str | None = None
-    user: str | None = None
-    types: list[str] = []
+    user: User | None = None
+    types: Types = []
     headers: dict[str, str] = {}
     secret: str | None = None
 
@@ -54,7 +55,7 @@ class EndpointChangeModel(msgspec.Struct, forbid_unknown_fields=True):
     """`PATCH /v1/endpoints/{id}`."""
 
     name: str | None = None
-    types: list[str] | None = None
+    types: Types | None = None
     headers: dict[str, str] | None = None
     enabled: bool | None = None
 
@@ -72,7 +73,7 @@ class EndpointChangeModel(msgspec.Struct, forbid_unknown_fields=True):
 class RotationModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/endpoints/{id}/rotate-secret`; nothing need be said."""
 
-    overlap_hours: float = 24.0
+    overlap_hours: Annotated[float, told(minimum=0, maximum=_LONGEST_OVERLAP_HOURS)] = 24.0
     secret: str | None = None
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ from replyhook_receiver.stores.holding import Hold, Holding
 from replyhook_receiver.web.answer_models import HoldTold
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
-from replyhook_receiver.web.queries import HoldQuery, NoQuery, read_query
+from replyhook_receiver.web.queries import HoldQuery, read_query
 
 
 class HoldApi:
@@ -29,9 +29,8 @@ class HoldApi:
             Route("/v1/hold", keys.guard(self.end), methods=["DELETE"]),
         ]
 
-    async def show(self, request: Request) -> Response:
+    async def show(self, _: Request) -> Response:
         """Whether the work is paused, since when, what for."""
-        read_query(request.query_params, NoQuery)
         return _shown(await self._holding.status())
 
     async def begin(self, request: Request) -> Response:
@@ -39,9 +38,8 @@ class HoldApi:
         asked = read_query(request.query_params, HoldQuery)
         return _shown(await self._holding.begin(asked.reason, now=self._now()))
 
-    async def end(self, request: Request) -> Response:
+    async def end(self, _: Request) -> Response:
         """Go on."""
-        read_query(request.query_params, NoQuery)
         await self._holding.end()
         return _shown(None)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.requests import Request
@@ -36,7 +36,7 @@ from replyhook_receiver.web.history_models import (
     WholeCallback,
 )
 from replyhook_receiver.web.history_queries import read_callbacks_query, read_events_query
-from replyhook_receiver.web.models import read_model, read_nothing
+from replyhook_receiver.web.models import read_model, read_nothing, told
 from replyhook_receiver.web.pages import looked_for, page_of
 from replyhook_receiver.web.queries import CallbackQuery, NameQuery, read_query
 from replyhook_receiver.web.shown_history import Shown
@@ -50,7 +50,7 @@ _MOST_NAMED = 20
 class ReplayModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/callbacks/{id}/replay`. Without ``dry_run`` it is one: nothing is changed unless that is said."""
 
-    what: list[str] = msgspec.field(default_factory=lambda: [Step.PARSE.value])
+    what: list[Annotated[str, told(enum=sorted(Step))]] = msgspec.field(default_factory=lambda: [Step.PARSE.value])
     dry_run: bool = True
 
     def checked(self) -> frozenset[Step]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.requests import Request
@@ -10,12 +10,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook_receiver.errors import UnknownKey
-from replyhook_receiver.keys import USUAL, KeyRecord, NewKey, checked_key
+from replyhook_receiver.keys import USUAL, KeyRecord, NewKey, Scope, checked_key
 from replyhook_receiver.stores.keys import Keys
 from replyhook_receiver.web.answer_models import Key, KeyPage, MadeKey
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
-from replyhook_receiver.web.models import read_model
+from replyhook_receiver.web.models import read_model, told
 from replyhook_receiver.web.pages import page_of
 from replyhook_receiver.web.queries import KeysQuery, read_query
 
@@ -26,7 +26,7 @@ class KeyModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/keys`; nothing need be said."""
 
     name: str | None = None
-    scopes: tuple[str, ...] = tuple(sorted(USUAL))
+    scopes: tuple[Annotated[str, told(enum=sorted(Scope))], ...] = tuple(sorted(USUAL))
     user: str | None = None
     expires_at: datetime | None = None
 

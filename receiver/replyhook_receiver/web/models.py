@@ -4,15 +4,26 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from replyhook.errors import InvalidRequest
 from replyhook.ids import is_id
-from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, SourceKind, checked_reference, checked_user
+from replyhook.jobs import (
+    DEFAULT_ACCOUNT,
+    MAX_REFERENCE_LENGTH,
+    MAX_USER_LENGTH,
+    ExtendRequest,
+    SourceKind,
+    checked_reference,
+    checked_user,
+    is_clean,
+)
+from replyhook.notifications import NotificationType
 from replyhook.providers import NEUTRAL_FIELDS, PROVIDERS, Provider
 from replyhook.receiver_api import request_as_json
 from replyhook.urls import http_parts, shown_url
@@ -34,24 +45,40 @@ _JSON = "application/json"
 _LONGEST_DETAIL = 500
 
 
+def told(**schema: Any) -> Meta:
+    """What a model's schema says of a member besides its type; the words of a refusal are ``checked``'s."""
+    return Meta(extra_json_schema=schema)
+
+
+_CLEAN = {"minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
+ProviderName = Annotated[str, told(enum=sorted(PROVIDERS))]
+JobId = Annotated[str, told(pattern="^job_[0-9abcdefghjkmnpqrstvwxyz]{26}$")]
+Reference = Annotated[str, told(maxLength=MAX_REFERENCE_LENGTH, **_CLEAN)]
+User = Annotated[str, told(maxLength=MAX_USER_LENGTH, **_CLEAN)]
+URL = Annotated[str, told(format="uri", minLength=1, maxLength=MAX_URL_LENGTH)]
+Type = Annotated[str, told(enum=sorted(NotificationType))]
+Types = list[Type]
+Headers = dict[str, str]
+
+
 class NotifyModel(msgspec.Struct, forbid_unknown_fields=True):
     """A place to notify."""
 
-    url: str
+    url: URL
     secret: str | None = None
-    types: list[str] = []
+    types: Types = []
     channel: str | None = None
-    headers: dict[str, str] = {}
+    headers: Headers = {}
 
 
 class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
     """`PUT /v1/jobs/{id}`."""
 
-    provider: str
-    account: str = DEFAULT_ACCOUNT
-    reference: str | None = None
-    user: str | None = None
-    notify: list[NotifyModel] = []
+    provider: ProviderName
+    account: Annotated[str, told(pattern="^[A-Za-z0-9._-]{1,64}$")] = DEFAULT_ACCOUNT
+    reference: Reference | None = None
+    user: User | None = None
+    notify: Annotated[list[NotifyModel], told(maxItems=MAX_TARGETS)] = []
     request: dict[str, Any] = {}
 
     def checked(self, job_id: str) -> Registration:
@@ -79,8 +106,8 @@ class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
 class RelayModel(RegistrationModel, forbid_unknown_fields=True, kw_only=True):
     """`POST /v1/jobs`: a whole job, to be submitted by the receiver. ``id`` is made when it is left out."""
 
-    video: str
-    id: str | None = None
+    video: URL
+    id: JobId | None = None
 
     def checked_relay(self, providers: Mapping[str, Provider], *, made_id: str) -> Registration:
         """As a value of ours, with the id ``made_id`` where it has none of its own.
@@ -117,7 +144,7 @@ class SubmissionModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/jobs/{id}/submission`."""
 
     outcome: Literal["accepted", "refused", "unknown"]
-    provider_job_id: str | None = None
+    provider_job_id: Annotated[str, told(maxLength=512, **_CLEAN)] | None = None
     error: str | None = None
     passed_on: bool = False
 
@@ -127,13 +154,15 @@ class SubmissionModel(msgspec.Struct, forbid_unknown_fields=True):
             raise InvalidRequest("provider_job_id", self.provider_job_id, "an accepted submit has one")
         if self.provider_job_id is not None and len(self.provider_job_id) > 512:
             raise InvalidRequest("provider_job_id", self.provider_job_id, "at most 512 characters")
+        if self.provider_job_id is not None and not is_clean(self.provider_job_id):
+            raise InvalidRequest("provider_job_id", self.provider_job_id, "no control characters")
         if self.passed_on and self.outcome != "refused":
             raise InvalidRequest("passed_on", self.passed_on, "only a refused submit is passed on")
         return Submission(
             outcome=SubmissionOutcome(self.outcome),
             passed_on=self.passed_on,
             provider_job_id=self.provider_job_id,
-            error=None if self.error is None else self.error[:2000],
+            error=None if self.error is None else self.error[:2000].replace("\x00", ""),
         )
 
 

@@ -74,7 +74,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's own refusals (no such route, wrong method, body too large) in the same form."""
     if not isinstance(error, HTTPException):
         raise error
-    detail, headers = error.detail, dict(error.headers or {})
+    detail, headers = error.detail, {name.lower(): value for name, value in (error.headers or {}).items()}
     match error.status_code:
         case 404:
             detail = f"there is nothing at this path; what there is, {request.scope.get('root_path', '')}/docs tells"

@@ -25,6 +25,7 @@ _SHOWN = 64
 
 _ID = "[0-9abcdefghjkmnpqrstvwxyz]{26}"
 _CLEAN = r"^[^\u0000-\u001f\u007f]*$"
+_NO_NUL = r"^[^\u0000]*$"
 
 
 def _allowed(words: str) -> dict[str, str]:
@@ -155,9 +156,7 @@ class NameQuery(msgspec.Struct, kw_only=True):
 class HoldQuery(msgspec.Struct, kw_only=True):
     """`PUT /v1/hold`."""
 
-    reason: Annotated[
-        str, Meta(max_length=200, pattern=_CLEAN, extra=_allowed("at most 200 characters, on one line"))
-    ] = ""
+    reason: Annotated[str, Meta(max_length=200, pattern=_NO_NUL, extra=_allowed("at most 200 characters"))] = ""
 
 
 class NonceQuery(msgspec.Struct, kw_only=True):
@@ -175,15 +174,10 @@ Query = TypeVar("Query", bound=msgspec.Struct)
 
 def read_query(query: QueryParams, kind: type[Query]) -> Query:
     """What is asked for. Raises ``InvalidRequest``, which names what may be."""
-    known = {each.name: each for each in fields(kind)}
-    unknown = sorted(set(query) - set(known))
-    if unknown:
-        words = (
-            f"what may be asked is {', '.join(known)}" if known else "nothing can be asked here: leave the query out"
-        )
-        raise InvalidRequest(unknown[0][:_SHOWN], query[unknown[0]][:_SHOWN], words)
+    check_names(query, kind)
     given: dict[str, Any] = {}
-    for name, field in known.items():
+    for field in fields(kind):
+        name = field.name
         texts = query.getlist(name)
         if len(texts) > 1:
             raise InvalidRequest(name, f"{len(texts)} of them", "it is asked once")
@@ -192,6 +186,17 @@ def read_query(query: QueryParams, kind: type[Query]) -> Query:
         elif field.required:
             raise InvalidRequest(name, None, f"{_words(plain_type(field.type))}; it is needed")
     return kind(**given)
+
+
+def check_names(query: QueryParams, kind: type[msgspec.Struct]) -> None:
+    """Raise ``InvalidRequest`` for a parameter that ``kind`` does not have: it names those that there are."""
+    known = [each.name for each in fields(kind)]
+    unknown = sorted(set(query) - set(known))
+    if unknown:
+        words = (
+            f"what may be asked is {', '.join(known)}" if known else "nothing can be asked here: leave the query out"
+        )
+        raise InvalidRequest(unknown[0][:_SHOWN], query[unknown[0]][:_SHOWN], words)
 
 
 def read_value(name: str, text: str, hint: Any) -> Any:
