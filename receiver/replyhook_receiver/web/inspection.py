@@ -50,7 +50,9 @@ _MOST_NAMED = 20
 class ReplayModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/callbacks/{id}/replay`. Without ``dry_run`` it is one: nothing is changed unless that is said."""
 
-    what: list[Annotated[str, told(enum=sorted(Step))]] = msgspec.field(default_factory=lambda: [Step.PARSE.value])
+    what: Annotated[list[Annotated[str, told(enum=sorted(Step))]], told(minItems=1)] = msgspec.field(
+        default_factory=lambda: [Step.PARSE.value]
+    )
     dry_run: bool = True
 
     def checked(self) -> frozenset[Step]:

@@ -28,7 +28,7 @@ class KeyModel(msgspec.Struct, forbid_unknown_fields=True):
     name: str | None = None
     scopes: tuple[Annotated[str, told(enum=sorted(Scope))], ...] = tuple(sorted(USUAL))
     user: str | None = None
-    expires_at: datetime | None = None
+    expires_at: Annotated[datetime, told(format="date-time")] | None = None
 
     def checked(self, now: datetime) -> NewKey:
         """As a value of ours. Raises ``InvalidRequest``."""

@@ -50,7 +50,7 @@ def told(**schema: Any) -> Meta:
     return Meta(extra_json_schema=schema)
 
 
-_CLEAN = {"minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
+_CLEAN = {"minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f]*$"}
 ProviderName = Annotated[str, told(enum=sorted(PROVIDERS))]
 JobId = Annotated[str, told(pattern="^job_[0-9abcdefghjkmnpqrstvwxyz]{26}$")]
 Reference = Annotated[str, told(maxLength=MAX_REFERENCE_LENGTH, **_CLEAN)]
@@ -154,6 +154,8 @@ class SubmissionModel(msgspec.Struct, forbid_unknown_fields=True):
             raise InvalidRequest("provider_job_id", self.provider_job_id, "an accepted submit has one")
         if self.provider_job_id is not None and len(self.provider_job_id) > 512:
             raise InvalidRequest("provider_job_id", self.provider_job_id, "at most 512 characters")
+        if self.provider_job_id == "":
+            raise InvalidRequest("provider_job_id", "", "the provider's id; null where there is none")
         if self.provider_job_id is not None and not is_clean(self.provider_job_id):
             raise InvalidRequest("provider_job_id", self.provider_job_id, "no control characters")
         if self.passed_on and self.outcome != "refused":

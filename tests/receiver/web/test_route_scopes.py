@@ -32,6 +32,9 @@ from tests.receiver.support import (
 )
 
 OPEN_TO_ALL = {
+    "GET /docs",  # what the API is, is no secret
+    "GET /docs/style.css",
+    "GET /openapi.json",
     "GET /healthz",
     "GET /readyz",
     "GET /streams/{token}",  # its token is its own permission, and so it is below
