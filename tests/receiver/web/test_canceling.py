@@ -87,7 +87,7 @@ async def test_of_a_cancel_and_a_submit_at_once_one_comes_first_and_the_other_fi
     assert outcomes == {True, False}
 
 
-async def test_a_job_canceled_while_its_task_is_claimed_is_not_submitted(receiver: Receiver, host: Host) -> None:
+async def test_a_job_canceled_while_its_task_is_claimed_is_not_submitted(receiver: Receiver) -> None:
     assert (await receiver.client.put("/v1/hold", headers=AUTH)).status_code == 200
     job = await relay(receiver)
     store = receiver.app.state.store
