@@ -96,7 +96,7 @@ def list_keys(before: str | None, limit: int, database: Path | None, output: str
         return
     _print(page["data"], output)
     if page["has_more"]:
-        click.echo(f"there are more: --before {page['data'][-1]['id']}", err=True)
+        click.echo(f"there are more: --before {harmless(page['next'])}", err=True)
 
 
 @keys.command()
@@ -125,10 +125,11 @@ def _create(database: Path, content: dict[str, Any]) -> dict[str, Any]:
 def _page(database: Path, before: str | None, limit: int) -> dict[str, Any]:
     from replyhook_receiver.stores.sqlite import keys as kept
     from replyhook_receiver.web.keys import shown_key
+    from replyhook_receiver.web.pages import page_of
 
     now = datetime.now(UTC)
     found = _on_file(database, lambda raw: kept.list_keys(raw, before=before, limit=limit + 1))
-    return _json({"data": [shown_key(each, now) for each in found[:limit]], "has_more": len(found) > limit})
+    return _json(page_of(found, limit, lambda each: shown_key(each, now)))
 
 
 def _revoke(database: Path, key_id: str) -> None:
