@@ -150,7 +150,16 @@ class CallbackQuery(msgspec.Struct, kw_only=True):
 class NameQuery(msgspec.Struct, kw_only=True):
     """`GET /v1/find`."""
 
-    name: Annotated[str, _text(LONGEST_NAME, "An id of ours, the caller's reference, or the provider's id.")]
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=LONGEST_NAME,
+            pattern=_NO_NUL,
+            description="An id of ours, the caller's reference, or the provider's id.",
+            extra=_allowed(f"a text of 1 to {LONGEST_NAME} characters"),
+        ),
+    ]
 
 
 class HoldQuery(msgspec.Struct, kw_only=True):
