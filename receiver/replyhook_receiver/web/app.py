@@ -21,6 +21,7 @@ from replyhook_receiver.stream import Stream
 from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.body_limits import TooLargeAsProblem
 from replyhook_receiver.web.callbacks import Callbacks
 from replyhook_receiver.web.canceling import CancelApi
 from replyhook_receiver.web.deliveries import DeliveryApi
@@ -105,6 +106,7 @@ def create_app(
                 acknowledged=parts.measures.acks.add if settings.metrics else None,
             ),
             Middleware(AccessLog, routes=routes),
+            Middleware(TooLargeAsProblem),
         ],
         exception_handlers=HANDLERS,
         lifespan=_lifespan(parts, keys, working if with_worker else None, ingest, stream, key_sets),

@@ -32,6 +32,7 @@ from replyhook_receiver.errors import (
 _log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+TOO_LARGE = "the body is larger than anything that this takes"
 _TITLES = {
     400: "Bad request",
     401: "Unauthorized",
@@ -82,7 +83,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
             headers["allow"] = ", ".join(allowed_methods(request))
             detail = f"this path takes {headers['allow']}"
         case 413:
-            detail = "the body is larger than anything this takes"
+            detail = TOO_LARGE
     return problem(error.status_code, detail, headers=headers)
 
 

@@ -1,7 +1,8 @@
 """One SQLite file, open: the writer that all writes go through, and a few connections that only read."""
 
+import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +31,7 @@ class Database:
         self._connections: list[Connection] = []
         self._writer: Writer | None = None
         self._probe: Probe | None = None
-        self._reading: list[int] = []
+        self._free: asyncio.Queue[Connection] = asyncio.Queue()
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
@@ -41,7 +42,9 @@ class Database:
             await writing.work(migrate)
             for _ in range(_READERS):
                 self._connections.append(await connect(self._path, read_only=True))
-            self._reading = [0] * _READERS
+            self._free = asyncio.Queue()
+            for reader in self._connections[1:]:
+                self._free.put_nowait(reader)
             files = await writing.work(lambda _: Files(self._path))
         except BaseException:
             await self.close()
@@ -81,15 +84,15 @@ class Database:
         return await self.writer.run(work)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` on a connection that cannot write, the least busy: what takes long holds up as few as can be."""
+        """Run ``work`` on the first connection that is free; these cannot write. One that takes long holds up nobody
+        while another is free."""
         if len(self._connections) < 2:
             raise StoreUnavailable("the store is not open")
-        readers: Sequence[Connection] = self._connections[1:]
-        chosen = min(range(len(readers)), key=self._reading.__getitem__)
-        self._reading[chosen] += 1
+        free = self._free
+        reader = await free.get()
         try:
-            return await readers[chosen].work(work)
+            return await reader.work(work)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store cannot be read ({type(error).__name__})") from error
         finally:
-            self._reading[chosen] -= 1
+            free.put_nowait(reader)
