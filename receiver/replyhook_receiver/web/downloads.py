@@ -5,9 +5,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook_receiver.stores.links import Links
-from replyhook_receiver.web.answer_models import Downloads
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.receiver_models import Downloads
 from replyhook_receiver.work.queueing import DownloadQueue
 
 

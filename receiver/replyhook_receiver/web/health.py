@@ -9,8 +9,8 @@ from starlette.routing import Route
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.instance import Instance
 from replyhook_receiver.stores.base import Store
-from replyhook_receiver.web.answer_models import Alive, Ready
 from replyhook_receiver.web.answering import answer
+from replyhook_receiver.web.receiver_models import Alive, Ready
 from replyhook_receiver.work.worker import Worker
 
 

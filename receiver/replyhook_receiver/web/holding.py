@@ -8,10 +8,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook_receiver.stores.holding import Hold, Holding
-from replyhook_receiver.web.answer_models import HoldTold
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.queries import HoldQuery, read_query
+from replyhook_receiver.web.receiver_models import HoldTold
 
 
 class HoldApi:

@@ -12,12 +12,12 @@ from starlette.routing import Route
 from replyhook_receiver.errors import UnknownKey
 from replyhook_receiver.keys import USUAL, KeyRecord, NewKey, Scope, checked_key
 from replyhook_receiver.stores.keys import Keys
-from replyhook_receiver.web.answer_models import Key, KeyPage, MadeKey
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.models import read_model, told
 from replyhook_receiver.web.pages import page_of
 from replyhook_receiver.web.queries import KeysQuery, read_query
+from replyhook_receiver.web.receiver_models import Key, KeyPage, MadeKey
 
 _MAX_BODY_BYTES = 16 * 1024
 

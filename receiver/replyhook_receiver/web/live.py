@@ -17,11 +17,11 @@ from replyhook_receiver.records import JobPresent
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.streams import StreamBounds, StreamFilter
 from replyhook_receiver.stream import Stream, as_event, said, server_sent
-from replyhook_receiver.web.answer_models import StreamLink
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import Access, ApiKeys, access_of, own_user
 from replyhook_receiver.web.models import read_model
 from replyhook_receiver.web.problems import RETRY_AFTER_SECONDS, problem, unavailable
+from replyhook_receiver.web.receiver_models import StreamLink
 from replyhook_receiver.web.stream_links import LONGEST_LINK, MAX_OPEN, StreamLinks
 from replyhook_receiver.web.stream_query import FilterModel, read_cursor, read_filter, read_flag, read_seconds
 from replyhook_receiver.web.stream_response import StreamResponse, StreamTimes

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from replyhook_receiver.web import answer_models as told
 from replyhook_receiver.web import history_models as history
 from replyhook_receiver.web import queries
+from replyhook_receiver.web import receiver_models as receiver
 from replyhook_receiver.web.deliveries import RetryModel
 from replyhook_receiver.web.endpoint_models import EndpointChangeModel, EndpointModel, RotationModel
 from replyhook_receiver.web.inspection import BindModel, ReplayModel
@@ -104,7 +105,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "Notifications as server-sent events", "stream", EVENTS, query=StreamQuery, headers=_RESUME, problems=(404,)
     ),
     "POST /v1/stream/links": _op(
-        "Make a link that opens the stream without a key, for a browser", "stream", told.StreamLink, status=201,
+        "Make a link that opens the stream without a key, for a browser", "stream", receiver.StreamLink, status=201,
         body=FilterModel, problems=(404,),
     ),
     "GET /streams/{token}": _op(
@@ -158,22 +159,22 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "GET /v1/refusals": _op("Refused callbacks since the start, by provider and reason", "receiver", told.Refused),
     "GET /v1/questions": _op("What providers were asked since the start, by cause", "receiver", told.Questioned),
-    "GET /v1/downloads": _op("How the downloads do", "receiver", told.Downloads),
-    "GET /v1/hold": _op("Whether the work is paused", "receiver", told.HoldTold),
-    "PUT /v1/hold": _op("Pause the work", "receiver", told.HoldTold, query=queries.HoldQuery),
-    "DELETE /v1/hold": _op("Go on", "receiver", told.HoldTold),
+    "GET /v1/downloads": _op("How the downloads do", "receiver", receiver.Downloads),
+    "GET /v1/hold": _op("Whether the work is paused", "receiver", receiver.HoldTold),
+    "PUT /v1/hold": _op("Pause the work", "receiver", receiver.HoldTold, query=queries.HoldQuery),
+    "DELETE /v1/hold": _op("Go on", "receiver", receiver.HoldTold),
     "GET /metrics": _op("Figures for Prometheus", "receiver", Media(("text/plain",))),
-    "GET /healthz": _op("The process answers", "receiver", told.Alive, query=queries.NonceQuery),
+    "GET /healthz": _op("The process answers", "receiver", receiver.Alive, query=queries.NonceQuery),
     "GET /readyz": _op(
         "Whether callbacks are taken, reach the disk, and work is being done", "receiver",
-        answers={200: told.Ready, 503: told.Ready},
+        answers={200: receiver.Ready, 503: receiver.Ready},
     ),
-    "GET /v1/keys": _op("List the API keys", "keys", told.KeyPage, query=queries.KeysQuery),
+    "GET /v1/keys": _op("List the API keys", "keys", receiver.KeyPage, query=queries.KeysQuery),
     "POST /v1/keys": _op(
-        "Make an API key; the answer shows it, this once", "keys", told.MadeKey, status=201, body=KeyModel,
+        "Make an API key; the answer shows it, this once", "keys", receiver.MadeKey, status=201, body=KeyModel,
         needs_body=False,
     ),
-    "GET /v1/keys/{id}": _op("One API key, without the key", "keys", told.Key),
+    "GET /v1/keys/{id}": _op("One API key, without the key", "keys", receiver.Key),
     "DELETE /v1/keys/{id}": _op("Revoke an API key", "keys", status=204),
     "GET /openapi.json": _op("This document", "docs", DOCUMENT),
     "GET /docs": _op("This document as a page", "docs", PAGE),

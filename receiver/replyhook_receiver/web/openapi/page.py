@@ -19,7 +19,8 @@ def page(document: Mapping[str, Any]) -> str:
         for method in _METHODS
         if method in item
     ]
-    operations.sort(key=lambda each: each[2]["tags"][0])
+    tags = list(dict.fromkeys(["jobs", *(each["tags"][0] for _, _, each in operations)]))
+    operations.sort(key=lambda each: tags.index(each[2]["tags"][0]))
     groups = [(tag, list(each)) for tag, each in groupby(operations, key=lambda each: each[2]["tags"][0])]
     return "".join(
         (
