@@ -105,3 +105,11 @@ ASKED = st.sampled_from(("status", "error", "user", "reference", "before", "limi
 async def test_whatever_a_query_holds_it_is_answered(receiver: Receiver, query: dict[str, str]) -> None:
     query = {name: value.encode("utf-8", "replace").decode() for name, value in query.items()}
     assert is_told(await receiver.client.get("/v1/jobs", params=query, headers=AUTH))
+
+
+async def test_a_request_that_is_nested_deeply_is_refused_where_it_is_read(receiver: Receiver) -> None:
+    for depth, status in ((30, 200), (33, 422), (900, 422)):
+        content = b'{"provider": "fal", "request": {"options": ' + b"[" * depth + b"]" * depth + b"}}"
+        answer = await receiver.client.put(f"/v1/jobs/{new_id('job')}", content=content, headers=AUTH)
+        assert answer.status_code == status
+        assert status == 200 or answer.json()["field"] == "request"
