@@ -17,6 +17,8 @@ from replyhook.errors import (
     SubmissionRefused,
     SubmitOutcomeUnknown,
     VerificationError,
+    VideoGone,
+    VideoNotStored,
     WaitTimeout,
 )
 from replyhook.handle import JobHandle
@@ -46,6 +48,8 @@ __all__ = [
     "SubmissionRefused",
     "SubmitOutcomeUnknown",
     "VerificationError",
+    "VideoGone",
+    "VideoNotStored",
     "VideoResult",
     "VideoSource",
     "WaitTimeout",

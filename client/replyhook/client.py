@@ -5,6 +5,7 @@ import os
 import random
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -130,16 +131,28 @@ class Client:
         provider: str | None = None,
         reference: str | None = None,
         user: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        error: str | None = None,
         before: str | None = None,
         limit: int = 50,
     ) -> JobPage:
         """The receiver's jobs, newest first, of which all that is given is true.
 
-        At most 100 at a time; ``before`` is the last id of the page before.
+        ``error`` is a part of what is wrong with a job or its video, in any case. At most 100 at a time; ``before`` is
+        the ``next`` of the page before, which may be there even where a page is empty.
         """
         receiver = self._settings.need_receiver("jobs()")
         request = receiver.build_jobs(
-            status=status, provider=provider, reference=reference, user=user, before=before, limit=limit
+            status=status,
+            provider=provider,
+            reference=reference,
+            user=user,
+            created_after=created_after,
+            created_before=created_before,
+            error=error,
+            before=before,
+            limit=limit,
         )
         return receiver.parse_jobs(self._call(request))
 

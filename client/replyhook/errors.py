@@ -21,6 +21,8 @@
     - ReceiverUnavailable      the receiver could not be reached or could not answer; ask again later
     - JobNotFound              the receiver knows no such job
     - JobConflict              the receiver knows the job with other contents
+    - VideoNotStored           the job's video is not stored yet; ask again later
+    - VideoGone                the job has no video, and will not get one
   + CancelNotPossible          the job cannot be canceled, or not by this client
   + JobFailed                  the job ended without a video
   + JobOverdue                 no callback came when it should have, and asking the provider did not help
@@ -199,6 +201,16 @@ class JobNotFound(ReceiverError):
 
 class JobConflict(ReceiverError):
     """The receiver knows this job with other contents."""
+
+
+class VideoNotStored(ReceiverError):
+    """The job's video is not stored yet: ``wait()`` tells when it is."""
+
+    retryable = True
+
+
+class VideoGone(ReceiverError):
+    """The job has no video and will not get one: it failed, or its video was lost."""
 
 
 class CancelNotPossible(ReplyhookError):

@@ -82,8 +82,8 @@ class JobHandle:
     def download(self, path: str | os.PathLike[str], *, on_progress: OnProgress | None = None) -> Path:
         """Save the stored video as the file ``path``, from the receiver: the provider's own link may be long dead.
 
-        ``on_progress`` is told the bytes so far, and how many it will be. Raises ``JobNotFound`` when there is no
-        stored video (yet), ``UnreadableMessage`` when bytes are missing.
+        ``on_progress`` is told the bytes so far, and how many it will be. Raises ``VideoNotStored`` before
+        the video is stored, ``VideoGone`` when it never will be, ``UnreadableMessage`` when bytes are missing.
         """
         receiver = self._settings.need_receiver("download()")
         target = file_path(Path(path))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -13,6 +14,8 @@ from replyhook.errors import (
     ReceiverError,
     ReceiverUnavailable,
     UnreadableMessage,
+    VideoGone,
+    VideoNotStored,
 )
 from replyhook.jobs import ExtendRequest
 from replyhook.messages import HTTPRequest, HTTPResponse, as_object, check_header_value, read_json
@@ -143,9 +146,12 @@ class ReceiverAPI:
         self.raise_for_problem(response)
         return read_job_result(response.body)
 
-    def build_jobs(self, **filters: str | int | None) -> HTTPRequest:
-        """Ask for a page of jobs, newest first; ``before`` is the last id of the page before."""
-        query = urlencode({name: value for name, value in filters.items() if value is not None})
+    def build_jobs(self, **filters: str | int | datetime | None) -> HTTPRequest:
+        """Ask for a page of jobs, newest first; ``before`` is the ``next`` of the page before.
+
+        Raises ``InvalidRequest`` for a time without a zone.
+        """
+        query = urlencode({name: _plain(name, value) for name, value in filters.items() if value is not None})
         return self._request("GET", f"/v1/jobs?{query}")
 
     def parse_jobs(self, response: HTTPResponse) -> JobPage:
@@ -160,6 +166,11 @@ class ReceiverAPI:
 
     def raise_unless_video(self, response: HTTPResponse) -> None:
         """Raise the typed error that an answer without the video means."""
+        kind = {409: VideoNotStored, 410: VideoGone}.get(response.status)
+        problem = _problem(response) if kind is not None else {}
+        if kind is not None and "video_status" in problem:
+            words = str(problem.get("detail") or f"HTTP {response.status}")
+            raise kind(words, status=response.status, problem=problem)
         self.raise_for_problem(response)
         if response.status != 200:
             raise ReceiverError(f"the receiver answered {response.status} instead of the video", status=response.status)
@@ -196,6 +207,14 @@ class ReceiverAPI:
             headers={"authorization": f"Bearer {self.api_key}", **trace_headers(), **(headers or {})},
             json=json,
         )
+
+
+def _plain(name: str, value: str | int | datetime) -> str | int:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise InvalidRequest(name, value.isoformat(), "a time with its zone, such as datetime.now(UTC)")
+        return value.isoformat()
+    return value
 
 
 def _problem(response: HTTPResponse) -> dict[str, Any]:

@@ -65,10 +65,11 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some jobs, newest first, and whether there are older ones."""
+    """Some jobs, newest first, and whether there are older ones: those before ``next``."""
 
     data: list[JobResult]
     has_more: bool
+    next: str | None = None
 
 
 _JOB = msgspec.json.Decoder(JobResult)

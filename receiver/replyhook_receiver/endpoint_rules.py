@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from replyhook.errors import ConfigurationError, InvalidRequest
+from replyhook.jobs import is_clean
 from replyhook.notifications import NotificationType
 from replyhook.signatures import standard_webhooks_key
 from replyhook.urls import shown_url
@@ -89,8 +90,8 @@ def checked_name(name: str, *, field: str = "name") -> str:
 
 def checked_user(user: str, *, field: str = "user") -> str:
     """Whose jobs it hears of."""
-    if not 0 < len(user) <= MAX_USER_LENGTH:
-        raise InvalidRequest(field, user, f"a text of 1 to {MAX_USER_LENGTH} characters")
+    if not 0 < len(user) <= MAX_USER_LENGTH or not is_clean(user):
+        raise InvalidRequest(field, user, f"a text of 1 to {MAX_USER_LENGTH} characters, no control characters")
     return user
 
 

@@ -7,6 +7,8 @@
   + UnknownJob              no such job
   + UnknownCallback         no such callback
   + BindConflict            the callback cannot be bound to that job
+  + CancelConflict          the job cannot be canceled from here
+  + ProviderAway            a provider could not be asked now: the same may be asked again
   + LinkUnknown             a link to a video that we did not sign
   + LinkExpired             a link to a video whose time is over
   + UnknownDelivery         no such delivery
@@ -82,6 +84,16 @@ class UnknownCallback(ReceiverTrouble):
 
 class BindConflict(ReceiverTrouble):
     """The callback cannot be bound to that job."""
+
+
+class CancelConflict(ReceiverTrouble):
+    """The job cannot be canceled from here: it has ended, or nobody here can ask its provider to."""
+
+
+class ProviderAway(ReceiverTrouble):
+    """A provider could not be asked now. The same may be asked again."""
+
+    retryable = True
 
 
 class LinkUnknown(ReceiverTrouble):

@@ -25,6 +25,11 @@ def about(**names: str) -> Iterator[None]:
         _about.reset(token)
 
 
+def now_about() -> Mapping[str, str]:
+    """What is logged now is about these."""
+    return _about.get({})
+
+
 def fields(**values: str | float) -> dict[str, Mapping[str, str | float]]:
     """Further fields of one record, for ``extra=``; in text they are not shown, since its words say them."""
     return {_FIELDS: values}

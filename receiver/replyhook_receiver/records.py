@@ -155,12 +155,19 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs are wanted: those of which all that is not None is true."""
+    """Which jobs are wanted: those of which all that is not None is true.
+
+    ``created_after`` holds its own moment, ``created_before`` does not; ``error`` is a part of what is wrong with a job
+    or its video, in any case.
+    """
 
     status: JobStatus | None = None
     provider: str | None = None
     reference: str | None = None
     user: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

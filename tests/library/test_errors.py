@@ -36,7 +36,14 @@ def test_every_error_is_described_in_one_sentence() -> None:
 
 def test_retryable_is_what_can_succeed_without_a_change() -> None:
     retryable = {name for name in drawn() if getattr(errors, name).retryable}
-    assert retryable == {"KeysUnavailable", "RateLimited", "ProviderUnavailable", "ReceiverUnavailable", "WaitTimeout"}
+    assert retryable == {
+        "KeysUnavailable",
+        "RateLimited",
+        "ProviderUnavailable",
+        "ReceiverUnavailable",
+        "VideoNotStored",
+        "WaitTimeout",
+    }
 
 
 def test_a_wait_that_timed_out_is_a_timeout_error() -> None:

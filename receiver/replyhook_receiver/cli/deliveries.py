@@ -56,7 +56,7 @@ def list_deliveries(output: str, **asked: Any) -> None:
         return
     _print(page["data"], output)
     if page["has_more"]:
-        click.echo(f"there are more: --before {harmless(page['data'][-1]['id'])}", err=True)
+        click.echo(f"there are more: --before {harmless(page['next'])}", err=True)
 
 
 @deliveries.command()

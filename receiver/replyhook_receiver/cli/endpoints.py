@@ -79,7 +79,7 @@ def list_endpoints(user: str | None, job: str | None, before: str | None, limit:
         return
     _print(page["data"], output)
     if page["has_more"]:
-        click.echo(f"there are more: --before {page['data'][-1]['id']}", err=True)
+        click.echo(f"there are more: --before {harmless(page['next'])}", err=True)
 
 
 @endpoints.command()

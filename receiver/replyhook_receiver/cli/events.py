@@ -7,7 +7,7 @@ import click
 from replyhook.jobs import JobStatus
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.callbacks import job_option, limit_option, provider_option, source_option, verdict_option
-from replyhook_receiver.cli.history_shown import print_found, told_in_words, when
+from replyhook_receiver.cli.history_shown import print_found, read_moment, told_in_words, when
 from replyhook_receiver.cli.on_file import reads_database
 from replyhook_receiver.cli.shown import output_option
 
@@ -26,6 +26,8 @@ def events() -> None:
 @click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only those that say so.")
 @verdict_option
 @source_option
+@click.option("--since", callback=read_moment, help="Only those told after this time, or since so long ago: 2h.")
+@click.option("--until", callback=read_moment, help="Only those told before it.")
 @click.option("--before", help="Only those older than this event.")
 @limit_option
 @reads_database

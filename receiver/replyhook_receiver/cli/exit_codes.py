@@ -9,6 +9,8 @@ from replyhook.errors import (
     NoProviderLeft,
     ReceiverError,
     Unauthorized,
+    VideoGone,
+    VideoNotStored,
     WaitTimeout,
 )
 
@@ -26,13 +28,13 @@ def exit_code_of(error: Exception) -> int:
     match error:
         case InvalidRequest():
             return USAGE
-        case JobFailed():
+        case JobFailed() | VideoGone():
             return JOB_FAILED
         case ConfigurationError() | Unauthorized() | ReceiverError(status=401 | 403):
             return NOT_CONFIGURED
         case JobNotFound():
             return NOT_FOUND
-        case WaitTimeout() | JobOverdue():
+        case WaitTimeout() | JobOverdue() | VideoNotStored():
             return TIMED_OUT
         case NoProviderLeft():
             codes = {exit_code_of(reason) for _, reason in error.reasons}

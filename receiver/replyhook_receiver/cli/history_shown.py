@@ -27,7 +27,7 @@ def print_found(page: dict[str, Any], output: str, headings: Sequence[str], row:
     for entry in listed if output != "table" else ():
         click.echo(harmless(entry["id"]) if output == "id" else harmless_json(entry, indent=False))
     if page.get("has_more"):
-        click.echo(f"there are more: --before {harmless(listed[-1]['id'])}", err=True)
+        click.echo(f"there are more: --before {harmless(page['next'])}", err=True)
 
 
 def told_in_words(told: dict[str, Any] | None) -> str:

@@ -1,17 +1,20 @@
 """`replyhook jobs`: look at jobs, wait for them, take their videos, cancel them, settle them by hand."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
+from replyhook.errors import CancelNotPossible, JobConflict
 from replyhook.jobs import JobStatus
 from replyhook.providers import PROVIDERS
 from replyhook.results import read_job_page, read_job_result
-from replyhook_receiver.cli.asking import ask_plain, receiver_from_environ, send
+from replyhook_receiver.cli.asking import ask, ask_plain, receiver_from_environ, send
+from replyhook_receiver.cli.harmless import harmless
+from replyhook_receiver.cli.history_shown import read_moment
 from replyhook_receiver.cli.on_file import reads_database, refuse_database
-from replyhook_receiver.cli.shown import output_option, print_job, print_page
+from replyhook_receiver.cli.shown import output_option, print_job, print_page, print_values
 from replyhook_receiver.cli.waiting import download_to, wait_and_print
 
 if TYPE_CHECKING:
@@ -45,6 +48,11 @@ def jobs() -> None:
 @click.option("--provider", type=click.Choice(sorted(PROVIDERS)), help="Only this provider's.")
 @click.option("--ref", "reference", help="Only those with this reference of yours.")
 @click.option("--user", help="Only this user's.")
+@click.option(
+    "--created-after", callback=read_moment, help="Only those made then or later: a time, or so long ago: 2h."
+)
+@click.option("--created-before", callback=read_moment, help="Only those made before.")
+@click.option("--error", help="Only those with this in what is wrong with them or their videos, in any case.")
 @click.option("--before", help="Only those older than this job.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="At most so many.")
 @reads_database
@@ -54,12 +62,20 @@ def list_jobs(
     provider: str | None,
     reference: str | None,
     user: str | None,
+    created_after: str | None,
+    created_before: str | None,
+    error: str | None,
     before: str | None,
     limit: int,
     output: str,
 ) -> None:
-    """List jobs, newest first."""
-    asked = {"status": status, "provider": provider, "reference": reference, "user": user}
+    """List jobs, newest first.
+
+    \b
+    replyhook jobs list --status failed --created-after 24h --error timeout
+    """
+    asked = {"status": status, "provider": provider, "reference": reference, "user": user, "error": error}
+    asked |= {"created_after": created_after, "created_before": created_before}
     answer = ask_plain("GET", "/v1/jobs", query={**asked, "before": before, "limit": limit})
     print_page(read_job_page(answer.body), output)
 
@@ -97,19 +113,50 @@ def wait(
 
 @jobs.command()
 @job_argument
-def cancel(job: str) -> None:
-    """Ask the provider to cancel a job (fal, with FAL_KEY). What it then calls back decides."""
+@output_option
+def cancel(job: str, output: str) -> None:
+    """Cancel a job.
+
+    One that the receiver was to submit and has not yet is canceled at once, and never submitted. For any other its
+    provider is asked, by the receiver or with a key that is here (fal, with FAL_KEY); what it then calls back decides.
+    """
+    try:
+        told = ask("POST", f"/v1/jobs/{quote(job, safe='')}/cancel")
+    except JobConflict as refusal:
+        told = _cancel_from_here(job, refusal)
+    if told.get("canceled_by") == "receiver":
+        click.echo(f"{harmless(told['id'])} is canceled; it was never submitted", err=True)
+    else:
+        words = f"asked {harmless(told['provider'])} to cancel {harmless(told['id'])}"
+        click.echo(f"{words}; `replyhook jobs wait` tells what came of it", err=True)
+    if output == "id":
+        click.echo(harmless(told["id"]))
+    elif output != "table":
+        print_values(told, output)
+
+
+def _cancel_from_here(job: str, refusal: JobConflict) -> dict[str, Any]:
+    """Ask the provider with a key of ours, where the receiver cannot. Raises what the receiver said where we cannot."""
     with open_client() as client:
         handle = client.job(job)
-        handle.cancel()
-    click.echo(f"asked {handle.provider} to cancel {handle.id}; `replyhook jobs wait` tells what came of it", err=True)
+        if handle.result().status.is_terminal:
+            raise refusal
+        try:
+            handle.cancel()
+        except CancelNotPossible:
+            raise refusal from None
+    return {"id": handle.id, "provider": handle.provider, "canceled_by": "provider"}
 
 
 @jobs.command()
 @job_argument
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
 def download(job: str, path: Path) -> None:
-    """Save a job's stored video as the file PATH."""
+    """Save a job's stored video as the file PATH.
+
+    Exit code 6: it is not stored yet (`replyhook jobs wait --download` waits for it); 3: there is none, and will be
+    none; 5: there is no such job.
+    """
     with open_client() as client:
         download_to(client.job(job), path)
 

@@ -96,7 +96,7 @@ def list_keys(before: str | None, limit: int, output: str) -> None:
         return
     _print(page["data"], output)
     if page["has_more"]:
-        click.echo(f"there are more: --before {page['data'][-1]['id']}", err=True)
+        click.echo(f"there are more: --before {harmless(page['next'])}", err=True)
 
 
 @keys.command()

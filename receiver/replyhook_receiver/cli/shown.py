@@ -41,7 +41,7 @@ def print_page(page: "JobPage", output: str) -> None:
         return
     _print(page.data, output)
     if page.has_more:
-        click.echo(f"there are more: --before {page.data[-1].id}", err=True)
+        click.echo(f"there are more: --before {harmless(page.next or page.data[-1].id)}", err=True)
 
 
 def print_estimates(estimates: "Sequence[Estimate]", output: str) -> None:

@@ -17,6 +17,7 @@ from replyhook_receiver.records import (
     Submission,
 )
 from replyhook_receiver.stores.audit import Audit
+from replyhook_receiver.stores.canceling import Canceling
 from replyhook_receiver.stores.deliveries import Deliveries
 from replyhook_receiver.stores.endpoints import Endpoints
 from replyhook_receiver.stores.erasing import Erasing
@@ -36,6 +37,7 @@ from replyhook_receiver.stores.steering import Steering
 from replyhook_receiver.stores.streams import StreamStore
 from replyhook_receiver.stores.traces import Traces
 from replyhook_receiver.stores.track_records import TrackRecords
+from replyhook_receiver.stores.windows import Windows
 from replyhook_receiver.tasks import Outcome, Task
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
@@ -148,6 +150,16 @@ class Store(Protocol):
         """Which trace a job belongs to."""
         ...
 
+    @property
+    def windows(self) -> Windows:
+        """How far down a list is looked at once."""
+        ...
+
+    @property
+    def canceling(self) -> Canceling:
+        """Ending a relayed job before it is submitted."""
+        ...
+
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
         ...
@@ -174,7 +186,8 @@ class Store(Protocol):
         ...
 
     async def begin_submit(self, job_id: str, *, now: datetime) -> bool:
-        """Note, before a relayed submit is sent, that it is; False when it was begun before: it is never sent twice."""
+        """Note, before a relayed submit is sent, that it is; False when it was begun before, since it is never sent
+        twice, and when the job was canceled."""
         ...
 
     async def accept(self, report: Report) -> Accepted:
@@ -185,8 +198,10 @@ class Store(Protocol):
         """A job, or None."""
         ...
 
-    async def jobs(self, wanted: JobFilter, *, before: str | None = None, limit: int = 100) -> list[JobRecord]:
-        """Jobs, newest first by their ids; those before the id ``before``, where it is given."""
+    async def jobs(
+        self, wanted: JobFilter, *, before: str | None = None, down_to: str | None = None, limit: int = 100
+    ) -> list[JobRecord]:
+        """Jobs, newest first by their ids; those before the id ``before``, and none below ``down_to``, where given."""
         ...
 
     async def present(self, job_id: str) -> JobPresent | None:

@@ -86,9 +86,10 @@ class Deliveries(Protocol):
         ...
 
     async def page(
-        self, wanted: DeliveryFilter, *, before: str | None = None, limit: int = 100
+        self, wanted: DeliveryFilter, *, before: str | None = None, down_to: str | None = None, limit: int = 100
     ) -> list[DeliverySummary]:
-        """Deliveries, newest first by their ids; those before the id ``before``, where it is given."""
+        """Deliveries, newest first by their ids; those before the id ``before``, and none below ``down_to``, where
+        given."""
         ...
 
     async def attempts(self, delivery_id: str) -> list[AttemptRecord]:

@@ -32,13 +32,16 @@ class CallbackFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Which events are wanted: those of which all that is not None is true."""
+    """Which events are wanted: those of which all that is not None is true. ``since`` and ``until`` are of when they
+    were told first."""
 
     provider: str | None = None
     job_id: str | None = None
     source: ReportSource | None = None
     status: JobStatus | None = None
     verdict: Verdict | None = None
+    since: datetime | None = None
+    until: datetime | None = None
     user: str | None = field(default=None, repr=False)
 
 
@@ -158,9 +161,15 @@ class History(Protocol):
     """Reading what was told. Nothing here writes. All raise ``StoreUnavailable`` when the database cannot be read."""
 
     async def callbacks(
-        self, wanted: CallbackFilter = EVERY_CALLBACK, *, before: str | None = None, limit: int = 100
+        self,
+        wanted: CallbackFilter = EVERY_CALLBACK,
+        *,
+        before: str | None = None,
+        down_to: str | None = None,
+        limit: int = 100,
     ) -> list[ToldCallback]:
-        """Kept callbacks, newest first; those that came before the one with the id ``before``, where it is given."""
+        """Kept callbacks, newest first; those that came before the one with the id ``before``, where it is given, and
+        none that came before ``down_to``."""
         ...
 
     async def callback(self, callback_id: str) -> KeptCallback | None:
@@ -168,9 +177,15 @@ class History(Protocol):
         ...
 
     async def events(
-        self, wanted: EventFilter = EVERY_EVENT, *, before: str | None = None, limit: int = 100
+        self,
+        wanted: EventFilter = EVERY_EVENT,
+        *,
+        before: str | None = None,
+        down_to: str | None = None,
+        limit: int = 100,
     ) -> list[EventRecord]:
-        """Facts, newest first; those that came before the one with the id ``before``, where it is given."""
+        """Facts, newest first; those that came before the one with the id ``before``, where it is given, and none that
+        came before the callback ``down_to``."""
         ...
 
     async def story(self, job_id: str, *, user: str | None = None) -> JobStory | None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,13 +17,18 @@ from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.channels.registry import Channels
 from replyhook_receiver.counters import Questions, Refusals
 from replyhook_receiver.errors import UnknownJob
-from replyhook_receiver.records import JobRecord, Registration
+from replyhook_receiver.records import JobFilter, JobRecord, Registration
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.owners import Thing
+from replyhook_receiver.stores.windows import Listed
 from replyhook_receiver.tracing import Tracing
+from replyhook_receiver.web.answer_models import Job, JobPage, Questioned, Refused, RegisteredJob
+from replyhook_receiver.web.answering import answer, counts
 from replyhook_receiver.web.auth import ApiKeys, access_of, own_user
-from replyhook_receiver.web.idempotency import Idempotency, made_id_of
-from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_jobs_query, read_model
+from replyhook_receiver.web.idempotency import made_id_of
+from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_model
+from replyhook_receiver.web.pages import looked_for, page_of
+from replyhook_receiver.web.queries import JobsQuery, read_query
 from replyhook_receiver.work.asking import no_key
 
 MAX_BODY_BYTES = 256 * 1024
@@ -44,7 +48,6 @@ class JobApi:
         questions: Questions,
         public_url: str,
         providers: Mapping[str, Provider],
-        idempotency: Idempotency,
         now: Callable[[], datetime],
         tracing: Tracing | None = None,
     ) -> None:
@@ -56,7 +59,6 @@ class JobApi:
         self._questions = questions
         self._public_url = public_url
         self._providers = providers
-        self._idempotency = idempotency
         self._now = now
         self._tracing = tracing
 
@@ -68,7 +70,7 @@ class JobApi:
 
         table: list[tuple[str, str, Any]] = [
             ("GET", "/v1/jobs", self.jobs),
-            ("POST", "/v1/jobs", self._idempotency.once(relay)),
+            ("POST", "/v1/jobs", relay),
             ("PUT", "/v1/jobs/{id}", self.register),
             ("GET", "/v1/jobs/{id}", self.show),
             ("POST", "/v1/jobs/{id}/submission", self.report_submission),
@@ -97,16 +99,33 @@ class JobApi:
             token = self._tokens.mint(provider=job.provider, job_id=job.id, now=job.created_at)
         reply_url = build_reply_url(self._public_url, provider=job.provider, token=token)
         warnings = [] if self._providers[job.provider].api_key else [_cannot_ask(job.provider)]
-        return _json({**self._announcer.describe(job, self._now()), "reply_url": reply_url, "warnings": warnings})
+        told = {**self._announcer.describe(job, self._now()), "reply_url": reply_url, "warnings": warnings}
+        return answer(RegisteredJob, told)
 
     async def jobs(self, request: Request) -> Response:
         """The jobs, newest first, of which the query is true."""
-        wanted, before, limit = read_jobs_query(request.query_params)
-        wanted = replace(wanted, user=own_user(access_of(request), wanted.user))
-        found = await self._store.jobs(wanted, before=before, limit=limit + 1)
-        now = self._now()
-        shown = [self._announcer.describe(job, now) for job in found[:limit]]
-        return _json({"data": shown, "has_more": len(found) > limit})
+        asked = read_query(request.query_params, JobsQuery)
+        wanted = JobFilter(
+            status=asked.status,
+            provider=asked.provider,
+            reference=asked.reference,
+            user=own_user(access_of(request), asked.user),
+            created_after=asked.created_after,
+            created_before=asked.created_before,
+            error=asked.error,
+        )
+        before, limit, now = asked.before, asked.limit, self._now()
+
+        async def find(down_to: str | None, most: int) -> list[JobRecord]:
+            return await self._store.jobs(wanted, before=before, down_to=down_to, limit=most)
+
+        def show(job: JobRecord) -> dict[str, Any]:
+            return self._announcer.describe(job, now)
+
+        if wanted == JobFilter(reference=wanted.reference, user=wanted.user):
+            return answer(JobPage, page_of(await find(None, limit + 1), limit, show))
+        windows = self._store.windows
+        return answer(JobPage, await looked_for(windows, Listed.JOBS, before=before, limit=limit, find=find, show=show))
 
     async def relay(self, request: Request, keys: ApiKeys) -> Response:
         """Take a whole job; the receiver submits it itself, once. Answered when it is noted, before it is submitted."""
@@ -117,29 +136,29 @@ class JobApi:
         await self._check_targets(registration)
         job = await self._store.register(registration, now=self._now())
         await self._trace(request, "hand over", job.id, begun)
-        return _json(self._announcer.describe(job, self._now()), status=202)
+        return answer(Job, self._announcer.describe(job, self._now()), status=202)
 
     async def report_submission(self, request: Request) -> Response:
         """Keep what became of the submit."""
         begun, submission = time.time_ns(), (await read_model(request, SubmissionModel)).checked()
         job = await self._store.record_submission(request.path_params["id"], submission, now=self._now())
         await self._trace(request, "submitted", job.id, begun, outcome=submission.outcome)
-        return _json(self._announcer.describe(job, self._now()))
+        return answer(Job, self._announcer.describe(job, self._now()))
 
     async def show(self, request: Request) -> Response:
         """A job as we know it."""
         job = await self._job(request)
         waiting_for = await self._store.relays.waiting_for(job.id) if job.relay_video is not None else None
         shown = self._announcer.describe(job, self._now())
-        return _json(shown if waiting_for is None else {**shown, "waiting_for": waiting_for})
+        return answer(Job, shown if waiting_for is None else {**shown, "waiting_for": waiting_for})
 
     async def refusals(self, _: Request) -> Response:
         """How many callbacks were refused since the start, by provider and reason."""
-        return _json(self._refusals.by_provider())
+        return counts(Refused, self._refusals.by_provider())
 
     async def questions(self, _: Request) -> Response:
         """How often providers were asked about jobs since the start and why, how many recovered, how many were lost."""
-        return _json(self._questions.by_provider())
+        return counts(Questioned, self._questions.by_provider())
 
     async def _trace(self, request: Request, name: str, job_id: str, begun: int, **attributes: str) -> None:
         if self._tracing is not None:
@@ -171,8 +190,3 @@ def _owned(registration: Registration, request: Request) -> Registration:
 
 def _cannot_ask(provider: str) -> str:
     return f"{no_key(provider)}: if no callback comes, it cannot ask, and the job is overdue"
-
-
-def _json(content: Any, *, status: int = 200) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(msgspec.json.encode(content), status_code=status, media_type="application/json", headers=headers)

@@ -22,7 +22,9 @@ from replyhook_receiver.stream import Stream
 from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.body_limits import TooLargeAsProblem
 from replyhook_receiver.web.callbacks import Callbacks
+from replyhook_receiver.web.canceling import CancelApi
 from replyhook_receiver.web.dashboard.app import make_dashboard
 from replyhook_receiver.web.dashboard.browsers import handlers_for
 from replyhook_receiver.web.deliveries import DeliveryApi
@@ -37,6 +39,8 @@ from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.metrics import MetricsApi
 from replyhook_receiver.web.mounting import Life, OnlyWhileRunning
+from replyhook_receiver.web.openapi.operations import check_query
+from replyhook_receiver.web.openapi.routes import DocumentApi
 from replyhook_receiver.web.parts import Clock, Parts, make_parts
 from replyhook_receiver.web.providers import ProviderApi
 from replyhook_receiver.web.settings import SettingsApi
@@ -44,6 +48,7 @@ from replyhook_receiver.web.steering import SteeringApi
 from replyhook_receiver.web.stream_links import StreamLinks
 from replyhook_receiver.web.videos import Videos
 from replyhook_receiver.web.working import Working, make_worker
+from replyhook_receiver.work.canceling import Canceler
 
 
 def utc_now() -> datetime:
@@ -102,12 +107,15 @@ def app_of(
         owners=store.owners,
         now=now,
         requests_per_minute=settings.requests_per_minute,
+        once=Idempotency(store.idempotency, now=now).once,
+        check=check_query,
     )
     instance = instance or Instance.fresh()
     life = Life(settings=settings, instance=instance)
     dashboard = make_dashboard(parts, keys, stream)
-    routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance) + dashboard.routes
+    routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance)
     routes += ProviderApi(parts, key_sets).routes(keys) + SettingsApi(settings, said).routes(keys)
+    routes += DocumentApi(tuple(routes)).routes() + dashboard.routes
 
     def noticed() -> None:
         stream.nudge()
@@ -132,6 +140,7 @@ def app_of(
                 acknowledged=parts.measures.acks.add if settings.metrics else None,
             ),
             Middleware(AccessLog, routes=routes),
+            Middleware(TooLargeAsProblem),
         ],
         exception_handlers=handlers_for(dashboard.ground),
         lifespan=_lifespan(parts, keys, working if with_worker else None, ingest, stream, key_sets, life),
@@ -158,7 +167,6 @@ def _routes(
         questions=parts.questions,
         public_url=parts.public_url,
         providers=parts.providers,
-        idempotency=Idempotency(store.idempotency, now=now),
         now=now,
         tracing=parts.tracing,
     )
@@ -176,11 +184,13 @@ def _routes(
     links = StreamLinks(tokens=parts.tokens, public_url=parts.public_url)
     live = StreamApi(stream=stream, store=store, announcer=parts.announcer, links=links, now=now)
     queue = working.queue
+    canceler = Canceler(door=parts.door, providers=parts.providers)
     return [
         *api.routes(keys),
         *KeyApi(keys=store.keys, now=now).routes(keys),
         *EndpointApi(endpoints=store.endpoints, channels=parts.channels, now=now).routes(keys),
-        *DeliveryApi(deliveries=store.deliveries, now=now).routes(keys),
+        *DeliveryApi(deliveries=store.deliveries, windows=store.windows, now=now).routes(keys),
+        *CancelApi(store=store, announcer=parts.announcer, canceler=canceler, now=now).routes(keys),
         *inspection.routes(keys),
         *SteeringApi(steering=store.steering, now=now).routes(keys),
         *videos.routes(keys),

@@ -73,6 +73,7 @@ class ApiKeys:
     """The keys that are valid: those of the settings, which may do everything, and those that ``kept`` holds.
 
     Of all only hashes are kept. ``owners`` says whose a thing is; ``requests_per_minute`` is for each key, 0: no limit.
+    ``once`` is what POSTs with an Idempotency-Key go through; ``check`` raises for what no route is asked for.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class ApiKeys:
         owners: Owners | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         requests_per_minute: int = 0,
+        once: Callable[[Endpoint], Endpoint] = lambda endpoint: endpoint,
+        check: Callable[[Request], None] = lambda _: None,
     ) -> None:
         self._hashes = [_hash(key) for key in of_settings]
         self._kept = kept
@@ -90,6 +93,8 @@ class ApiKeys:
         self._now = now
         self._buckets = Buckets(per_minute=requests_per_minute)
         self._noting: dict[str, asyncio.Task[None]] = {}
+        self._once = once
+        self._check = check
 
     async def access(self, authorization: str | None) -> Access | None:
         """What an ``Authorization`` header gives, or None where it holds no valid key."""
@@ -116,6 +121,7 @@ class ApiKeys:
 
         A route without a rule is for nobody.
         """
+        once = self._once(endpoint)
 
         async def guarded(request: Request) -> Response:
             access = _given(request) or await self.access(request.headers.get("authorization"))
@@ -126,7 +132,8 @@ class ApiKeys:
             if refusal is not None:
                 return problem(refusal.status, refusal.detail, headers=refusal.headers)
             request.scope[_ACCESS] = access
-            return await endpoint(request)
+            self._check(request)
+            return await (once if request.method == "POST" else endpoint)(request)
 
         return guarded
 

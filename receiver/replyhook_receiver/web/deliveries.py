@@ -7,22 +7,25 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook.errors import InvalidRequest
-from replyhook.ids import is_id
-from replyhook.notifications import NotificationType
 from replyhook_receiver.errors import UnknownDelivery
 from replyhook_receiver.records import DeliveryStatus
 from replyhook_receiver.stores.deliveries import AttemptRecord, Deliveries, DeliveryFilter, DeliverySummary
+from replyhook_receiver.stores.windows import Listed, Windows
+from replyhook_receiver.web.answer_models import DeliveryPage, Retried, WholeDelivery
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys, access_of
-from replyhook_receiver.web.models import LARGEST_PAGE, USUAL_PAGE, read_model
+from replyhook_receiver.web.models import read_model, read_nothing
+from replyhook_receiver.web.pages import looked_for, page_of
+from replyhook_receiver.web.queries import DeliveriesQuery, read_query
 
 MAX_BODY_BYTES = 16 * 1024
 FILTERS = ("status", "endpoint", "job", "type", "since", "until", "error")
-_LONGEST_TEXT = 256
 _LOST = "it never came back: the process ended while it was under way"
 
 
@@ -42,8 +45,9 @@ class RetryModel(msgspec.Struct, forbid_unknown_fields=True):
 class DeliveryApi:
     """What the endpoints stand on."""
 
-    def __init__(self, *, deliveries: Deliveries, now: Callable[[], datetime]) -> None:
+    def __init__(self, *, deliveries: Deliveries, windows: Windows, now: Callable[[], datetime]) -> None:
         self._deliveries = deliveries
+        self._windows = windows
         self._now = now
 
     def routes(self, keys: ApiKeys) -> list[Route]:
@@ -61,28 +65,30 @@ class DeliveryApi:
 
     async def page(self, request: Request) -> Response:
         """The deliveries, newest first, of which the query is true."""
-        query = request.query_params
-        known = (*FILTERS, "before", "limit")
-        unknown = sorted(set(query) - set(known))
-        if unknown:
-            raise InvalidRequest(unknown[0], query[unknown[0]], f"the filters are {', '.join(known)}")
-        before = query.get("before")
-        if before is not None and not is_id("dlv", before):
-            raise InvalidRequest("before", before, "the id of a delivery: dlv_ and 26 characters")
-        limit = _limit(query.get("limit", str(USUAL_PAGE)))
-        wanted = replace(read_filter(query), user=access_of(request).user)
-        found = await self._deliveries.page(wanted, before=before, limit=limit + 1)
-        return _json({"data": [_shown(each) for each in found[:limit]], "has_more": len(found) > limit})
+        asked = read_query(request.query_params, DeliveriesQuery)
+        wanted = replace(_filter(asked), user=access_of(request).user)
+        before, limit = asked.before, asked.limit
+
+        async def find(down_to: str | None, most: int) -> list[DeliverySummary]:
+            return await self._deliveries.page(wanted, before=before, down_to=down_to, limit=most)
+
+        is_indexed = wanted.job or wanted.endpoint or wanted == DeliveryFilter(status=DeliveryStatus.DEAD)
+        if is_indexed or wanted == DeliveryFilter():
+            return answer(DeliveryPage, page_of(await find(None, limit + 1), limit, _shown))
+        windows, of = self._windows, Listed.DELIVERIES
+        page = await looked_for(windows, of, before=before, limit=limit, find=find, show=_shown)
+        return answer(DeliveryPage, page)
 
     async def show(self, request: Request) -> Response:
         """One delivery with every try."""
-        return _json(await self._whole(request.path_params["id"]))
+        return answer(WholeDelivery, await self._whole(request.path_params["id"]))
 
     async def retry(self, request: Request) -> Response:
         """Put one back: the same notification id, and as many tries as in the beginning."""
+        await read_nothing(request)
         delivery_id = request.path_params["id"]
         await self._deliveries.retry(delivery_id, now=self._now())
-        return _json(await self._whole(delivery_id), status=202)
+        return answer(WholeDelivery, await self._whole(delivery_id), status=202)
 
     async def retry_all(self, request: Request) -> Response:
         """Put back all that a filter matches and that leads somewhere; without a status, the dead ones of them."""
@@ -98,7 +104,7 @@ class DeliveryApi:
         skipped = await self._deliveries.leading_nowhere(wanted)
         retried = 0 if model.dry_run else await self._deliveries.retry_all(matching, now=self._now())
         content = {"matching": len(matching), "retried": retried, "skipped": len(skipped), "dry_run": model.dry_run}
-        return _json(content, status=200 if model.dry_run else 202)
+        return answer(Retried, content, status=200 if model.dry_run else 202)
 
     async def _whole(self, delivery_id: str) -> dict[str, Any]:
         summary = await self._deliveries.summary(delivery_id)
@@ -108,44 +114,21 @@ class DeliveryApi:
         return {**_shown(summary), "attempts": [_shown_attempt(each) for each in attempts]}
 
 
-def read_filter(given: Mapping[str, str]) -> DeliveryFilter:
-    """The filter that is asked for by these texts. Raises ``InvalidRequest``."""
-    status, kind = given.get("status"), given.get("type")
-    if status is not None and status not in set(DeliveryStatus):
-        raise InvalidRequest("status", status, f"one of {', '.join(DeliveryStatus)}")
-    if kind is not None and kind not in set(NotificationType):
-        raise InvalidRequest("type", kind, f"one of {', '.join(NotificationType)}")
-    for name in ("endpoint", "job", "error"):
-        if not 0 < len(given.get(name, "-")) <= _LONGEST_TEXT:
-            raise InvalidRequest(name, given[name], f"a text of 1 to {_LONGEST_TEXT} characters")
+def _filter(asked: DeliveriesQuery) -> DeliveryFilter:
     return DeliveryFilter(
-        status=None if status is None else DeliveryStatus(status),
-        endpoint=given.get("endpoint"),
-        job=given.get("job"),
-        type=None if kind is None else NotificationType(kind),
-        since=_time("since", given.get("since")),
-        until=_time("until", given.get("until")),
-        error=given.get("error"),
+        status=asked.status,
+        endpoint=asked.endpoint,
+        job=asked.job,
+        type=asked.type,
+        since=asked.since,
+        until=asked.until,
+        error=asked.error,
     )
 
 
-def _time(name: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None:
-        raise InvalidRequest(name, text, "a time with its zone, such as 2026-11-21T12:00:00Z")
-    return when
-
-
-def _limit(text: str) -> int:
-    limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0
-    if not 0 < limit <= LARGEST_PAGE:
-        raise InvalidRequest("limit", text, f"a whole number from 1 to {LARGEST_PAGE}")
-    return limit
+def read_filter(given: Mapping[str, str]) -> DeliveryFilter:
+    """The filter that is asked for by these texts. Raises ``InvalidRequest``."""
+    return _filter(read_query(QueryParams(list(given.items())), DeliveriesQuery))
 
 
 def _shown(delivery: DeliverySummary) -> dict[str, Any]:
@@ -184,8 +167,3 @@ def _host(url: str) -> str | None:
     """Where an endpoint is, of http(s) URLs: paths, and all of other URLs, may hold tokens and persons' addresses."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2] if parts.scheme in ("http", "https") else None
-
-
-def _json(content: Any, *, status: int = 200) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(msgspec.json.encode(content), status_code=status, media_type="application/json", headers=headers)

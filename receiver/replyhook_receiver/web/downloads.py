@@ -1,12 +1,13 @@
 """How the downloads do: what waits, what is about to be lost, and whether something holds them back."""
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook_receiver.stores.links import Links
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.receiver_models import Downloads
 from replyhook_receiver.work.queueing import DownloadQueue
 
 
@@ -31,5 +32,4 @@ class DownloadApi:
             "expiring": waiting.expiring,
             "next_link_ends_at": waiting.next_end,
         }
-        headers = {"cache-control": "no-store"}
-        return Response(msgspec.json.encode(content), media_type="application/json", headers=headers)
+        return answer(Downloads, content)

@@ -1,12 +1,10 @@
 """What `/v1/endpoints` takes and shows. Secrets are shown once, where they are made."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from replyhook.errors import InvalidRequest
-from replyhook.ids import is_id
 from replyhook_receiver.endpoint_rules import (
     WEBHOOK,
     checked_channel,
@@ -19,7 +17,7 @@ from replyhook_receiver.endpoint_rules import (
     shown_endpoint_url,
 )
 from replyhook_receiver.endpoints import Endpoint, EndpointChange, NewEndpoint
-from replyhook_receiver.web.models import LARGEST_PAGE, USUAL_PAGE
+from replyhook_receiver.web.models import URL, Types, User, told
 
 MASKED = "whsec_…"
 _HIDDEN = "…"
@@ -29,11 +27,11 @@ _LONGEST_OVERLAP_HOURS = 7 * 24
 class EndpointModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/endpoints`."""
 
-    url: str
+    url: URL
     channel: str | None = None
     name: str | None = None
-    user: str | None = None
-    types: list[str] = []
+    user: User | None = None
+    types: Types = []
     headers: dict[str, str] = {}
     secret: str | None = None
 
@@ -57,7 +55,7 @@ class EndpointChangeModel(msgspec.Struct, forbid_unknown_fields=True):
     """`PATCH /v1/endpoints/{id}`."""
 
     name: str | None = None
-    types: list[str] | None = None
+    types: Types | None = None
     headers: dict[str, str] | None = None
     enabled: bool | None = None
 
@@ -75,7 +73,7 @@ class EndpointChangeModel(msgspec.Struct, forbid_unknown_fields=True):
 class RotationModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/endpoints/{id}/rotate-secret`; nothing need be said."""
 
-    overlap_hours: float = 24.0
+    overlap_hours: Annotated[float, told(minimum=0, maximum=_LONGEST_OVERLAP_HOURS)] = 24.0
     secret: str | None = None
 
     def check(self) -> None:
@@ -85,21 +83,6 @@ class RotationModel(msgspec.Struct, forbid_unknown_fields=True):
             raise InvalidRequest("overlap_hours", self.overlap_hours, allowed)
         if self.secret is not None:
             checked_secret(self.secret)
-
-
-def read_endpoints_query(query: Mapping[str, str]) -> tuple[str | None, str | None, str | None, int]:
-    """Whose endpoints are wanted (a user's, a job's), before which id, and how many. Raises ``InvalidRequest``."""
-    known = ("user", "job", "before", "limit")
-    unknown = sorted(set(query) - set(known))
-    if unknown:
-        raise InvalidRequest(unknown[0], query[unknown[0]], f"the filters are {', '.join(known)}")
-    before, text = query.get("before"), query.get("limit", str(USUAL_PAGE))
-    if before is not None and not is_id("ep", before):
-        raise InvalidRequest("before", before, "the id of an endpoint: ep_ and 26 characters")
-    limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0
-    if not 0 < limit <= LARGEST_PAGE:
-        raise InvalidRequest("limit", text, f"a whole number from 1 to {LARGEST_PAGE}")
-    return query.get("user"), query.get("job"), before, limit
 
 
 def shown_endpoint(endpoint: Endpoint) -> dict[str, Any]:

@@ -25,15 +25,18 @@ from replyhook_receiver.errors import EndpointConflict, ReceiverTrouble
 from replyhook_receiver.records import DeliveryRecord, DeliveryStatus, NotificationRecord, NotifyTarget
 from replyhook_receiver.stores.endpoints import Endpoints
 from replyhook_receiver.stores.owners import Thing
+from replyhook_receiver.web.answer_models import EndpointPage, EndpointTested, EndpointTold
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys, access_of, own_user
 from replyhook_receiver.web.endpoint_models import (
     EndpointChangeModel,
     EndpointModel,
     RotationModel,
-    read_endpoints_query,
     shown_endpoint,
 )
-from replyhook_receiver.web.models import read_model
+from replyhook_receiver.web.models import read_model, read_nothing
+from replyhook_receiver.web.pages import page_of
+from replyhook_receiver.web.queries import EndpointsQuery, read_query
 
 MAX_BODY_BYTES = 64 * 1024
 MOST_OF_A_USERS = 20
@@ -78,22 +81,24 @@ class EndpointApi:
         if wanted.channel == WEBHOOK and not wanted.secrets:
             wanted = replace(wanted, secrets=(_new_secret(),))
         endpoint = await self._endpoints.create(wanted, now=self._now())
-        return _json({**shown_endpoint(endpoint), "secret": next(iter(wanted.secrets), None)}, status=201)
+        told = {**shown_endpoint(endpoint), "secret": next(iter(wanted.secrets), None)}
+        return answer(EndpointTold, told, status=201)
 
     async def list(self, request: Request, keys: ApiKeys) -> Response:
         """Those that stand, newest first; or one job's."""
-        user, job_id, before, limit = read_endpoints_query(request.query_params)
-        access = access_of(request)
-        if job_id is None:
+        asked, access = read_query(request.query_params, EndpointsQuery), access_of(request)
+        user = asked.user
+        if asked.job is None:
             user = own_user(access, user)
         else:
-            await keys.check_own(access, Thing.JOB, job_id)
-        found = await self._endpoints.list(user=user, job_id=job_id, before=before, limit=limit + 1)
-        return _json({"data": [shown_endpoint(each) for each in found[:limit]], "has_more": len(found) > limit})
+            await keys.check_own(access, Thing.JOB, asked.job)
+        most = asked.limit + 1
+        found = await self._endpoints.list(user=user, job_id=asked.job, before=asked.before, limit=most)
+        return answer(EndpointPage, page_of(found, asked.limit, shown_endpoint))
 
     async def show(self, request: Request) -> Response:
         """One."""
-        return _json(shown_endpoint(await self._endpoints.get(request.path_params["id"])))
+        return answer(EndpointTold, shown_endpoint(await self._endpoints.get(request.path_params["id"])))
 
     async def change(self, request: Request) -> Response:
         """Change its name, types or headers; disable or enable it."""
@@ -107,7 +112,7 @@ class EndpointApi:
             endpoint = await self._endpoints.enable(endpoint.id, now=self._now())
         elif model.enabled is False:
             endpoint = await self._endpoints.disable(endpoint.id, BY_HAND, now=self._now())
-        return _json(shown_endpoint(endpoint))
+        return answer(EndpointTold, shown_endpoint(endpoint))
 
     async def remove(self, request: Request) -> Response:
         """Forget it."""
@@ -129,30 +134,30 @@ class EndpointApi:
         secret = rotation.secret or _new_secret()
         overlap = timedelta(hours=rotation.overlap_hours)
         endpoint = await self._endpoints.rotate(endpoint.id, secret, overlap=overlap, now=self._now())
-        return _json({**shown_endpoint(endpoint), "secret": secret})
+        return answer(EndpointTold, {**shown_endpoint(endpoint), "secret": secret})
 
     async def test(self, request: Request) -> Response:
         """Send it a test notification now, whether it is enabled or not; what came back."""
+        await read_nothing(request)
         endpoint = await self._endpoints.get(request.path_params["id"])
         delivery = _test_delivery(endpoint, self._now())
         began = time.monotonic()
         try:
-            answer = await self._channels[endpoint.channel].send(delivery, now=self._now())
+            came_back = await self._channels[endpoint.channel].send(delivery, now=self._now())
             problem = None
         except (ReceiverTrouble, ReplyhookError) as error:
             told = error.answer if isinstance(error, ReceiverTrouble) else None
-            answer, problem = told or Answer(status=None), str(error)
-        return _json(
-            {
-                "ok": problem is None,
-                "endpoint": endpoint.id,
-                "notification": delivery.notification.id,
-                "status": answer.status,
-                "answer": answer.text,
-                "milliseconds": round((time.monotonic() - began) * 1000),
-                "problem": problem,
-            }
-        )
+            came_back, problem = told or Answer(status=None), str(error)
+        content = {
+            "ok": problem is None,
+            "endpoint": endpoint.id,
+            "notification": delivery.notification.id,
+            "status": came_back.status,
+            "answer": came_back.text,
+            "milliseconds": round((time.monotonic() - began) * 1000),
+            "problem": problem,
+        }
+        return answer(EndpointTested, content)
 
     async def _check_leaves_room(self, user: str | None) -> None:
         """A user's key takes only so many of the places that all share."""
@@ -189,8 +194,3 @@ def _check_is_no_settings(endpoint: Endpoint) -> None:
 
 def _new_secret() -> str:
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def _json(content: Any, *, status: int = 200) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(msgspec.json.encode(content), status_code=status, media_type="application/json", headers=headers)

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.instance import Instance
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.web.answering import answer
+from replyhook_receiver.web.receiver_models import Alive, Ready
 from replyhook_receiver.work.worker import Worker
 
 
@@ -25,14 +27,13 @@ def health_routes(
 
     async def healthz(request: Request) -> Response:
         proof = instance.proof(request.query_params.get("nonce", ""))
-        headers = {"cache-control": "no-store"}
-        return JSONResponse({"ok": True} if proof is None else {"ok": True, "proof": proof}, headers=headers)
+        return answer(Alive, {"ok": True} if proof is None else {"ok": True, "proof": proof})
 
     async def readyz(_: Request) -> Response:
         found = {"store": await store.check(), "worker": worker is None or worker.healthy}
         ready = all(found.values())
         content = {"ok": ready, **found, "downloads": downloads(), "work": await _work(store)}
-        return JSONResponse(content, status_code=200 if ready else 503)
+        return answer(Ready, content, status=200 if ready else 503)
 
     return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
 

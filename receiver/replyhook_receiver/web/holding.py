@@ -4,14 +4,14 @@ from collections.abc import Callable
 from datetime import datetime
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from replyhook.errors import InvalidRequest
 from replyhook_receiver.stores.holding import Hold, Holding
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
-
-_LONGEST_REASON = 200
+from replyhook_receiver.web.queries import HoldQuery, read_query
+from replyhook_receiver.web.receiver_models import HoldTold
 
 
 class HoldApi:
@@ -35,10 +35,8 @@ class HoldApi:
 
     async def begin(self, request: Request) -> Response:
         """Pause: no task is begun, what is being done is finished."""
-        reason = request.query_params.get("reason", "")
-        if len(reason) > _LONGEST_REASON:
-            raise InvalidRequest("reason", reason[:20], f"at most {_LONGEST_REASON} characters")
-        return _shown(await self._holding.begin(reason, now=self._now()))
+        asked = read_query(request.query_params, HoldQuery)
+        return _shown(await self._holding.begin(asked.reason, now=self._now()))
 
     async def end(self, _: Request) -> Response:
         """Go on."""
@@ -47,5 +45,5 @@ class HoldApi:
 
 
 def _shown(hold: Hold | None) -> Response:
-    since = None if hold is None else hold.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return JSONResponse({"held": hold is not None, "since": since, "reason": hold.reason if hold else None})
+    since, reason = (None, None) if hold is None else (hold.since, hold.reason)
+    return answer(HoldTold, HoldTold(held=hold is not None, since=since, reason=reason))

@@ -4,7 +4,7 @@ The key is kept before the request is run, its answer afterwards. A run that was
 with the same ``made_id``, so an endpoint that makes something takes its id from there (``made_id_of``) and the second
 run finds what the first has made. One receiver has the database (DESIGN §7), so what runs is remembered in memory.
 
-An endpoint whose answer holds a secret is not for this: the answer is kept as it is.
+A kept answer may hold a secret, so it is sealed: only the API key that it was given to opens it.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from replyhook_receiver.stores.idempotency import IdempotencyStore, KeptAnswer
 from replyhook_receiver.web.auth import Endpoint
 from replyhook_receiver.web.models import read_body
 from replyhook_receiver.web.problems import answer_to, problem
+from replyhook_receiver.web.sealing import seal, unseal
 
 STILL_RUNNING_SECONDS = 1
 
@@ -31,7 +32,7 @@ _Ident = tuple[str, str]
 
 
 class Idempotency:
-    """Guards POST endpoints. ``once`` goes inside ``ApiKeys.guard``: a key is its caller's own."""
+    """Guards POST endpoints. ``ApiKeys.guard`` has all of them go through ``once``: a key is its caller's own."""
 
     def __init__(self, store: IdempotencyStore, *, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -65,9 +66,7 @@ class Idempotency:
         if known.request != asked:
             return _another_request()
         if known.answer is not None:
-            headers = {"content-type": known.answer.content_type, "idempotent-replayed": "true"}
-            headers["cache-control"] = "no-store"
-            return Response(known.answer.body, status_code=known.answer.status, headers=headers)
+            return _again(request, known.answer, ident)
         request.state.made_id = known.made_id
         try:
             response = await endpoint(request)
@@ -77,12 +76,13 @@ class Idempotency:
                 raise  # our own fault: the key stays, and with it the id of what may have been made
             response = refusal
         if response.status_code < 500:
-            await self._keep(ident, response)
+            await self._keep(request, ident, response)
         return response
 
-    async def _keep(self, ident: _Ident, response: Response) -> None:
+    async def _keep(self, request: Request, ident: _Ident, response: Response) -> None:
         content_type = response.headers.get("content-type", "application/octet-stream")
-        answer = KeptAnswer(status=response.status_code, content_type=content_type, body=bytes(response.body))
+        body = seal(bytes(response.body), secret=_api_key(request), about=ident[1])
+        answer = KeptAnswer(status=response.status_code, content_type=content_type, body=body)
         try:
             await self._store.keep_answer(*ident, answer)
         except StoreUnavailable as error:
@@ -98,7 +98,19 @@ def made_id_of(request: Request, prefix: str) -> str:
 
 def _caller(request: Request) -> str:
     """Who asks, so that nobody is given another's answer; a hash other than the one keys are checked by."""
-    return _hash("idempotency", request.headers.get("authorization", "").partition(" ")[2].strip())
+    return _hash("idempotency", _api_key(request))
+
+
+def _api_key(request: Request) -> str:
+    return request.headers.get("authorization", "").partition(" ")[2].strip()
+
+
+def _again(request: Request, answer: KeptAnswer, ident: _Ident) -> Response:
+    body = unseal(answer.body, secret=_api_key(request), about=ident[1])
+    if body is None:
+        raise RuntimeError("what was kept of an answer cannot be opened with the key it was given to")
+    headers = {"content-type": answer.content_type, "idempotent-replayed": "true", "cache-control": "no-store"}
+    return Response(body, status_code=answer.status, headers=headers)
 
 
 def _hash(*parts: str | bytes) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.requests import Request
@@ -16,29 +16,43 @@ from replyhook.tokens import TokenKeys, build_reply_url
 from replyhook.urls import shown_url
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.errors import UnknownCallback, UnknownJob
+from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import JobRecord
 from replyhook_receiver.stores.base import Store
+from replyhook_receiver.stores.history import EVERY_CALLBACK, CallbackFilter, EventRecord, ToldCallback
 from replyhook_receiver.stores.owners import Thing
 from replyhook_receiver.stores.replaying import Step
+from replyhook_receiver.stores.windows import Listed
+from replyhook_receiver.web.answer_models import Job, ReplyURL
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys, access_of
-from replyhook_receiver.web.history_queries import (
-    is_wanted_raw,
-    read_callbacks_query,
-    read_events_query,
-    read_name_query,
+from replyhook_receiver.web.history_models import (
+    CallbackPage,
+    EventPage,
+    Named,
+    NamedList,
+    ReplayedTold,
+    Timeline,
+    WholeCallback,
 )
-from replyhook_receiver.web.models import read_model
+from replyhook_receiver.web.history_queries import read_callbacks_query, read_events_query
+from replyhook_receiver.web.models import read_model, read_nothing, told
+from replyhook_receiver.web.pages import looked_for, page_of
+from replyhook_receiver.web.queries import CallbackQuery, NameQuery, read_query
 from replyhook_receiver.web.shown_history import Shown
 from replyhook_receiver.web.timeline import timeline
 from replyhook_receiver.work.replaying import Replayer
 
 _MAX_BODY_BYTES = 16 * 1024
+_MOST_NAMED = 20
 
 
 class ReplayModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/callbacks/{id}/replay`. Without ``dry_run`` it is one: nothing is changed unless that is said."""
 
-    what: list[str] = msgspec.field(default_factory=lambda: [Step.PARSE.value])
+    what: Annotated[list[Annotated[str, told(enum=sorted(Step))]], told(minItems=1)] = msgspec.field(
+        default_factory=lambda: [Step.PARSE.value]
+    )
     dry_run: bool = True
 
     def checked(self) -> frozenset[Step]:
@@ -103,22 +117,30 @@ class Inspection:
         """What providers sent, newest first, with what became of it."""
         wanted, before, limit = read_callbacks_query(request.query_params)
         wanted = replace(wanted, user=access_of(request).user)
-        found = await self._store.history.callbacks(wanted, before=before, limit=limit + 1)
         now = self._now()
-        return _json(
-            {"data": [self._shown.callback(each, now) for each in found[:limit]], "has_more": len(found) > limit}
-        )
+
+        async def find(down_to: str | None, most: int) -> list[ToldCallback]:
+            return await self._store.history.callbacks(wanted, before=before, down_to=down_to, limit=most)
+
+        def show(each: ToldCallback) -> dict[str, Any]:
+            return self._shown.callback(each, now)
+
+        has_index = wanted == CallbackFilter(verdict=Verdict.UNRECOGNISED)
+        if wanted.job_id is not None or wanted == EVERY_CALLBACK or has_index:
+            return answer(CallbackPage, page_of(await find(None, limit + 1), limit, show))
+        windows, of = self._store.windows, Listed.CALLBACKS
+        return answer(CallbackPage, await looked_for(windows, of, before=before, limit=limit, find=find, show=show))
 
     async def callback(self, request: Request) -> Response:
         """One callback with its headers and its body."""
-        is_raw = is_wanted_raw(request.query_params)
+        is_raw = read_query(request.query_params, CallbackQuery).raw
         if is_raw and access_of(request).user is not None:
             allowed = "false: what a provider says word for word may name the account of whoever runs this receiver"
             raise InvalidRequest("raw", "true", allowed)
         kept = await self._store.history.callback(request.path_params["id"])
         if kept is None:
             raise UnknownCallback(f"there is no callback {request.path_params['id'][:64]}")
-        return _json(self._shown.whole(kept, self._now(), raw=is_raw))
+        return answer(WholeCallback, self._shown.whole(kept, self._now(), raw=is_raw))
 
     async def replay(self, request: Request) -> Response:
         """Take a callback once more, or say what would come of it."""
@@ -128,26 +150,40 @@ class Inspection:
         if kept is None:
             raise UnknownCallback(f"there is no callback {request.path_params['id'][:64]}")
         reading, replayed = await self._replayer.replay(kept.callback.id, steps, keeps=not wanted.dry_run)
-        return _json(self._shown.replayed(kept.callback.provider, reading, replayed, keeps=not wanted.dry_run))
+        told = self._shown.replayed(kept.callback.provider, reading, replayed, keeps=not wanted.dry_run)
+        return answer(ReplayedTold, told)
 
     async def bind(self, request: Request, keys: ApiKeys) -> Response:
         """Say whose an orphan is."""
         wanted = await read_model(request, BindModel)
         await keys.check_own(access_of(request), Thing.JOB, wanted.job)
         job = await self._replayer.bind(request.path_params["id"], wanted.job)
-        return _json(self._announcer.describe(job, self._now()))
+        return answer(Job, self._announcer.describe(job, self._now()))
 
     async def events(self, request: Request) -> Response:
         """The facts, newest first: each once, however often it was told."""
         wanted, before, limit = read_events_query(request.query_params)
         wanted = replace(wanted, user=access_of(request).user)
-        found = await self._store.history.events(wanted, before=before, limit=limit + 1)
-        return _json({"data": [self._shown.event(each) for each in found[:limit]], "has_more": len(found) > limit})
+
+        async def find(down_to: str | None, most: int) -> list[EventRecord]:
+            return await self._store.history.events(wanted, before=before, down_to=down_to, limit=most)
+
+        if wanted.job_id is not None:
+            return answer(EventPage, page_of(await find(None, limit + 1), limit, self._shown.event))
+        # An event has the letters of the callback that brought it; in so many callbacks there may be none that is new.
+        came_with = None if before is None else f"cb{before.removeprefix('evt')}"
+        windows, of = self._store.windows, Listed.CALLBACKS
+        page = await looked_for(windows, of, before=came_with, limit=limit, find=find, show=self._shown.event)
+        if page["next"] is not None:
+            page["next"] = f"evt{page['next'].removeprefix('evt').removeprefix('cb')}"
+        return answer(EventPage, page)
 
     async def find(self, request: Request) -> Response:
         """What is called so: a job, a callback, an event, a delivery, a reference, a provider's id."""
-        found = await self._store.history.find(read_name_query(request.query_params), user=access_of(request).user)
-        return _json({"data": [{"what": each.what, "id": each.id, "job_id": each.job_id} for each in found]})
+        name = read_query(request.query_params, NameQuery).name
+        found = await self._store.history.find(name, user=access_of(request).user, limit=_MOST_NAMED + 1)
+        named = [Named(what=each.what, id=each.id, job_id=each.job_id) for each in found]
+        return answer(NamedList, NamedList(data=named[:_MOST_NAMED], has_more=len(named) > _MOST_NAMED))
 
     async def timeline(self, request: Request) -> Response:
         """Everything that is kept of one job, in order."""
@@ -159,14 +195,16 @@ class Inspection:
         if job["video"]["provider_url"] is not None:
             job["video"]["provider_url"] = shown_url(job["video"]["provider_url"])
         entries = timeline(story, self._shown, now)
-        return _json({"job": job, "now": now, "data": entries, "is_whole": story.is_whole})
+        return answer(Timeline, {"job": job, "now": now, "data": entries, "is_whole": story.is_whole})
 
     async def reply_url(self, request: Request) -> Response:
         """Where the provider calls back about a job: what its registration was answered with."""
+        await read_nothing(request)
         job = await self._store.job(request.path_params["id"])
         if job is None:
             raise UnknownJob(f"there is no job {request.path_params['id'][:64]}")
-        return _json({"id": job.id, "provider": job.provider, "account": job.account, "reply_url": self._mint(job)})
+        told = {"id": job.id, "provider": job.provider, "account": job.account, "reply_url": self._mint(job)}
+        return answer(ReplyURL, told)
 
     def _mint(self, job: JobRecord) -> str:
         if self._providers[job.provider].capabilities.callback is CallbackKind.ACCOUNT:
@@ -174,8 +212,3 @@ class Inspection:
         else:
             token = self._tokens.mint(provider=job.provider, job_id=job.id, now=job.created_at)
         return build_reply_url(self._public_url, provider=job.provider, token=token)
-
-
-def _json(content: Any) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(msgspec.json.encode(content), media_type="application/json", headers=headers)

@@ -1,21 +1,23 @@
 """`/v1/keys`: API keys: make, look, revoke."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from replyhook.errors import InvalidRequest
-from replyhook.ids import is_id
 from replyhook_receiver.errors import UnknownKey
-from replyhook_receiver.keys import USUAL, KeyRecord, NewKey, checked_key
+from replyhook_receiver.keys import USUAL, KeyRecord, NewKey, Scope, checked_key
 from replyhook_receiver.stores.keys import Keys
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
-from replyhook_receiver.web.models import LARGEST_PAGE, USUAL_PAGE, read_model
+from replyhook_receiver.web.models import read_model, told
+from replyhook_receiver.web.pages import page_of
+from replyhook_receiver.web.queries import KeysQuery, read_query
+from replyhook_receiver.web.receiver_models import Key, KeyPage, MadeKey
 
 _MAX_BODY_BYTES = 16 * 1024
 
@@ -24,9 +26,9 @@ class KeyModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/keys`; nothing need be said."""
 
     name: str | None = None
-    scopes: tuple[str, ...] = tuple(sorted(USUAL))
+    scopes: tuple[Annotated[str, told(enum=sorted(Scope))], ...] = tuple(sorted(USUAL))
     user: str | None = None
-    expires_at: datetime | None = None
+    expires_at: Annotated[datetime, told(format="date-time")] | None = None
 
     def checked(self, now: datetime) -> NewKey:
         """As a value of ours. Raises ``InvalidRequest``."""
@@ -55,16 +57,15 @@ class KeyApi:
 
     async def page(self, request: Request) -> Response:
         """The keys, newest first, the revoked ones too."""
-        before, limit = read_keys_query(request.query_params)
-        found = await self._keys.list(before=before, limit=limit + 1)
-        now = self._now()
-        return _json({"data": [shown_key(each, now) for each in found[:limit]], "has_more": len(found) > limit})
+        asked, now = read_query(request.query_params, KeysQuery), self._now()
+        found = await self._keys.list(before=asked.before, limit=asked.limit + 1)
+        return answer(KeyPage, page_of(found, asked.limit, lambda each: shown_key(each, now)))
 
     async def create(self, request: Request) -> Response:
         """Make one. The answer holds the key, which is shown this once."""
         model, now = await read_model(request, KeyModel, empty=b"{}"), self._now()
         record, key = await self._keys.create(model.checked(now), now=now)
-        return _json({**shown_key(record, now), "key": key}, status=201)
+        return answer(MadeKey, {**shown_key(record, now), "key": key}, status=201)
 
     async def show(self, request: Request) -> Response:
         """One."""
@@ -72,26 +73,12 @@ class KeyApi:
         record = await self._keys.get(key_id)
         if record is None:
             raise UnknownKey(f"there is no key {key_id[:64]}")
-        return _json(shown_key(record, self._now()))
+        return answer(Key, shown_key(record, self._now()))
 
     async def revoke(self, request: Request) -> Response:
         """Let it open nothing from now on."""
         await self._keys.revoke(request.path_params["id"], now=self._now())
         return Response(status_code=204)
-
-
-def read_keys_query(query: Mapping[str, str]) -> tuple[str | None, int]:
-    """Before which id, and how many. Raises ``InvalidRequest``."""
-    unknown = sorted(set(query) - {"before", "limit"})
-    if unknown:
-        raise InvalidRequest(unknown[0][:64], query[unknown[0]][:64], "what may be asked is before, limit")
-    before, text = query.get("before"), query.get("limit", str(USUAL_PAGE))
-    if before is not None and not is_id("key", before):
-        raise InvalidRequest("before", before[:64], "the id of a key: key_ and 26 characters")
-    limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0
-    if not 0 < limit <= LARGEST_PAGE:
-        raise InvalidRequest("limit", text[:64], f"a whole number from 1 to {LARGEST_PAGE}")
-    return before, limit
 
 
 def shown_key(record: KeyRecord, now: datetime) -> dict[str, Any]:
@@ -108,8 +95,3 @@ def shown_key(record: KeyRecord, now: datetime) -> dict[str, Any]:
         "last_used_at": record.last_used_at,
         "revoked_at": record.revoked_at,
     }
-
-
-def _json(content: Any, *, status: int = 200) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(msgspec.json.encode(content), status_code=status, media_type="application/json", headers=headers)

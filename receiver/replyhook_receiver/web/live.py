@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,9 +17,11 @@ from replyhook_receiver.records import JobPresent
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.streams import StreamBounds, StreamFilter
 from replyhook_receiver.stream import Stream, as_event, said, server_sent
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import Access, ApiKeys, access_of, own_user
 from replyhook_receiver.web.models import read_model
-from replyhook_receiver.web.problems import problem, unavailable
+from replyhook_receiver.web.problems import RETRY_AFTER_SECONDS, problem, unavailable
+from replyhook_receiver.web.receiver_models import StreamLink
 from replyhook_receiver.web.stream_links import LONGEST_LINK, MAX_OPEN, StreamLinks
 from replyhook_receiver.web.stream_query import FilterModel, read_cursor, read_filter, read_flag, read_seconds
 from replyhook_receiver.web.stream_response import StreamResponse, StreamTimes
@@ -99,8 +100,7 @@ class StreamApi:
         await self._present(wanted, access)
         expires_at = (self._now() + LONGEST_LINK).replace(microsecond=0)
         url = self._links.make(access, wanted, snapshot=model.snapshot, expires_at=expires_at)
-        content = msgspec.json.encode({"url": url, "expires_at": expires_at})
-        return Response(content, 201, {"cache-control": "no-store"}, "application/json")
+        return answer(StreamLink, StreamLink(url=url, expires_at=expires_at), status=201)
 
     async def _with_link(self, request: Request, keys: ApiKeys) -> Response:
         token = request.path_params["token"]
@@ -109,7 +109,8 @@ class StreamApi:
         except VerificationError as error:
             return problem(403, str(error), headers=_ANY_PAGE)
         if self._links.open[token] >= MAX_OPEN:
-            return problem(429, f"this link has {MAX_OPEN} streams open; ask for another one", headers=_ANY_PAGE)
+            headers = {**_ANY_PAGE, "retry-after": str(RETRY_AFTER_SECONDS)}
+            return problem(429, f"this link has {MAX_OPEN} streams open; ask for another one", headers=headers)
         if not await _is_allowed(keys, claims.access):
             return problem(403, "the key that made this link is not valid any more", headers=_ANY_PAGE)
         wish = _Wish(

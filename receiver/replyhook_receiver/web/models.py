@@ -4,15 +4,26 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from replyhook.errors import InvalidRequest
 from replyhook.ids import is_id
-from replyhook.jobs import DEFAULT_ACCOUNT, ExtendRequest, JobStatus, SourceKind, checked_reference, checked_user
+from replyhook.jobs import (
+    DEFAULT_ACCOUNT,
+    MAX_REFERENCE_LENGTH,
+    MAX_USER_LENGTH,
+    ExtendRequest,
+    SourceKind,
+    checked_reference,
+    checked_user,
+    is_clean,
+)
+from replyhook.notifications import NotificationType
 from replyhook.providers import NEUTRAL_FIELDS, PROVIDERS, Provider
 from replyhook.receiver_api import request_as_json
 from replyhook.urls import http_parts, shown_url
@@ -24,31 +35,50 @@ from replyhook_receiver.endpoint_rules import (
     checked_types,
     checked_url,
 )
-from replyhook_receiver.records import JobFilter, NotifyTarget, Registration, Submission, SubmissionOutcome
+from replyhook_receiver.records import NotifyTarget, Registration, Submission, SubmissionOutcome
+from replyhook_receiver.web.problems import UnreadableBody
 
 BODY_SECONDS = 10.0
 MAX_TARGETS = 20
-USUAL_PAGE, LARGEST_PAGE = 50, 100
+_DEEPEST = 32
+_JSON = "application/json"
+_LONGEST_DETAIL = 500
+
+
+def told(**schema: Any) -> Meta:
+    """What a model's schema says of a member besides its type; the words of a refusal are ``checked``'s."""
+    return Meta(extra_json_schema=schema)
+
+
+_CLEAN = {"minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f]*$"}
+ProviderName = Annotated[str, told(enum=sorted(PROVIDERS))]
+JobId = Annotated[str, told(pattern="^job_[0-9abcdefghjkmnpqrstvwxyz]{26}$")]
+Reference = Annotated[str, told(maxLength=MAX_REFERENCE_LENGTH, **_CLEAN)]
+User = Annotated[str, told(maxLength=MAX_USER_LENGTH, **_CLEAN)]
+URL = Annotated[str, told(format="uri", minLength=1, maxLength=MAX_URL_LENGTH)]
+Type = Annotated[str, told(enum=sorted(NotificationType))]
+Types = list[Type]
+Headers = dict[str, str]
 
 
 class NotifyModel(msgspec.Struct, forbid_unknown_fields=True):
     """A place to notify."""
 
-    url: str
+    url: URL
     secret: str | None = None
-    types: list[str] = []
+    types: Types = []
     channel: str | None = None
-    headers: dict[str, str] = {}
+    headers: Headers = {}
 
 
 class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
     """`PUT /v1/jobs/{id}`."""
 
-    provider: str
-    account: str = DEFAULT_ACCOUNT
-    reference: str | None = None
-    user: str | None = None
-    notify: list[NotifyModel] = []
+    provider: ProviderName
+    account: Annotated[str, told(pattern="^[A-Za-z0-9._-]{1,64}$")] = DEFAULT_ACCOUNT
+    reference: Reference | None = None
+    user: User | None = None
+    notify: Annotated[list[NotifyModel], told(maxItems=MAX_TARGETS)] = []
     request: dict[str, Any] = {}
 
     def checked(self, job_id: str) -> Registration:
@@ -61,6 +91,7 @@ class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
             raise InvalidRequest("account", self.account, "1 to 64 letters, digits, dots, dashes")
         if len(self.notify) > MAX_TARGETS:
             raise InvalidRequest("notify", f"{len(self.notify)} places", f"at most {MAX_TARGETS}")
+        _check_depth(self.request)
         return Registration(
             job_id=job_id,
             provider=self.provider,
@@ -75,8 +106,8 @@ class RegistrationModel(msgspec.Struct, forbid_unknown_fields=True):
 class RelayModel(RegistrationModel, forbid_unknown_fields=True, kw_only=True):
     """`POST /v1/jobs`: a whole job, to be submitted by the receiver. ``id`` is made when it is left out."""
 
-    video: str
-    id: str | None = None
+    video: URL
+    id: JobId | None = None
 
     def checked_relay(self, providers: Mapping[str, Provider], *, made_id: str) -> Registration:
         """As a value of ours, with the id ``made_id`` where it has none of its own.
@@ -113,7 +144,7 @@ class SubmissionModel(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /v1/jobs/{id}/submission`."""
 
     outcome: Literal["accepted", "refused", "unknown"]
-    provider_job_id: str | None = None
+    provider_job_id: Annotated[str, told(maxLength=512, **_CLEAN)] | None = None
     error: str | None = None
     passed_on: bool = False
 
@@ -123,40 +154,42 @@ class SubmissionModel(msgspec.Struct, forbid_unknown_fields=True):
             raise InvalidRequest("provider_job_id", self.provider_job_id, "an accepted submit has one")
         if self.provider_job_id is not None and len(self.provider_job_id) > 512:
             raise InvalidRequest("provider_job_id", self.provider_job_id, "at most 512 characters")
+        if self.provider_job_id == "":
+            raise InvalidRequest("provider_job_id", "", "the provider's id; null where there is none")
+        if self.provider_job_id is not None and not is_clean(self.provider_job_id):
+            raise InvalidRequest("provider_job_id", self.provider_job_id, "no control characters")
         if self.passed_on and self.outcome != "refused":
             raise InvalidRequest("passed_on", self.passed_on, "only a refused submit is passed on")
         return Submission(
             outcome=SubmissionOutcome(self.outcome),
             passed_on=self.passed_on,
             provider_job_id=self.provider_job_id,
-            error=None if self.error is None else self.error[:2000],
+            error=None if self.error is None else self.error[:2000].replace("\x00", ""),
         )
 
 
-def read_jobs_query(query: Mapping[str, str]) -> tuple[JobFilter, str | None, int]:
-    """Which jobs are wanted, before which id, and how many. Raises ``InvalidRequest``."""
-    known = ("status", "provider", "reference", "user", "before", "limit")
-    unknown = sorted(set(query) - set(known))
-    if unknown:
-        raise InvalidRequest(unknown[0], query[unknown[0]], f"the filters are {', '.join(known)}")
-    status, provider, before = query.get("status"), query.get("provider"), query.get("before")
-    if status is not None and status not in set(JobStatus):
-        raise InvalidRequest("status", status, f"one of {', '.join(JobStatus)}")
-    if provider is not None and provider not in PROVIDERS:
-        raise InvalidRequest("provider", provider, f"one of {', '.join(sorted(PROVIDERS))}")
-    if before is not None and not is_id("job", before):
-        raise InvalidRequest("before", before, "the id of a job: job_ and 26 characters")
-    text = query.get("limit", str(USUAL_PAGE))
-    limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0
-    if not 0 < limit <= LARGEST_PAGE:
-        raise InvalidRequest("limit", text, f"a whole number from 1 to {LARGEST_PAGE}")
-    wanted = JobFilter(
-        status=None if status is None else JobStatus(status),
-        provider=provider,
-        reference=query.get("reference"),
-        user=query.get("user"),
-    )
-    return wanted, before, limit
+class NothingModel(msgspec.Struct, forbid_unknown_fields=True):
+    """Nothing need be said, and nothing can be."""
+
+
+def _check_depth(request: dict[str, Any]) -> None:
+    """What is nested so deeply that only a shallow stack reads it again is not kept."""
+    if _depth(request) > _DEEPEST:
+        raise InvalidRequest("request", "(not shown)", f"at most {_DEEPEST} objects and lists within each other")
+
+
+def _depth(value: Any) -> int:
+    """How many objects and lists stand within each other."""
+    depth, level = 0, [value]
+    while level and depth <= _DEEPEST:
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        depth += 1
+    return depth
 
 
 def _target(entry: NotifyModel) -> NotifyTarget:
@@ -173,12 +206,34 @@ Model = TypeVar("Model", bound=msgspec.Struct)
 
 
 async def read_model(request: Request, kind: type[Model], *, empty: bytes = b"") -> Model:
-    """The request's body as ``kind``, ``empty`` for none. Raises ``InvalidRequest`` saying where it is wrong."""
+    """The request's body as ``kind``, ``empty`` for none. Raises ``UnreadableBody`` saying where it is wrong."""
     body = await read_body(request)
+    if not body and not empty:
+        members = ", ".join(each.encode_name for each in msgspec.structs.fields(kind))
+        raise UnreadableBody(f"the body is empty: send a JSON object; its members are {members}", field=None)
+    if body:
+        _check_is_json(request)
     try:
         return msgspec.json.decode(body or empty, type=kind)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `")
+        field = where.rstrip("`").removeprefix("$").removeprefix(".") or "body"
+        raise UnreadableBody(f"{field}: {what[:1].lower()}{what[1:]}"[:_LONGEST_DETAIL], field=field) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest("body", "JSON", str(error)) from None
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:_LONGEST_DETAIL]
+        raise UnreadableBody(f"the body is not JSON: {why}", field=None) from None
+
+
+async def read_nothing(request: Request) -> None:
+    """A body that need not be: none, or an empty object. Raises ``UnreadableBody``."""
+    await read_model(request, NothingModel, empty=b"{}")
+
+
+def _check_is_json(request: Request) -> None:
+    """Refuse what says that it is something else; a form in somebody's page can send no JSON that says so."""
+    kind = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+    if kind != _JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise HTTPException(415, f"the body has to be JSON: send it with content-type: {_JSON}")
 
 
 async def read_body(request: Request) -> bytes:

@@ -32,6 +32,7 @@ _TABLE: tuple[tuple[str, Scope, Within | Thing], ...] = (
     ("PUT /v1/jobs/{id}", _SUBMIT, Thing.NEW_JOB),
     ("GET /v1/jobs/{id}", _READ, Thing.JOB),
     ("POST /v1/jobs/{id}/submission", _SUBMIT, Thing.JOB),
+    ("POST /v1/jobs/{id}/cancel", _SUBMIT, Thing.JOB),
     ("GET /v1/jobs/{id}/timeline", _READ, Thing.JOB),
     ("POST /v1/jobs/{id}/reply-url", _OPERATE, Thing.JOB),
     ("POST /v1/jobs/{id}/retry", _OPERATE, Thing.JOB),

@@ -1,8 +1,10 @@
 """What a listener asks for: filters, where to begin, how long; strictly, so that a slip is told and not obeyed."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 from starlette.datastructures import QueryParams
 
 from replyhook.errors import InvalidRequest
@@ -14,6 +16,23 @@ from replyhook_receiver.stores.streams import StreamFilter
 MAX_CHOSEN = 100
 LONGEST_SECONDS = 24 * 3600.0
 _KNOWN = ("job", "user", "types", "provider", "reference", "snapshot", "place", "seconds")
+
+
+Flag = Annotated[str, Meta(extra_json_schema={"enum": ["true", "false"]})]
+_REPEATED = "It may be repeated; with commas between them, of jobs, types and providers."
+
+
+class StreamQuery(msgspec.Struct, kw_only=True):
+    """`GET /v1/stream`, as it is told of; ``read_filter`` reads it, since its parameters may be repeated."""
+
+    job: Annotated[str, Meta(description=f"Only this job's. {_REPEATED}")] | None = None
+    user: Annotated[str, Meta(min_length=1, max_length=MAX_USER_LENGTH, description="Only this user's.")] | None = None
+    types: Annotated[str, Meta(description=f"Only these types. {_REPEATED}")] | None = None
+    provider: Annotated[str, Meta(description=f"Only this provider's. {_REPEATED}")] | None = None
+    reference: Annotated[str, Meta(min_length=1, description="Only with this reference.")] | None = None
+    snapshot: Annotated[Flag, Meta(description="Say first how the one job is that is asked for.")] | None = None
+    place: Annotated[Flag, Meta(description="Say first where in the stream this begins.")] | None = None
+    seconds: Annotated[float, Meta(gt=0, le=LONGEST_SECONDS, description="End after so many.")] | None = None
 
 
 class FilterModel(msgspec.Struct, forbid_unknown_fields=True):

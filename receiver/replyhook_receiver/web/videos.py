@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from replyhook.jobs import AssetStatus, JobStatus
 from replyhook_receiver.errors import LinkExpired, LinkUnknown, UnknownJob
 from replyhook_receiver.records import JobRecord
 from replyhook_receiver.storage.base import Storage
@@ -24,6 +25,8 @@ REDIRECT_SECONDS = 300
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 _log = logging.getLogger(__name__)
+_NO_STORE = {"cache-control": "no-store"}
+_NOT_YET_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +113,7 @@ class Videos:
 
     async def _answer(self, request: Request, job: JobRecord, kept: Kept | None) -> Response:
         if kept is None:
-            return problem(404, f"job {job.id} has no such thing stored; its video's status is {job.asset.status}")
+            return _missing(job)
         headers = _headers(kept)
         if _is_known(request, kept.etag):
             return Response(status_code=304, headers=headers)
@@ -138,6 +141,22 @@ class Videos:
             headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
         content = self._storage.read(name, start, stop)
         return StreamingResponse(content, status_code=200 if span is None else 206, headers=headers)
+
+
+def _missing(job: JobRecord) -> Response:
+    """Why there is nothing: it is not there yet, it never will be, or the stored video has no such thing."""
+    asset = job.asset
+    if asset.stored_at:
+        return problem(404, f"the video of job {job.id} has no poster", video_status=asset.status, headers=_NO_STORE)
+    is_lost = asset.status in (AssetStatus.FAILED, AssetStatus.EXPIRED)
+    if is_lost or (asset.status is AssetStatus.NONE and job.status in (JobStatus.FAILED, JobStatus.CANCELED)):
+        why = asset.problem or (job.error.message if job.error else None)
+        end = f"its video is {asset.status}" if is_lost else f"the job {job.status}"
+        detail = f"job {job.id} has no video and will not get one: {end}{f' ({why})' if why else ''}"
+        return problem(410, detail, video_status=asset.status, headers=_NO_STORE)
+    detail = f"the video of job {job.id} is not stored yet (job: {job.status}, video: {asset.status})"
+    headers = {**_NO_STORE, "retry-after": str(_NOT_YET_SECONDS)}
+    return problem(409, f"{detail}; wait for video.stored", video_status=asset.status, headers=headers)
 
 
 def span_of(header: str, size: int) -> tuple[int, int] | None:

@@ -89,10 +89,13 @@ class Relay:
         if job is None or job.relay_video is None or job.submission is not None:
             return Done()
         if not await self._store.relays.is_begun(job.id):
+            if job.finished_at is not None:  # canceled
+                return Done()
             await self._check_room(job.provider)
         refused_since = await self._store.relays.refused_since(job.id)
         if not await self._store.begin_submit(job.id, now=self._now()):
-            return await self._after_stop(job)
+            # Begun before, or canceled a moment ago.
+            return await self._after_stop(job) if await self._store.relays.is_begun(job.id) else Done()
         provider = self._providers[job.provider]
         token = self._tokens.mint(provider=job.provider, job_id=job.id, now=job.created_at)
         request = provider.build_submit(

@@ -48,6 +48,7 @@ def register(stage: Stage, user: str) -> str:
     content = json.dumps({"provider": "fal", "user": user}).encode()
     request = Request(f"{stage.receiver_url}/v1/jobs/{job}", content, method="PUT")  # noqa: S310 - loopback
     request.add_header("authorization", f"Bearer {KEY}")
+    request.add_header("content-type", "application/json")
     with urlopen(request) as answer:  # noqa: S310
         assert answer.status == 200
     return job

@@ -38,6 +38,7 @@ def job(stage: Stage) -> str:
 def ask(stage: Stage, method: str, path: str, content: object) -> None:
     request = Request(stage.receiver_url + path, json.dumps(content).encode(), method=method)  # noqa: S310 - loopback
     request.add_header("authorization", f"Bearer {KEY}")
+    request.add_header("content-type", "application/json")
     with urlopen(request) as answer:  # noqa: S310
         assert answer.status == 200
 

@@ -47,6 +47,7 @@ def call(stage: Stage, method: str, path: str, content: Any = None, body: bytes 
     url = path if "://" in path else f"{stage.receiver_url}{path}"
     data = body if body is not None else None if content is None else json.dumps(content).encode()
     request = Request(url, data=data, method=method, headers={"authorization": f"Bearer {KEY}"})  # noqa: S310 - loopback
+    request.add_header("content-type", "application/json")
     with urlopen(request, timeout=20) as answer:  # noqa: S310
         return answer.read()
 

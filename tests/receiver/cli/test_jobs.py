@@ -104,6 +104,32 @@ def test_a_canceled_job_fails_with_its_story_on_stdout(stage: Stage) -> None:
     assert (refused.returncode, "useapi has no way" in refused.stderr) == (1, True)
 
 
+def test_a_job_that_the_receiver_was_to_submit_is_canceled_and_never_submitted(stage: Stage, tmp_path: Path) -> None:
+    assert run(stage, "hold", "on").returncode == 0
+    try:
+        before = stage.calls("segmind").get("submit", 0)
+        started = submit(stage, "--no-wait", "-o", "id", provider="segmind")
+        assert started.returncode == 0, started.stderr
+        job = started.stdout.strip()
+        early = run(stage, "jobs", "download", job, str(tmp_path / "none.mp4"))
+        assert (early.returncode, "not stored yet" in early.stderr) == (6, True)
+        canceled = run(stage, "jobs", "cancel", job, "-o", "json")
+        assert (canceled.returncode, "never submitted" in canceled.stderr) == (0, True)
+        assert json.loads(canceled.stdout)["status"] == "canceled"
+        assert run(stage, "jobs", "cancel", job).returncode == 0
+    finally:
+        assert run(stage, "hold", "off").returncode == 0
+    gone = run(stage, "jobs", "download", job, str(tmp_path / "none.mp4"))
+    assert (gone.returncode, "will not get one" in gone.stderr) == (3, True)
+    assert run(stage, "jobs", "download", UNKNOWN, str(tmp_path / "none.mp4")).returncode == 5
+    assert not (tmp_path / "none.mp4").exists()
+    listed = run(stage, "jobs", "list", "--error", "CANCELED BEFORE", "--created-after", "1h", "-o", "id")
+    assert listed.stdout.split() == [job]
+    assert run(stage, "jobs", "list", "--error", "canceled before", "--created-before", "1h", "-o", "id").stdout == ""
+    assert run(stage, "events", "list", "--since", "1h", "-o", "json").returncode == 0
+    assert stage.calls("segmind").get("submit", 0) == before
+
+
 def test_an_estimate_prints_prices_and_reasons_and_submits_nothing(stage: Stage) -> None:
     def asked() -> list[int]:
         return [stage.calls(name).get(what, 0) for name in ("fal", "useapi") for what in ("submit", "upload")]

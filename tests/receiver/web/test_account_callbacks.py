@@ -247,7 +247,7 @@ async def test_orphans_are_listed_by_themselves_with_their_age_until_their_job_i
     assert [entry["orphan"] for entry in (await orphans("false")).json()["data"]] == [True, False]
     assert (await orphans("yes")).status_code == 422
     await submitted(receiver, video_id="2")
-    assert (await orphans()).json() == {"data": [], "has_more": False}
+    assert (await orphans()).json() == {"data": [], "has_more": False, "next": None}
 
 
 async def test_an_orphan_outlives_a_restart(tmp_path: Path, host: Host, link: str) -> None:

@@ -297,7 +297,7 @@ BAD = [
     ({"headers": {"X-A": "geheim\n"}}, "headers.X-A"), ({"headers": {"X-A": ""}}, "headers.X-A"),
     ({"headers": {"X-A": "é"}}, "headers.X-A"), ({"headers": {"X-A": "x" * 1025}}, "headers.X-A"),
     ({"headers": {"X-A": "1", "x-a": "2"}}, "headers"), ({"headers": {f"X-{n}": "1" for n in range(21)}}, "headers"),
-    ({"headers": {"X-A": 7}}, "body"), ({"frob": 1}, "body"), ({"enabled": False}, "body"), ({"url": 7}, "body"),
+    ({"headers": {"X-A": 7}}, "headers[...]"), ({"frob": 1}, "body"), ({"enabled": False}, "body"), ({"url": 7}, "url"),
 ]  # fmt: skip
 
 

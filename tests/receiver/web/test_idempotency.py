@@ -1,4 +1,4 @@
-"""`Idempotency-Key` on `POST /v1/jobs`: the same request is done once, and answered the same again for a day."""
+"""`Idempotency-Key` on POSTs: the same request is done once, and answered the same again for a day."""
 
 import asyncio
 import sqlite3
@@ -21,6 +21,8 @@ from replyhook_receiver.stores.sql.idempotency import SQLIdempotency
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.web.app import create_app
 from replyhook_receiver.web.idempotency import Idempotency, made_id_of
+from replyhook_receiver.web.route_scopes import RULES
+from replyhook_receiver.web.sealing import unseal
 from tests.receiver.support import (
     API_KEY,
     AUTH,
@@ -31,6 +33,7 @@ from tests.receiver.support import (
     a_receiver,
     says_json,
     settings_for,
+    useapi_body,
 )
 
 SUBMIT = "/segmind/v1/pixverse-5-extend"
@@ -262,3 +265,46 @@ async def test_what_is_done_is_answered_so_even_if_the_answer_cannot_be_kept(sto
     once = Idempotency(FullDisk(store.database), now=Clock()).once(endpoint)
     first, again = [(await once(asking())).body for _ in range(2)]
     assert first == again
+
+
+POSTS = sorted(route.split()[1] for route in RULES if route.startswith("POST "))
+
+
+@pytest.mark.parametrize("path", POSTS)
+async def test_every_post_with_a_key_is_answered_once(receiver: Receiver, path: str) -> None:
+    job, reply = await receiver.register("useapi")
+    await receiver.client.post(reply, content=useapi_body(job))
+    endpoint = (await receiver.client.post("/v1/endpoints", json={"url": "https://127.0.0.1:9/"}, headers=AUTH)).json()
+    ids = {"jobs": job, "callbacks": (await receiver.callbacks(job))[0]["id"], "endpoints": endpoint["id"]}
+    bodies: dict[str, Any] = {
+        "/v1/jobs": CONTENTS,
+        "/v1/jobs/{id}/submission": {"outcome": "accepted", "provider_job_id": "p-1"},
+        "/v1/callbacks/{id}/bind": {"job": job},
+        "/v1/deliveries/retry": {"status": "dead"},
+        "/v1/endpoints": {"url": "https://127.0.0.1:9/another"},
+    }
+    url = path.replace("{id}", ids.get(path.split("/")[2], "dlv_nobody"))
+    headers = AUTH | {"idempotency-key": "once"}
+    body = bodies.get(path, {})
+    first = await receiver.client.post(url, json=body, headers=headers)
+    again = await receiver.client.post(url, json=body, headers=headers)
+    assert first.status_code < 500
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers["idempotent-replayed"] == "true"
+    other = await receiver.client.post(url, json={**body, "another": 1}, headers=headers)
+    assert other.status_code == 422
+    assert "another request" in other.json()["detail"]
+
+
+async def test_a_kept_answer_with_a_secret_opens_for_its_key_alone(receiver: Receiver) -> None:
+    headers = AUTH | {"idempotency-key": "make-one"}
+    made = await receiver.client.post("/v1/keys", json={}, headers=headers)
+    again = await receiver.client.post("/v1/keys", json={}, headers=headers)
+    assert made.json()["key"] == again.json()["key"]
+    ((body,),) = receiver.rows("SELECT body FROM idempotency")
+    assert made.json()["key"].encode() not in body
+    assert unseal(body, secret=API_KEY, about="make-one") == made.content
+    assert unseal(body, secret=f"{API_KEY}x", about="make-one") is None
+    assert unseal(body, secret=API_KEY, about="another") is None
+    assert unseal(body[:-1], secret=API_KEY, about="make-one") is None
+    assert len(receiver.rows("SELECT id FROM api_keys")) == 1

@@ -169,7 +169,7 @@ async def test_a_key_ends_when_it_expires(receiver: Receiver) -> None:
         ({"name": "x" * 101}, "name"),
         ({"expires_at": "2026-11-21T12:00:00Z"}, "expires_at"),
         ({"expires_at": "2027-11-21T12:00:00"}, "expires_at"),
-        ({"expires_at": "soon"}, "body"),
+        ({"expires_at": "soon"}, "expires_at"),
         ({"key": "rhk_mine"}, "body"),
     ],
 )

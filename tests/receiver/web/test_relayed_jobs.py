@@ -621,7 +621,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"video": "https://"}, "video"),
     ({"video": "ftp://a.example/in.mp4"}, "video"),
     ({"video": "file:///etc/hostname"}, "video"),
-    ({"video": 7}, "body"),
+    ({"video": 7}, "video"),
     ({"request": {}}, "request"),
     ({"request": {"prompt": 7}}, "request"),
     ({"request": {"prompt": ""}}, "prompt"),

@@ -32,6 +32,9 @@ from tests.receiver.support import (
 )
 
 OPEN_TO_ALL = {
+    "GET /docs",  # what the API is, is no secret
+    "GET /docs/style.css",
+    "GET /openapi.json",
     "GET /healthz",
     "GET /readyz",
     "GET /streams/{token}",  # its token is its own permission, and so it is below
@@ -77,7 +80,7 @@ class World:
             more.setdefault("content", b"{}")
         path = template.replace("{id}", ident or new_id("key"))
         query = {**LIMITS.get(route, {}), **more.pop("params", {})}
-        headers = {**(auth or {}), "last-event-id": "0"}
+        headers = {**(auth or {}), "last-event-id": "0", "x-request-id": "the-same-for-all"}
         return await self.receiver.client.request(method, path, params=query, headers=headers, **more)
 
     def marks(self, user: str | None) -> list[str]:

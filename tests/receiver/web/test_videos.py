@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -54,6 +55,9 @@ async def stored(receiver: Receiver, host: Host, clip: bytes) -> tuple[str, str]
     shown = await receiver.eventually(job, lambda job: job["video"]["status"] == "stored")
     assert shown["video"]["url"].startswith(f"{PUBLIC_URL}/videos/{job}.")
     return job, shown["video"]["url"].removeprefix(PUBLIC_URL)
+
+
+SAME_ID = {"x-request-id": "the-same-for-all"}
 
 
 def is_problem(answer: httpx.Response, status: int) -> bool:
@@ -140,13 +144,40 @@ def test_what_a_range_means(header: str, span: tuple[int, int] | None) -> None:
     assert span_of(header, 100) == span
 
 
-async def test_before_it_is_stored_there_is_nothing_and_the_answer_says_how_far_it_is(receiver: Receiver) -> None:
-    job, _ = await receiver.register("useapi")
+async def test_a_video_that_is_not_stored_yet_is_told_from_one_that_never_will_be(receiver: Receiver) -> None:
+    job, path = await receiver.register("useapi")
+    link = VideoLinks((SIGNING_KEY,), public_url="", lifetime=WEEK_LONG).url(job, NOW)
+    for answer in (
+        await receiver.client.get(f"/v1/jobs/{job}/video", headers=AUTH),
+        await receiver.client.get(f"/v1/jobs/{job}/poster", headers=AUTH),
+        await receiver.client.get(link),
+    ):
+        assert is_problem(answer, 409)
+        assert int(answer.headers["retry-after"]) > 0
+        assert (answer.json()["video_status"], "not stored yet" in answer.json()["detail"]) == ("none", True)
+    assert (await receiver.client.post(path, content=useapi_body(job, "FAILED"))).status_code == 200
+    for answer in (
+        await receiver.client.get(f"/v1/jobs/{job}/video", headers=AUTH),
+        await receiver.client.get(link),
+    ):
+        assert is_problem(answer, 410)
+        assert "the job failed" in answer.json()["detail"]
+        assert "retry-after" not in answer.headers
+
+
+async def test_a_lost_video_is_gone(receiver: Receiver, host: Host) -> None:
+    job, path = await receiver.register("useapi")
+    link = host.will("/one.mp4", says(200, b"<html>"))
+    await receiver.client.post(path, content=useapi_body(job, "COMPLETED", url=link))
+    await receiver.eventually(job, lambda job: job["video"]["status"] not in ("none",))
     answer = await receiver.client.get(f"/v1/jobs/{job}/video", headers=AUTH)
-    assert is_problem(answer, 404)
-    assert "none" in answer.json()["detail"]
-    links = VideoLinks((SIGNING_KEY,), public_url="", lifetime=WEEK_LONG)
-    assert is_problem(await receiver.client.get(links.url(job, NOW)), 404)
+    assert answer.status_code in (409, 410)
+    with sqlite3.connect(receiver.settings.database_path) as raw:
+        raw.execute("UPDATE assets SET status = 'expired', problem = 'its link ended' WHERE job_id = ?", (job,))
+    raw.close()
+    answer = await receiver.client.get(f"/v1/jobs/{job}/video", headers=AUTH)
+    assert is_problem(answer, 410)
+    assert "its link ended" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("damage", ["gone", "shorter", "a link out of the folder"])
@@ -229,7 +260,7 @@ async def test_what_we_did_not_sign_is_not_there_and_all_of_it_is_answered_alike
         for method in ("GET", "HEAD"):
             answer = await receiver.client.request(method, f"/videos/{token}")
             assert answer.status_code == 404, name
-        answers[name] = (await receiver.client.get(f"/videos/{token}")).content
+        answers[name] = (await receiver.client.get(f"/videos/{token}", headers=SAME_ID)).content
     assert len(set(answers.values())) == 1
     for path in ("/videos/", "/videos/..%2f..%2fetc%2fpasswd", f"{link}/", f"{link}%2f..%2fx"):
         assert (await receiver.client.get(path)).status_code == 404

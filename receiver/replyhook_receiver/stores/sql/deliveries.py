@@ -81,12 +81,13 @@ class SQLDeliveries:
         return None if row is None else _summary_from(row)
 
     async def page(
-        self, wanted: DeliveryFilter, *, before: str | None = None, limit: int = 100
+        self, wanted: DeliveryFilter, *, before: str | None = None, down_to: str | None = None, limit: int = 100
     ) -> list[DeliverySummary]:
         where, values = _where(wanted)
         where += ["d.id < :before"] if before is not None else []
+        where += ["d.id >= :down_to"] if down_to is not None else []
         statement = f"{_SUMMARIES} WHERE {' AND '.join(where) or 'TRUE'} ORDER BY d.id DESC LIMIT :limit"
-        values |= {"before": before, "limit": limit}
+        values |= {"before": before, "down_to": down_to, "limit": limit}
         rows = await self._database.read(lambda raw: raw.execute(statement, values).fetchall())
         return [_summary_from(row) for row in rows]
 

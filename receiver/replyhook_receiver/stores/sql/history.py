@@ -71,9 +71,14 @@ class SQLHistory:
         self._database = database
 
     async def callbacks(
-        self, wanted: CallbackFilter = EVERY_CALLBACK, *, before: str | None = None, limit: int = 100
+        self,
+        wanted: CallbackFilter = EVERY_CALLBACK,
+        *,
+        before: str | None = None,
+        down_to: str | None = None,
+        limit: int = 100,
     ) -> list[ToldCallback]:
-        where, values = _conditions(wanted)
+        where, values = _conditions(wanted, down_to)
         rows = await self._database.read(lambda raw: _newest(raw, _CALLBACKS, where, values, before, limit))
         return [_told_callback(row) for row in rows]
 
@@ -81,9 +86,14 @@ class SQLHistory:
         return await self._database.read(lambda raw: read_kept(raw, callback_id))
 
     async def events(
-        self, wanted: EventFilter = EVERY_EVENT, *, before: str | None = None, limit: int = 100
+        self,
+        wanted: EventFilter = EVERY_EVENT,
+        *,
+        before: str | None = None,
+        down_to: str | None = None,
+        limit: int = 100,
     ) -> list[EventRecord]:
-        where, values = _conditions(wanted)
+        where, values = _conditions(wanted, down_to)
         came_with = None if before is None else f"cb{before.removeprefix('evt')}"
         rows = await self._database.read(lambda raw: _newest(raw, _EVENTS, where, values, came_with, limit))
         return [_event_record(row) for row in rows]
@@ -119,7 +129,7 @@ _COLUMNS = {
 }
 
 
-def _conditions(wanted: CallbackFilter | EventFilter) -> tuple[list[str], dict[str, Any]]:
+def _conditions(wanted: CallbackFilter | EventFilter, down_to: str | None) -> tuple[list[str], dict[str, Any]]:
     given = {each.name: getattr(wanted, each.name) for each in fields(wanted)}
     orphan = given.pop("orphan", None)
     values = {name: _plain(value) for name, value in given.items() if value is not None}
@@ -128,6 +138,9 @@ def _conditions(wanted: CallbackFilter | EventFilter) -> tuple[list[str], dict[s
         where.append("c.verdict = 'unrecognised'")
     if orphan is not None:
         where.append("c.job_id IS NULL" if orphan else "c.job_id IS NOT NULL")
+    if down_to is not None:
+        where.append("c.rowid >= (SELECT rowid FROM callbacks WHERE id = :down_to)")
+        values["down_to"] = down_to
     return where, values
 
 

@@ -263,8 +263,12 @@ def _told_id(raw: Raw, job: JobRecord) -> str | None:
 
 
 def begin_submit(raw: Raw, job_id: str, *, now: datetime) -> bool:
-    """Note that a relayed submit is about to be sent. False when it was begun before: then it is not sent again."""
-    statement = "UPDATE jobs SET submitting_ms = ? WHERE id = ? AND submitting_ms IS NULL AND submission IS NULL"
+    """Note that a relayed submit is about to be sent. False when it was begun before, or the job was canceled: then it
+    is not sent."""
+    statement = """
+        UPDATE jobs SET submitting_ms = ?
+        WHERE id = ? AND submitting_ms IS NULL AND submission IS NULL AND finished_ms IS NULL
+    """
     return raw.execute(statement, (to_ms(now), job_id)).rowcount == 1
 
 

@@ -21,6 +21,7 @@ from replyhook_receiver.records import (
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sql import facts, links, outcomes, overdue, registering, relays, tasks
 from replyhook_receiver.stores.sql.audit import SQLAudit
+from replyhook_receiver.stores.sql.canceling import SQLCanceling
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.database import MakeDatabase
 from replyhook_receiver.stores.sql.deliveries import SQLDeliveries
@@ -51,6 +52,7 @@ from replyhook_receiver.stores.sql.streams import SQLStreams
 from replyhook_receiver.stores.sql.traces import SQLTraces
 from replyhook_receiver.stores.sql.track_records import SQLTrackRecords
 from replyhook_receiver.stores.sql.turns import Turns, look_again
+from replyhook_receiver.stores.sql.windows import SQLWindows
 from replyhook_receiver.tasks import Done, Outcome, Task
 
 AT_ONE_ENDPOINT = 8
@@ -115,6 +117,8 @@ class SQLStore:
         self.overview = SQLOverview(self.database)
         self.track_records = SQLTrackRecords(self.database)
         self.traces = SQLTraces(self.database)
+        self.windows = SQLWindows(self.database)
+        self.canceling = SQLCanceling(self.database, describe=describe)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
@@ -165,8 +169,10 @@ class SQLStore:
     async def job(self, job_id: str) -> JobRecord | None:
         return await self.database.read(lambda raw: read_job(raw, "j.id = ?", job_id))
 
-    async def jobs(self, wanted: JobFilter, *, before: str | None = None, limit: int = 100) -> list[JobRecord]:
-        return await self.database.read(lambda raw: read_jobs(raw, wanted, before=before, limit=limit))
+    async def jobs(
+        self, wanted: JobFilter, *, before: str | None = None, down_to: str | None = None, limit: int = 100
+    ) -> list[JobRecord]:
+        return await self.database.read(lambda raw: read_jobs(raw, wanted, before=before, down_to=down_to, limit=limit))
 
     async def present(self, job_id: str) -> JobPresent | None:
         return await self.database.read(lambda raw: read_present(raw, job_id))

@@ -1,7 +1,8 @@
 """One SQLite file, open: the writer that all writes go through, and a few connections that only read."""
 
+import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from replyhook_receiver.stores.sqlite.reading import connect_to_read
 
 T = TypeVar("T")
 
-_READERS = 2
+_READERS = 4
 
 
 class SQLiteDatabase:
@@ -32,7 +33,7 @@ class SQLiteDatabase:
         self._connections: list[Connection] = []
         self._writer: Writer | None = None
         self._probe: Probe | None = None
-        self._reads = 0
+        self._free: asyncio.Queue[Connection] = asyncio.Queue()
         self._is_only_read = False
 
     async def open(self) -> None:
@@ -44,6 +45,9 @@ class SQLiteDatabase:
             await writing.work(migrate)
             for _ in range(_READERS):
                 self._connections.append(await connect(self._path, read_only=True))
+            self._free = asyncio.Queue()
+            for reader in self._connections[1:]:
+                self._free.put_nowait(reader)
             files = await writing.work(lambda _: Files(self._path))
         except BaseException:
             await self.close()
@@ -57,6 +61,7 @@ class SQLiteDatabase:
         self._is_only_read = True
         for _ in range(_READERS):
             self._connections.append(await connect_to_read(self._path))
+            self._free.put_nowait(self._connections[-1])
 
     async def close(self) -> None:
         """Finish what was taken on, then disconnect."""
@@ -88,15 +93,18 @@ class SQLiteDatabase:
         return await self.writer.run(work)
 
     async def read(self, work: Callable[[Raw], T]) -> T:
-        """Run ``work`` on a connection that cannot write."""
-        if len(self._connections) < 2:
+        """Run ``work`` on the first connection that is free; these cannot write. One that takes long holds up nobody
+        while another is free."""
+        if not self._connections:
             raise StoreUnavailable("the store is not open")
-        self._reads += 1
-        readers: Sequence[Connection] = self._connections[1:]
+        free = self._free
+        reader = await free.get()
         try:
-            return await readers[self._reads % len(readers)].work(work)
+            return await reader.work(work)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store cannot be read ({type(error).__name__})") from error
+        finally:
+            free.put_nowait(reader)
 
     async def overwrite_removed(self) -> None:
         # In the file, not only in the index: from here on, by this process.
