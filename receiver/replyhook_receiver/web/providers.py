@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from replyhook.errors import ConfigurationError, InvalidRequest, VerificationError
+from replyhook.errors import ConfigurationError, VerificationError
 from replyhook.providers import CallbackKind, Provider
 from replyhook.tokens import build_reply_url
 from replyhook_receiver.config import PREFIX
@@ -17,9 +17,13 @@ from replyhook_receiver.jwks import KeySet
 from replyhook_receiver.records import ReportSource
 from replyhook_receiver.stores.history import CallbackFilter
 from replyhook_receiver.stores.track_records import TrackRecord
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.models import NothingModel, read_model
 from replyhook_receiver.web.parts import Parts
+from replyhook_receiver.web.provider_models import AccountURL, ProviderList
 
+_MAX_BODY_BYTES = 1024
 _NO_JOBS = TrackRecord(jobs=0, succeeded=0, failed=0)
 
 
@@ -34,14 +38,16 @@ class ProviderApi:
         """The routes, each for those with a key."""
         return [
             Route("/v1/providers", keys.guard(self.list), methods=["GET"]),
-            Route("/v1/providers/{name}/reply-url", keys.guard(self.reply_url), methods=["POST"]),
+            Route(
+                "/v1/providers/{name}/reply-url",
+                keys.guard(self.reply_url),
+                methods=["POST"],
+                max_body_size=_MAX_BODY_BYTES,
+            ),
         ]
 
-    async def list(self, request: Request) -> Response:
+    async def list(self, _: Request) -> Response:
         """Every provider. Of keys and secrets it says whether they are there."""
-        if request.query_params:
-            name = next(iter(request.query_params))
-            raise InvalidRequest(name[:64], request.query_params[name][:64], "nothing: there is no filter")
         records = await self._parts.store.track_records.latest()
         lately = await self._parts.store.overview.lately(user=None, now=self._parts.now())
         waits = {each.provider: {"p50": each.p50, "p95": each.p95} for each in lately.waits}
@@ -53,19 +59,21 @@ class ProviderApi:
             shown["verification_failures"] = refused.get(name, {})
             shown["last_callback"] = await self._last(name)
             found.append(shown)
-        return _json({"data": found})
+        return answer(ProviderList, {"data": found})
 
     async def reply_url(self, request: Request) -> Response:
         """The URL to enter in the console of a provider with one webhook per account."""
+        await read_model(request, NothingModel, empty=b"{}")
         name = request.path_params["name"]
         provider = self._parts.providers.get(name)
         if provider is None:
-            raise InvalidRequest("name", name[:64], f"one of {', '.join(sorted(self._parts.providers))}")
+            known = ", ".join(sorted(self._parts.providers))
+            raise HTTPException(404, f"there is no such provider; there are {known}")
         if provider.capabilities.callback is not CallbackKind.ACCOUNT:
-            raise InvalidRequest("name", name, "a provider with one webhook per account: this one has none")
+            raise HTTPException(404, f"{name} has no webhook per account: each job has a URL of its own")
         token = self._parts.tokens.mint_account(provider=name, account=provider.account)
         url = build_reply_url(self._parts.public_url, provider=name, token=token)
-        return _json({"name": name, "account": provider.account, "reply_url": url})
+        return answer(AccountURL, {"name": name, "account": provider.account, "reply_url": url})
 
     def _shown(self, name: str, provider: Provider, record: TrackRecord) -> dict[str, Any]:
         known = provider.capabilities
@@ -116,8 +124,3 @@ def _missing(name: str, provider: Provider) -> list[dict[str, str | None]]:
         except VerificationError as error:
             found.append({"what": str(error), "variable": f"{PREFIX}PROVIDERS__{name}__WEBHOOK_SECRETS".upper()})
     return found
-
-
-def _json(content: Any) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(msgspec.json.encode(content), media_type="application/json", headers=headers)

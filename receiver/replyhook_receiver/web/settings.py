@@ -1,18 +1,17 @@
 """`/v1/settings`: the settings in force and where each comes from, as `replyhook config show` prints them."""
 
-from typing import Any
-
 import msgspec
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from replyhook.errors import InvalidRequest
 from replyhook_receiver.config import Settings
 from replyhook_receiver.configuring import Said
 from replyhook_receiver.effective import effective
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.provider_models import SettingList
 
 _BY_PROGRAM = "given by the program that started it"
 
@@ -28,15 +27,10 @@ class SettingsApi:
         """The route, for those with a key."""
         return [Route("/v1/settings", keys.guard(self.list), methods=["GET"])]
 
-    async def list(self, request: Request) -> Response:
+    async def list(self, _: Request) -> Response:
         """Each setting: its name, its value with secrets masked, and where it was said."""
-        if request.query_params:
-            name = next(iter(request.query_params))
-            raise InvalidRequest(name[:64], request.query_params[name][:64], "nothing: there is no filter")
         found = await to_thread.run_sync(lambda: list(effective(self._settings, self._said)))
-        content: dict[str, Any] = {"data": found}
-        headers = {"cache-control": "no-store"}
-        return Response(msgspec.json.encode(content), media_type="application/json", headers=headers)
+        return answer(SettingList, {"data": [msgspec.to_builtins(each) for each in found]})
 
 
 def _said_by_program(settings: Settings) -> Said:

@@ -4,20 +4,17 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook_receiver.stores.steering import Steering
+from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
-from replyhook_receiver.web.models import read_model
+from replyhook_receiver.web.models import NothingModel, read_model
+from replyhook_receiver.web.provider_models import AskedJob, RetriedJob
 
 _MAX_BODY_BYTES = 1024
-
-
-class NoFields(msgspec.Struct, forbid_unknown_fields=True):
-    """Nothing need be said."""
 
 
 class SteeringApi:
@@ -37,18 +34,14 @@ class SteeringApi:
 
     async def retry(self, request: Request) -> Response:
         """Put back what was given up for the job; the answer names it."""
-        await read_model(request, NoFields, empty=b"{}")
+        await read_model(request, NothingModel, empty=b"{}")
         job_id = request.path_params["id"]
-        return _json({"id": job_id, "retried": list(await self._steering.retry(job_id, now=self._now()))})
+        retried = list(await self._steering.retry(job_id, now=self._now()))
+        return answer(RetriedJob, {"id": job_id, "retried": retried}, status=202)
 
     async def reconcile(self, request: Request) -> Response:
         """Let the provider be asked about the job now."""
-        await read_model(request, NoFields, empty=b"{}")
+        await read_model(request, NothingModel, empty=b"{}")
         job_id = request.path_params["id"]
         await self._steering.ask_now(job_id, now=self._now())
-        return _json({"id": job_id, "asked": True})
-
-
-def _json(content: Any) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(msgspec.json.encode(content), status_code=202, media_type="application/json", headers=headers)
+        return answer(AskedJob, {"id": job_id, "asked": True}, status=202)

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from replyhook_receiver.web import answer_models as told
 from replyhook_receiver.web import history_models as history
+from replyhook_receiver.web import provider_models as provider
 from replyhook_receiver.web import queries
 from replyhook_receiver.web import receiver_models as receiver
 from replyhook_receiver.web.deliveries import RetryModel
@@ -84,6 +85,14 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /v1/jobs/{id}/cancel": _op(
         "Cancel a job: at once where it was not submitted yet, else by asking its provider", "jobs",
         answers={200: told.CanceledJob, 202: told.CanceledJob}, body=NothingModel, needs_body=False, problems=(409,),
+    ),
+    "POST /v1/jobs/{id}/retry": _op(
+        "Put back what was given up for a job", "jobs", provider.RetriedJob, status=202, body=NothingModel,
+        needs_body=False, problems=(409,),
+    ),
+    "POST /v1/jobs/{id}/reconcile": _op(
+        "Have the provider asked about a job now", "jobs", provider.AskedJob, status=202, body=NothingModel,
+        needs_body=False, problems=(409,),
     ),
     "GET /v1/jobs/{id}/timeline": _op("Everything that is kept of a job, in order", "jobs", history.Timeline),
     "POST /v1/jobs/{id}/reply-url": _op(
@@ -160,6 +169,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /v1/refusals": _op("Refused callbacks since the start, by provider and reason", "receiver", told.Refused),
     "GET /v1/questions": _op("What providers were asked since the start, by cause", "receiver", told.Questioned),
     "GET /v1/downloads": _op("How the downloads do", "receiver", receiver.Downloads),
+    "GET /v1/providers": _op("How each provider is set up and does", "receiver", provider.ProviderList),
+    "POST /v1/providers/{name}/reply-url": _op(
+        "Where a provider with one webhook per account calls back", "receiver", provider.AccountURL,
+        body=NothingModel, needs_body=False, problems=(404,),
+    ),
+    "GET /v1/settings": _op("The settings in force, secrets masked", "receiver", provider.SettingList),
     "GET /v1/hold": _op("Whether the work is paused", "receiver", receiver.HoldTold),
     "PUT /v1/hold": _op("Pause the work", "receiver", receiver.HoldTold, query=queries.HoldQuery),
     "DELETE /v1/hold": _op("Go on", "receiver", receiver.HoldTold),

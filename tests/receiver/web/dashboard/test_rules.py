@@ -76,7 +76,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         for name, scopes, user in (
             ("reader", ["read"], None),
             ("operator", ["operate"], None),
-            ("ann", ["operate"], ANN),
+            ("ann", ["operate", "submit"], ANN),
         ):
             content = {"scopes": scopes, "user": user, "name": name}
             world.keys[name] = (await receiver.client.post("/v1/keys", json=content, headers=AUTH)).json()["key"]

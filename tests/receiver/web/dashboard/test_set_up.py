@@ -91,7 +91,7 @@ async def test_the_url_for_a_console_is_for_those_who_may_operate(tmp_path: Path
             page = await reader.get("/providers")
         assert page.status_code == 200
         assert account_path() not in page.text
-        for name, status in (("pixverse", 200), ("fal", 422), ("sora", 422)):
+        for name, status in (("pixverse", 200), ("fal", 404), ("sora", 404)):
             answer = await receiver.client.post(f"/v1/providers/{name}/reply-url", headers=AUTH)
             assert answer.status_code == status, answer.text
 
