@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replyhook_receiver.cli.bench_engine import engine
 from replyhook_receiver.cli.bench_live import latency, streams
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def bench() -> None:
 
 bench.add_command(streams)
 bench.add_command(latency)
+bench.add_command(engine)
 
 
 @bench.command()

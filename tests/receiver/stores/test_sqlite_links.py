@@ -48,7 +48,7 @@ async def told(store: SQLiteStore, number: int, url: str, *, provider: str = "fa
 
 
 async def claim(store: SQLiteStore, limit: int = 9, *, per_host: int = 9, now=NOW) -> list[Task]:  # type: ignore[no-untyped-def]
-    return await store.links.claim(limit=limit, per_host=per_host, counted_as=host_of, lease=LEASE, now=now)
+    return await store.links.claim(limit=limit, at_once=99, per_host=per_host, counted_as=host_of, lease=LEASE, now=now)
 
 
 async def test_the_link_that_ends_first_is_tried_first_whenever_it_was_told(store: SQLiteStore) -> None:
@@ -95,9 +95,9 @@ async def test_one_host_never_takes_all_the_places(store: SQLiteStore) -> None:
 async def test_the_names_of_one_media_host_share_its_places(store: SQLiteStore) -> None:
     jobs = [await told(store, number, ending(1 + number, f"v{number}.fal.media")) for number in range(5)]
     counted_as = MediaHosts([".fal.media"]).counted_as
-    first = await store.links.claim(limit=9, per_host=2, counted_as=counted_as, lease=LEASE, now=NOW)
+    first = await store.links.claim(limit=9, at_once=99, per_host=2, counted_as=counted_as, lease=LEASE, now=NOW)
     assert [task.subject for task in first] == jobs[:2]
-    assert await store.links.claim(limit=9, per_host=2, counted_as=counted_as, lease=LEASE, now=NOW) == []
+    assert await store.links.claim(limit=9, at_once=99, per_host=2, counted_as=counted_as, lease=LEASE, now=NOW) == []
     waiting = await store.links.first_waiting(now=NOW)
     assert [link.ends_at for link in waiting] == [NOW + hours * HOUR for hours in (3, 4, 5)]
 
