@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+
+from replyhook_receiver.bench.cases import DATABASE
 
 _START_SECONDS = 60
 PATIENCE_SECONDS = 300.0
@@ -59,9 +62,10 @@ async def child(engine: str, url: str, what: str, *, core: int | None = None) ->
     """Start one; it is killed when the context ends."""
     where = "any" if core is None else str(core)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "replyhook_receiver.bench.engine_process", engine, url, what, where),
+        *(sys.executable, "-m", "replyhook_receiver.bench.engine_process", engine, what, where),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, DATABASE: url},  # not an argument: those can be read by everybody here
     )
     started = Child(process, 0.0)
     try:

@@ -20,8 +20,8 @@ _SHORT_SECONDS = 0.05
 _ENDED = "UPDATE bench_runs SET ended = $1 WHERE subject = $2 AND process = $3"
 # The truth in our row: it is looked at and the attempt counted before anything is done, and it is finished by us.
 _BEGIN = f"""
-    UPDATE tasks SET state = 'leased', attempts = attempts + 1 WHERE kind = '{KIND}' AND subject = $1 AND state <> 'done'
-    RETURNING attempts
+    UPDATE tasks SET state = 'leased', attempts = attempts + 1
+    WHERE kind = '{KIND}' AND subject = $1 AND state <> 'done' RETURNING attempts
 """  # noqa: S608 - a constant of ours
 _FINISH = f"UPDATE tasks SET state = 'done', finished_ms = $2 WHERE kind = '{KIND}' AND subject = $1"  # noqa: S608
 _POOL = 16

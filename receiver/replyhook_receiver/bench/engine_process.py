@@ -1,4 +1,4 @@
-"""`python -m replyhook_receiver.bench.engine_process ENGINE URL WHAT CORE`: one worker, or one that makes work.
+"""`python -m replyhook_receiver.bench.engine_process ENGINE WHAT CORE`: one worker, or one that makes work.
 
 It says when it is ready, begins at the first line on its standard input, and answers each further one with its counts.
 """
@@ -12,6 +12,7 @@ import time
 
 import uvloop
 
+from replyhook_receiver.bench.cases import DATABASE
 from replyhook_receiver.serving import configure_logging, keep_garbage_collection_rare
 
 
@@ -45,14 +46,18 @@ async def _run(engine: str, url: str, what: str) -> None:
         await begin()
         answering = asyncio.create_task(answer())
 
-    if what == "accept":
-        await chosen.accept(url, begin_and_answer)
-    else:
-        await chosen.work(url, what, begin_and_answer)
+    try:
+        if what == "accept":
+            await chosen.accept(url, begin_and_answer)
+        else:
+            await chosen.work(url, what, begin_and_answer)
+    finally:
+        os._exit(1)  # whatever ended it: a thread still waits for the next question
 
 
 if __name__ == "__main__":
     configure_logging("critical")
-    if sys.argv[4] != "any":
-        os.sched_setaffinity(0, {int(sys.argv[4])})
-    uvloop.run(_run(*sys.argv[1:4]))
+    engine, what, core = sys.argv[1:]
+    if core != "any":
+        os.sched_setaffinity(0, {int(core)})
+    uvloop.run(_run(engine, os.environ[DATABASE], what))

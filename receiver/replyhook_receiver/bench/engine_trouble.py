@@ -134,8 +134,8 @@ def _others(connection: "psycopg.Connection[Any]") -> int:
 
 
 def _count(connection: "psycopg.Connection[Any]", statement: str) -> int:
-    row = connection.execute(statement).fetchone()  # type: ignore[call-overload] # constants of ours
-    return int(row[0])
+    row = connection.execute(statement.encode()).fetchone()
+    return int(row[0]) if row is not None else 0
 
 
 async def _most_at_a_time(postgres: Postgres, engine: str, count: int) -> int:

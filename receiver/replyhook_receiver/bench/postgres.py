@@ -52,7 +52,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603 - the wheel's own program
             self.command, user=self.user, group=self.user and "nogroup", stderr=subprocess.DEVNULL, cwd="/"
         )
         end = time.monotonic() + _SECONDS
@@ -133,7 +133,7 @@ def _own() -> Iterator[Postgres]:
     try:
         if user is not None:
             shutil.chown(folder, user, "nogroup")
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - the wheel's own program
             [str(programs / "initdb"), "-D", str(cluster), "-Upostgres", "-Atrust", "--encoding=utf8", "--no-sync"],
             user=user,
             group=user and "nogroup",
@@ -166,8 +166,8 @@ def _programs() -> Path:
         for program in sorted(Path(place).glob("pginstall*/bin/postgres")):
             return program.parent
     raise ConfigurationError(
-        "there is no PostgreSQL to measure on: give one by --database postgresql://…, or pip install 'replyhook[bench]', "
-        "which brings one on Linux"
+        "there is no PostgreSQL to measure on: give one by --database postgresql://…, or have one brought on Linux by "
+        "pip install 'replyhook[bench]'"
     )
 
 

