@@ -81,7 +81,7 @@ async def until(holds: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS)
     """Wait until it holds; the seconds that it took. Raises ``TimeoutError``."""
     began = time.perf_counter()
     async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(holds):
+        while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - what is waited for is in a database
             await asyncio.sleep(0.05)
     return time.perf_counter() - began
 

@@ -7,6 +7,9 @@ import psycopg
 from psycopg import sql
 
 TABLES = ("jobs", "callback_ledger", "callback_bodies", "events", "assets", "notifications", "tasks")
+_BY = {"jobs": "id", "callback_bodies": "callback_id", "tasks": "subject"} | dict.fromkeys(
+    ("callback_ledger", "events", "assets", "notifications"), "job_id"
+)
 _COLUMNS = """
     SELECT column_name FROM information_schema.columns
     WHERE table_schema = current_schema() AND table_name = %s AND is_identity = 'NO' ORDER BY ordinal_position
@@ -73,11 +76,11 @@ def set_aside(connection: "psycopg.Connection[Any]") -> int:
     """Take all rows out into tables beside, numbered by their callbacks; how many callbacks there are."""
     for table in TABLES:
         connection.execute(
-            sql.SQL("CREATE TABLE {} AS SELECT *, row_number() OVER () AS place FROM {}").format(
-                _aside(table), sql.Identifier(table)
+            sql.SQL("CREATE TABLE {} AS SELECT *, dense_rank() OVER (ORDER BY {}) AS place FROM {}").format(
+                _aside(table), sql.Identifier(_BY[table]), sql.Identifier(table)
             )
         )
-        connection.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (place)").format(_aside(table)))
+        connection.execute(sql.SQL("CREATE INDEX ON {} (place)").format(_aside(table)))
     tables = sql.SQL(", ").join(map(sql.Identifier, TABLES))
     connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(tables))
     connection.execute("VACUUM ANALYZE")

@@ -70,10 +70,11 @@ def _application(case: str, folder: Path, jwks_url: str) -> tuple[Any, Counts]:
 
         return app, stored
     settings = bench_settings(folder, jwks_url)
+    secrets = secrets_for(settings)  # before the database is a shared one, for which nobody makes up keys
     if case == "shared":
         settings = settings.model_copy(update={"database_url": SecretStr(os.environ[DATABASE])})
     # Without the worker: what is measured is the way to the disk, not the downloads that follow.
-    receiver = create_app(settings, secrets=secrets_for(settings), with_worker=False)
+    receiver = create_app(settings, secrets=secrets, with_worker=False)
     store: SQLStore = receiver.state.store
 
     async def counts() -> dict[str, Any]:
