@@ -32,6 +32,7 @@ RUN = {
 }  # fmt: skip
 """The examples that are run below."""
 NOT_RUN = {
+    "postgres": "needs a PostgreSQL; receiver/test_two_receivers.py starts one",
     "demo": "it installs into the clone; what it starts is run by test_demo, and the whole line by .ci/run",
     "tests": "it would run itself; .ci/run does",
     "listen": "it listens until it is stopped; receiver/cli/test_listen.py starts and stops it with these options",

@@ -167,6 +167,17 @@ def test_a_public_url_is_https_or_this_machine(url: str) -> None:
     assert load({"REPLYHOOK_PUBLIC_URL": url}).public_url == url.rstrip("/")
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_postgres_url_is_one_and_its_password_is_shown_nowhere(scheme: str) -> None:
+    url = f"{scheme}://user:geheim@db.internal:5432/replyhook?sslmode=require"
+    settings = load({"REPLYHOOK_DATABASE_URL": url})
+    assert settings.postgres_url == url
+    assert "geheim" not in repr(settings)
+    with pytest.raises(ConfigurationError, match="PostgreSQL") as caught:
+        _ = settings.database_path
+    assert "geheim" not in str(caught.value)
+
+
 def test_paths_are_taken_from_urls() -> None:
     settings = load(
         {"REPLYHOOK_DATABASE_URL": "sqlite:////var/lib/x.db", "REPLYHOOK_STORAGE_URL": "file:///srv/videos"}

@@ -97,3 +97,10 @@ def test_they_are_not_in_the_repr(settings: Settings) -> None:
     secrets = secrets_for(settings)
     for key in (*secrets.signing_keys, *secrets.api_keys, *secrets.notification_secrets):
         assert key not in repr(secrets)
+
+
+def test_receivers_that_share_a_database_make_up_none(tmp_path: Path) -> None:
+    shared = load({"REPLYHOOK_DATA_DIR": str(tmp_path), "REPLYHOOK_DATABASE_URL": "postgresql://u:p@db/x"})
+    with pytest.raises(ConfigurationError, match="REPLYHOOK_SIGNING_KEYS, REPLYHOOK_API_KEYS"):
+        secrets_for(shared)
+    assert not list(tmp_path.iterdir())

@@ -46,6 +46,9 @@ def _keys(examined: Examined) -> Iterator[Finding]:
         elif keys:
             made = True
             yield ok(name, f"made by the receiver, in {path}")
+        elif settings.postgres_url is not None:
+            found = "none, and receivers on one PostgreSQL share theirs: they do not start without"
+            yield fail(name, found, "`replyhook config init` makes them; give the same to each")
         elif examined.public_url:
             yield ok(name, f"none yet: `replyhook serve` makes one and keeps it in {path}")
         else:

@@ -1,9 +1,11 @@
 """PostgreSQL: bodies go by the day's partition, what is needed stays, and what keeps facts apart stays for long."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from replyhook_receiver.lifecycle import TaskKind, Verdict
@@ -85,6 +87,21 @@ async def test_bodies_of_days_without_a_partition_are_kept_and_dropped_too(store
     assert await body(store, entry.callback_id) == (BODY, None)
     assert (await prune(store, TODAY))["bodies"] == 1
     assert await body(store, entry.callback_id) == (b"", len(BODY))
+
+
+async def test_a_dump_that_is_being_made_holds_up_no_callback_and_keeps_the_partitions(
+    store: PostgreSQLStore, postgres_url: str
+) -> None:
+    entry = report(a_job(), failed(), received_at=TODAY, body=BODY)
+    await store.accept(entry)
+    async with await psycopg.AsyncConnection.connect(postgres_url) as dump:
+        await dump.execute(b"SELECT count(*) FROM callback_bodies")
+        await asyncio.sleep(1.2)
+        async with asyncio.timeout(2):
+            assert "bodies" not in await prune(store, TODAY + 4 * DAY)
+            await store.accept(report(a_job(1), failed("r-2"), received_at=TODAY, body=BODY))
+        await dump.rollback()
+    assert (await prune(store, TODAY + 4 * DAY))["bodies"] == 2
 
 
 async def test_partitions_are_made_ahead_by_every_round(store: PostgreSQLStore) -> None:

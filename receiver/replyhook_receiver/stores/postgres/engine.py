@@ -28,8 +28,8 @@ _IS_OURS = b"""
 """
 
 
-class _Locked(StoreUnavailable):
-    """Somebody else has held for too long what a write needs."""
+class _NobodyCan(StoreUnavailable):
+    """What kept one batch from being written keeps the others, too: they need not wait as long for it."""
 
 
 class PostgreSQLEngine:
@@ -72,7 +72,7 @@ class PostgreSQLEngine:
         self._thread.shutdown(wait=False)
 
     def is_locked(self, error: Exception) -> bool:
-        return isinstance(error, _Locked)
+        return isinstance(error, _NobodyCan)
 
     def _connected(self) -> Connection[Any]:
         if self._connection is not None and not self._connection.closed:
@@ -102,7 +102,7 @@ class PostgreSQLEngine:
         try:
             connection = self._connected()
         except psycopg.Error as error:
-            raise StoreUnavailable(f"PostgreSQL cannot be reached: {shown_error(error, self._url)}") from None
+            raise _NobodyCan(f"PostgreSQL cannot be reached: {shown_error(error, self._url)}") from None
         try:
             try:
                 return self._committed(connection, batch)
@@ -113,7 +113,7 @@ class PostgreSQLEngine:
                 _log.debug("a batch is done again, one by one: %s", named(error))
                 return self._committed(connection, batch, one_by_one=True)
         except _LOCKED as error:
-            raise _Locked(f"another program holds what is to be written ({named(error)})") from None
+            raise _NobodyCan(f"another program holds what is to be written ({named(error)})") from None
         except psycopg.Error as error:
             if isinstance(error, errors.ReadOnlySqlTransaction):  # it is not, or no more, the primary
                 self._drop()

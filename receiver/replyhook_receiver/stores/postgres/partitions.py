@@ -15,13 +15,26 @@ _THERE = """
     SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = CAST('callback_bodies' AS regclass) ORDER BY c.relname
 """
+# Of sessions of others' it may not be told since when they read.
+_BUSY = """
+    SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE c.relname LIKE 'callback_bodies%' AND l.granted AND l.pid <> pg_backend_pid()
+        AND coalesce(a.xact_start, '-infinity') < clock_timestamp() - interval '1 second' LIMIT 1
+"""
 _ELSEWHERE = "SELECT 1 FROM callback_bodies_of_other_days WHERE callback_id >= ? AND callback_id < ? LIMIT 1"
 OTHER_DAYS = "callback_bodies_of_other_days"
+
+
+def can_be_changed(raw: Raw) -> bool:
+    """Whether nobody has been reading bodies for long, as a dump does: who waits for that holds up everybody."""
+    return raw.execute(_BUSY).fetchone() is None
 
 
 def make_ahead(raw: Raw, now: datetime) -> None:
     """See that there are partitions for the days to come, and for today."""
     there = set(names(raw))
+    if not can_be_changed(raw):
+        return
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     for begin in (day + number * _DAY for number in range(AHEAD.days)):
         name, first, end = f"{_PREFIX}{begin:%Y%m%d}", _first_id(begin), _first_id(begin + _DAY)

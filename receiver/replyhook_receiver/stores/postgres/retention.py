@@ -51,7 +51,7 @@ class PostgreSQLRetention(SQLRetention):
 
     async def _drop_partition(self, name: str) -> int:
         def work(raw: Raw) -> int:
-            if partitions.is_needed(raw, name):  # meanwhile
+            if partitions.is_needed(raw, name) or not partitions.can_be_changed(raw):  # another time
                 return 0
             count = partitions.count(raw, name)
             partitions.drop(raw, name)

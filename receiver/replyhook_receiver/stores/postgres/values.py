@@ -9,7 +9,7 @@ from psycopg.adapt import Buffer
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 
-REPLACEMENT = "�"
+NUL = "\x00"
 
 
 class Text(StrDumper):
@@ -20,9 +20,12 @@ class Text(StrDumper):
     """
 
     def dump(self, obj: str) -> Buffer:
-        if "\x00" in obj:
-            obj = obj.replace("\x00", REPLACEMENT)
-        return obj.encode("utf-8", "replace")
+        return (holdable(obj) if NUL in obj else obj).encode("utf-8", "replace")
+
+
+def holdable(text: str) -> str:
+    """``text`` as it is kept."""
+    return text.replace(NUL, "\ufffd")
 
 
 class Row(tuple[Any, ...]):

@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.database import Database
 from replyhook_receiver.tasks import Done, Outcome, Task
-
-MOST = 500
 
 Leases = dict[str, bool]
 """The leases that are held, with whether their tasks begin anew; read once for many."""
@@ -72,12 +69,11 @@ class Finishing:
 
         try:
             found = await self._database.write(work)
-        except StoreUnavailable as error:
-            self._fail(taken, error)
-        except Exception:
-            if not taken:
-                raise
-            await asyncio.gather(*(self._write_alone(end) for end in taken))
+        except Exception as error:
+            if len(taken) > 1:  # one of them may be to blame
+                await asyncio.gather(*(self._write_alone(end) for end in taken))
+            else:
+                self._fail(taken, error)
         else:
             for end, kept in zip(taken, found, strict=True):
                 if not end.kept.done():
@@ -97,7 +93,7 @@ class Finishing:
 
     def _fail(self, taken: Sequence[End], error: Exception) -> None:
         ends = list(taken)
-        if not ends:  # the store was not reached at all
+        if not ends:  # the database was not reached at all
             with self._guard:
                 ends = list(self._gathered)
                 self._gathered.clear()

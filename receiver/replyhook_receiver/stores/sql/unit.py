@@ -6,6 +6,7 @@ everything down first: whoever reads or writes by a statement of its own sees wh
 works with what it changed.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -85,7 +86,9 @@ class Unit:
 
     def _clear(self) -> None:
         self._jobs: dict[str, JobRecord] = {}
+        self._absent: dict[str, bool] = {}
         self._called: dict[tuple[str, str, str], str] = {}
+        self._uncalled: set[tuple[str, str, str]] = set()
         self._known: dict[str, bool] = {}
         self._endpoints: dict[str, list[tuple[str, NotifyTarget]]] = {}
         self._standing: list[tuple[str, NotifyTarget, str | None]] | None = None
@@ -134,16 +137,42 @@ class Unit:
             known = "SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))"
             for row in self._raw.execute(known, (json.encode(asked).decode(),)):
                 self._known[row["key"]] = True
+        self._absent = {job_id: False for job_id, _ in told if job_id not in jobs}
+        if self._absent:
+            erased = "SELECT job_id FROM erased WHERE job_id IN (SELECT value FROM json_each(?))"
+            for row in self._raw.execute(erased, (json.encode(list(self._absent)).decode(),)):
+                self._absent[row["job_id"]] = True
+
+    def read_names_ahead(self, told: Iterable[tuple[str, str, str, str]]) -> None:
+        """Read which of the providers' names for jobs are no job's yet, of jobs that have none.
+
+        ``told`` are the jobs' ids, each with the provider, the account and the name that it was called by.
+        """
+        wanted: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        for job_id, provider, account, name in told:
+            job = self._jobs.get(job_id)
+            if job is None or job.provider_job_id is None:
+                wanted[provider, account].add(name)
+        for (provider, account), names in wanted.items():
+            its = "provider = ? AND account = ? AND provider_job_id IN (SELECT value FROM json_each(?))"
+            statement = f"SELECT provider_job_id FROM jobs WHERE {its}"  # noqa: S608 - ours
+            rows = self._raw.execute(statement, (provider, account, json.encode(sorted(names)).decode()))
+            names -= {row["provider_job_id"] for row in rows}
+            self._uncalled |= {(provider, account, name) for name in names}
 
     def job(self, job_id: str) -> JobRecord | None:
         """A job as it is after all that was gathered so far."""
-        job = self._jobs.get(job_id) or read_job(self._raw, "j.id = ?", job_id)
-        if job is not None:
-            self._jobs[job_id] = job
+        job = self._jobs.get(job_id)
+        if job is None and job_id not in self._absent:
+            job = read_job(self._raw, "j.id = ?", job_id)
+            if job is not None:
+                self._jobs[job_id] = job
         return job
 
     def is_erased(self, job_id: str) -> bool:
         """Whether a job of that id was erased: it is never made again."""
+        if job_id in self._absent:
+            return self._absent[job_id]
         return self._raw.execute("SELECT 1 FROM erased WHERE job_id = ?", (job_id,)).fetchone() is not None
 
     def job_called(self, provider: str, account: str, provider_job_id: str) -> JobRecord | None:
@@ -151,6 +180,8 @@ class Unit:
         gathered = self._called.get((provider, account, provider_job_id))
         if gathered is not None:
             return self._jobs[gathered]
+        if (provider, account, provider_job_id) in self._uncalled:
+            return None
         where = "provider = ? AND account = ? AND provider_job_id = ?"
         statement = f"SELECT id FROM jobs WHERE {where}"  # noqa: S608 - ours
         row = self._raw.execute(statement, (provider, account, provider_job_id)).fetchone()

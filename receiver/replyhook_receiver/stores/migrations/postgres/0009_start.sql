@@ -30,7 +30,8 @@ CREATE TABLE jobs (
     overdue_reason words
 );
 
-CREATE UNIQUE INDEX jobs_by_provider_job ON jobs (provider, account, md5(provider_job_id))
+-- The account last: led by it, the index would be taken for one that finds a job, as long as there are no statistics.
+CREATE UNIQUE INDEX jobs_by_provider_job ON jobs (md5(provider_job_id), provider, account)
     WHERE provider_job_id IS NOT NULL;
 
 CREATE INDEX jobs_called ON jobs USING hash (provider_job_id) WHERE provider_job_id IS NOT NULL;
