@@ -38,6 +38,7 @@ from replyhook_receiver.stores.streams import StreamStore
 from replyhook_receiver.stores.traces import Traces
 from replyhook_receiver.stores.track_records import TrackRecords
 from replyhook_receiver.stores.windows import Windows
+from replyhook_receiver.stores.workers import Workers
 from replyhook_receiver.tasks import Outcome, Task
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
@@ -160,6 +161,11 @@ class Store(Protocol):
         """Ending a relayed job before it is submitted."""
         ...
 
+    @property
+    def workers(self) -> Workers:
+        """Who is at work."""
+        ...
+
     async def open(self) -> None:
         """Connect, bring the schema up to date, check that what we rely on is in force."""
         ...
@@ -222,9 +228,12 @@ class Store(Protocol):
         """The senders learned so far, by provider and account."""
         ...
 
-    async def claim(self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
+    async def claim(
+        self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime, at_once: int | None = None
+    ) -> list[Task]:
         """Take up to ``limit`` due tasks (or tasks whose lease has run out), counting the attempt.
 
+        With ``at_once`` no more of these kinds are held at a time, by all workers together.
         A job that is past its deadline becomes a ``reconcile`` task in the same transaction, once; a link that is about
         to end an ``expiring`` one. Downloads that are to be in the order of their links are claimed from ``links``.
         """
