@@ -145,6 +145,13 @@ class Store(Protocol):
         """Keep a report with everything it leads to (event, job change, notifications, tasks) in one transaction."""
         ...
 
+    def accept_then(self, report: Report, settle: Callable[[Accepted | Exception], None]) -> None:
+        """As ``accept``, for callers that do not wait: ``settle`` hears, on the event loop, what became of it.
+
+        What is not even taken on is raised at once.
+        """
+        ...
+
     async def job(self, job_id: str) -> JobRecord | None:
         """A job, or None."""
         ...

@@ -21,7 +21,7 @@ from replyhook_receiver.stream import Stream
 from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
-from replyhook_receiver.web.callbacks import Callbacks
+from replyhook_receiver.web.callbacks import CallbackRoute, Callbacks
 from replyhook_receiver.web.deliveries import DeliveryApi
 from replyhook_receiver.web.downloads import DownloadApi
 from replyhook_receiver.web.endpoints import EndpointApi
@@ -85,18 +85,18 @@ def create_app(
     )
     instance = instance or Instance.fresh()
     routes = _routes(parts, keys, working, stream, with_worker=with_worker, instance=instance)
+    callbacks = Callbacks(
+        ingest=ingest,
+        limiter=FailureLimiter(per_minute=settings.refusals_per_minute),
+        trusted_proxies=settings.trusted_networks,
+        max_body_bytes=settings.max_callback_bytes,
+        max_held_bytes=settings.max_held_bytes,
+        acknowledged=parts.measures.acks.add if settings.metrics else None,
+    )
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(
-                Callbacks,
-                ingest=ingest,
-                limiter=FailureLimiter(per_minute=settings.refusals_per_minute),
-                trusted_proxies=settings.trusted_networks,
-                max_body_bytes=settings.max_callback_bytes,
-                max_held_bytes=settings.max_held_bytes,
-                acknowledged=parts.measures.acks.add if settings.metrics else None,
-            ),
+            Middleware(CallbackRoute, callbacks=callbacks),
             Middleware(AccessLog, routes=routes),
         ],
         exception_handlers=HANDLERS,
@@ -106,6 +106,7 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.before_shutdown = stream.close
     app.state.store = store
+    app.state.callbacks = callbacks
     return app
 
 

@@ -10,7 +10,7 @@ from replyhook_receiver.records import Accepted, Report
 from replyhook_receiver.stores.sql.batch import AcceptAll
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.probe import Probe
-from replyhook_receiver.stores.sql.writer import Writer
+from replyhook_receiver.stores.sql.writer import Settle, Writer
 from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
 from replyhook_receiver.stores.sqlite.engine import SQLiteEngine
 from replyhook_receiver.stores.sqlite.files import Files
@@ -73,6 +73,10 @@ class SQLiteDatabase:
     async def accept(self, report: Report) -> Accepted:
         """Keep a report, together with all others that wait."""
         return await self.writer.accept(report)
+
+    def accept_then(self, report: Report, settle: Settle) -> None:
+        """Keep a report likewise, and let ``settle`` hear of it."""
+        self.writer.accept_then(report, settle)
 
     async def write(self, work: Callable[[Raw], T]) -> T:
         """Run ``work`` in the next commit, under a savepoint of its own. Raises what it raises."""
