@@ -33,7 +33,7 @@ from replyhook_receiver.stores.streams import StreamStore
 from replyhook_receiver.tasks import Outcome, Task
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
-"""Builds a notification's body; the store calls it inside the transaction that makes the fact."""
+"""Builds a notification's body as it is kept (``told``), inside the transaction that makes the fact."""
 
 
 class Store(Protocol):

@@ -24,10 +24,14 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.stores.sql.bodies import body_of
 from replyhook_receiver.stores.sql.connection import Raw, Row
+from replyhook_receiver.told import whole_body
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _NO_ASSET = AssetRecord()
+# A look-up costs a fraction of what making an enum from its word does.
+_STATUSES = {status.value: status for status in JobStatus}
+_TRUSTS = {trust.value: trust for trust in Trust}
 
 JOB_COLUMNS = """
     j.id, j.provider, j.account, j.reference, j.user, j.provider_job_id, j.status, j.progress, j.trust, j.error_code,
@@ -108,21 +112,21 @@ def job_from(row: Sequence[Any]) -> JobRecord:
         provider=provider,
         account=account,
         registered=bool(registered),
-        status=JobStatus(status),
+        status=_STATUSES[status],
         created_at=_EPOCH + created_ms * _MILLISECOND,
         reference=reference,
         user=user,
         provider_job_id=provider_job_id,
         progress=progress,
-        trust=Trust(trust) if trust else None,
+        trust=_TRUSTS[trust] if trust else None,
         error=JobError(code=error_code, message=error_message or "") if has_error else None,
         request=msgspec.json.decode(request),
         relay_video=relay_video,
         submission=SubmissionOutcome(submission) if submission else None,
-        submitted_at=from_ms(submitted_ms),
-        called_back_at=from_ms(called_back_ms),
-        finished_at=from_ms(finished_ms),
-        overdue_at=from_ms(overdue_ms),
+        submitted_at=None if submitted_ms is None else from_ms(submitted_ms),
+        called_back_at=None if called_back_ms is None else from_ms(called_back_ms),
+        finished_at=None if finished_ms is None else from_ms(finished_ms),
+        overdue_at=None if overdue_ms is None else from_ms(overdue_ms),
         overdue_reason=overdue_reason,
         asset=_NO_ASSET if asset_status is None else _asset_from(asset_status, asset),
     )
@@ -170,7 +174,7 @@ def notification_from(row: Row) -> NotificationRecord:
         id=row["id"],
         job_id=row["job_id"],
         type=NotificationType(row["type"]),
-        body=row["body"],
+        body=whole_body(row["body"]),
     )
 
 

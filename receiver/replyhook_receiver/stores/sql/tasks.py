@@ -59,7 +59,7 @@ def add_tasks(raw: Raw, tasks: Iterable[NewTask]) -> None:
     for task in tasks:
         due_ms = to_ms(task.due_at)
         rows = reviving if task.revive else plain
-        rows.append((task.kind.value, task.subject, "ready", 0, due_ms, due_ms))
+        rows.append((task.kind._value_, task.subject, "ready", 0, due_ms, due_ms))
     _ADD.write(raw, plain)
     _REVIVE.write(raw, reviving)
 

@@ -1,6 +1,7 @@
 """What one transaction is about to write: rows read in bulk before, changed in memory, written table by table.
 
-A statement costs Python more than it costs SQLite, and an enum that is bound more than a text, so what every callback
+A statement costs Python more than it costs SQLite, an enum that is bound more than a text, and an enum's ``value`` more
+than its ``_value_``, so what every callback
 leads to is gathered here and written with one ``executemany`` a table. What is rare goes through ``raw``, which writes
 everything down first: whoever reads or writes by a statement of its own sees what came before, and nobody after it
 works with what it changed.
@@ -222,7 +223,7 @@ class Unit:
             raise AssertionError(f"a notification about {job_id}, which is not there")
         sequence = self._next_sequence()
         body = self._describe(job, kind, at)
-        self._notifications.append((sequence, new_id("ntf", at=at.timestamp()), job_id, kind.value, body, to_ms(at)))
+        self._notifications.append((sequence, new_id("ntf", at=at.timestamp()), job_id, kind._value_, body, to_ms(at)))
         for endpoint_id, target in self._endpoints_of(job_id):
             self.add_delivery(sequence, kind, endpoint_id, target, at)
         for endpoint_id, target, user in self.standing_endpoints():
@@ -293,16 +294,16 @@ class Unit:
 
 
 def _added(job: JobRecord) -> tuple[object, ...]:
-    return job.id, job.provider, job.account, job.reference, job.user, job.status.value, to_ms(job.created_at)
+    return job.id, job.provider, job.account, job.reference, job.user, job.status._value_, to_ms(job.created_at)
 
 
 def _changed(job: JobRecord) -> tuple[object, ...]:
     return (
-        job.status.value,
+        job.status._value_,
         job.progress,
         job.error.code if job.error else None,
         job.error.message if job.error else None,
-        job.trust.value if job.trust else None,
+        job.trust._value_ if job.trust else None,
         None if job.called_back_at is None else to_ms(job.called_back_at),
         None if job.finished_at is None else to_ms(job.finished_at),
         job.id,
@@ -310,4 +311,4 @@ def _changed(job: JobRecord) -> tuple[object, ...]:
 
 
 def _expected(job_id: str, asset: AssetRecord) -> tuple[object, ...]:
-    return job_id, asset.status.value, asset.url, None if asset.expires_at is None else to_ms(asset.expires_at)
+    return job_id, asset.status._value_, asset.url, None if asset.expires_at is None else to_ms(asset.expires_at)
