@@ -106,13 +106,15 @@ class BoundedProtocol(ShortWayProtocol):
         self._expect_headers()
 
     def data_received(self, data: bytes) -> None:
+        if self.takes_short_way(data):
+            self._headers_came()
+            return
         self._overhead_bytes += len(data)
         self._received = data
         super().data_received(data)
         self._received = b""
         if self._overhead_bytes > (MAX_HEADER_BYTES if self._lingers is None else MAX_LATE_BYTES):
             self.transport.abort()
-        self.go_on()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -1,16 +1,20 @@
-"""The short way of a callback through the server: no task and no messages where its body came whole with its headers.
+"""The short way of a callback through the server: no task and no messages where a request came whole, in one piece.
 
-The application decides what is answered in either case; a request that is not plain takes the way of all others.
+Such a piece is read apart from the connection's own parser: one that is anything but a single plain callback goes on to
+that as if nothing had been. What is answered the application decides in either case.
 """
 
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.types import Message, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+MAX_WHOLE_BYTES = 64 * 1024
+_START = b"POST /callbacks/"
 _PLAIN_PATH = re.compile(rb"/callbacks/[\w./-]*")
 _NOT_PLAIN = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 _CLOSE = b"connection: close\r\n"
@@ -48,16 +52,59 @@ class TakesCallbacks(Protocol):
         ...
 
 
+class _Reader:
+    """Reads pieces that may each be a whole request."""
+
+    __slots__ = ("_parser", "body", "headers", "keep_alive", "requests", "url")
+
+    def __init__(self) -> None:
+        self._parser = HttpRequestParser(self)
+
+    def read(self, piece: bytes) -> bool:
+        """Whether ``piece`` is one whole, plain request. If not, this reader is good for nothing any more."""
+        self.url = self.body = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.requests = 0
+        try:
+            self._parser.feed_data(piece)
+        except (HttpParserError, HttpParserUpgrade):
+            return False
+        names = dict(self.headers)
+        return (
+            self.requests == 1
+            and b"content-length" in names
+            and _NOT_PLAIN.isdisjoint(names)
+            and _PLAIN_PATH.fullmatch(self.url) is not None
+            and self._parser.get_http_version() == "1.1"
+            and len(piece) == self._length(piece)
+        )
+
+    def _length(self, piece: bytes) -> int:
+        """How long the request is: what is behind it may be the beginning of another."""
+        return piece.find(b"\r\n\r\n") + 4 + len(self.body)
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.requests += 1
+        self.keep_alive = self._parser.should_keep_alive()  # it forgets
+
+
 class _Cycle:
     """A request on the short way, with what uvicorn asks of the cycle in its place."""
 
-    __slots__ = ("before", "body", "disconnected", "keep_alive", "more_body", "response_complete")
+    __slots__ = ("disconnected", "keep_alive", "more_body", "response_complete")
 
-    def __init__(self, *, before: object, keep_alive: bool) -> None:
-        self.before = before
+    def __init__(self, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
-        self.body = bytearray()
-        self.more_body = True
+        self.more_body = False
         self.disconnected = False
         self.response_complete = False
 
@@ -71,31 +118,42 @@ class _Cycle:
 
 
 class ShortWayProtocol(HttpToolsProtocol):
-    """uvicorn's httptools protocol, which holds plain callbacks back until ``go_on`` and then hands them over.
+    """uvicorn's httptools protocol, which hands plain callbacks over at once.
 
     While one is pending it stands where uvicorn has its cycles, so that whatever comes behind it waits its turn, and
     disconnects and shutdowns reach it.
     """
 
     _callbacks: TakesCallbacks | None = None
-    _held: _Cycle | None = None
+    _reader: _Reader | None = None
+    _is_amid_message = False
+    _idle_until: float | None = None
+    _idle_timer: asyncio.TimerHandle | None = None
 
-    def go_on(self) -> None:
-        """Let a request that was held back go on, now that all that came with it has been read."""
-        cycle = self._held
-        if cycle is None:
-            return
-        if cycle.more_body or self._callbacks is None:
-            self._go_the_long_way()
-            return
-
-        def answered(answer: Answer) -> None:
-            self._answer(cycle, answer)
-
-        if self._callbacks.take(cast("Scope", self.scope), bytes(cycle.body), answered):
-            self._held = None
-        else:
-            self._go_the_long_way()
+    def takes_short_way(self, piece: bytes) -> bool:
+        """Whether ``piece`` was a callback that is answered, now or later; if not, it is to be read as ever."""
+        self._idle_until = None
+        if self._callbacks is None or not piece.startswith(_START) or not self._is_free(piece):
+            return False
+        reader = self._reader or _Reader()
+        self._reader = None
+        if not reader.read(piece):
+            return False
+        self._reader = reader
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": reader.url.decode("ascii"),
+            "headers": reader.headers,
+            "client": self.client,
+        }
+        before = self.cycle
+        self.cycle = cycle = _Cycle(reader.keep_alive)  # type: ignore[assignment] # it has what is asked of it
+        if self._callbacks.take(scope, reader.body, lambda answer: self._answer(cycle, answer)):
+            self._unset_keepalive_if_required()
+            return True
+        self.cycle = before
+        return False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
@@ -103,43 +161,28 @@ class ShortWayProtocol(HttpToolsProtocol):
             self._callbacks = getattr(getattr(self.config.app, "state", None), "callbacks", None)
 
     def on_message_begin(self) -> None:
-        if self._held is not None:  # something is behind it
-            self._go_the_long_way()
+        self._is_amid_message = True
         super().on_message_begin()
 
-    def on_headers_complete(self) -> None:
-        if self._callbacks is None or not self._is_plain():
-            super().on_headers_complete()
-            return
-        self.scope["method"] = "POST"
-        self.scope["path"] = self.url.decode("ascii")
-        self._held = _Cycle(before=self.cycle, keep_alive=self.parser.should_keep_alive())
-        self.cycle = self._held  # type: ignore[assignment] # it has what is asked of it
+    def on_message_complete(self) -> None:
+        self._is_amid_message = False
+        super().on_message_complete()
 
-    def _is_plain(self) -> bool:
-        names = dict(self.headers)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._reader = None  # it and its parser hold each other
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        super().connection_lost(exc)
+
+    def _is_free(self, piece: bytes) -> bool:
+        """Whether nothing is under way on the connection."""
         return (
-            b"content-length" in names
-            and _NOT_PLAIN.isdisjoint(names)
-            and _PLAIN_PATH.fullmatch(self.url) is not None
-            and self.parser.get_method() == b"POST"
-            and self.parser.get_http_version() == "1.1"
+            not self._is_amid_message
+            and len(piece) <= MAX_WHOLE_BYTES
             and getattr(self.cycle, "response_complete", True)  # None before the first, whatever uvicorn's types say
             and not self.flow.write_paused
+            and not self.transport.is_closing()
         )
-
-    def _go_the_long_way(self) -> None:
-        cycle, self._held = self._held, None
-        if cycle is None:
-            return
-        self.cycle = cycle.before  # type: ignore[assignment] # uvicorn's own
-        super().on_headers_complete()
-        # The parser may be beyond it already, and forgets.
-        self.scope["method"] = "POST"
-        self.cycle.keep_alive = cycle.keep_alive
-        super().on_body(bytes(cycle.body))
-        if not cycle.more_body:
-            super().on_message_complete()
 
     def _answer(self, cycle: _Cycle, answer: Answer) -> None:
         if cycle.disconnected:
@@ -150,4 +193,25 @@ class ShortWayProtocol(HttpToolsProtocol):
             self.transport.write(answer.in_full(self.server_state.default_headers, last=last))
         if last:
             self.transport.close()
-        self.on_response_complete()
+        if self.pipeline or last:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self._wait_for_more()
+
+    def _wait_for_more(self) -> None:
+        """As uvicorn waits for a next request; but a timer for each would cost as much as reading it: one looks again
+        when it goes off."""
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._look_whether_idle)
+
+    def _look_whether_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_until is None:  # something came, and is waited for in other ways
+            return
+        left = self._idle_until - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._look_whether_idle)
+        else:
+            self.timeout_keep_alive_handler()
