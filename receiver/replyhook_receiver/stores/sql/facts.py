@@ -265,7 +265,7 @@ def _tell_orphan_again(raw: Raw, key: str, event: JobEvent) -> None:
 def _keep_event(
     unit: Unit, report: Report, event: JobEvent, job: JobRecord | None, verdict: Verdict | None, key: str
 ) -> None:
-    unit.add_event(
+    values = (
         key,
         f"evt{report.callback_id.removeprefix('cb')}",  # a callback tells one fact at most
         job.id if job else None,
@@ -283,10 +283,11 @@ def _keep_event(
         verdict._value_ if verdict else None,
         to_ms(report.received_at),
     )
+    unit.add_event(key, values)
 
 
 def _keep_callback(unit: Unit, report: Report, job_id: str | None, verdict: Verdict | None, key: str | None) -> None:
-    unit.add_callback(
+    values = (
         report.callback_id,
         report.provider,
         report.account,
@@ -299,6 +300,7 @@ def _keep_callback(unit: Unit, report: Report, job_id: str | None, verdict: Verd
         to_json(report.headers),
         report.body,
     )
+    unit.add_callback(values)
 
 
 def _learn_sender(unit: Unit, report: Report, sender: str, job: JobRecord | None, verdict: Verdict | None) -> bool:

@@ -5,7 +5,7 @@ from itertools import chain
 
 from replyhook_receiver.stores.sql.connection import Raw
 
-_AT_ONCE = (32, 8, 1)
+_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
 """Rows a statement: few sizes, so that each statement is prepared once and kept."""
 
 

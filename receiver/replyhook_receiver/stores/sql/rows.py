@@ -32,6 +32,7 @@ _NO_ASSET = AssetRecord()
 # A look-up costs a fraction of what making an enum from its word does.
 _STATUSES = {status.value: status for status in JobStatus}
 _TRUSTS = {trust.value: trust for trust in Trust}
+_OUTCOMES = {outcome.value: outcome for outcome in SubmissionOutcome}
 
 JOB_COLUMNS = """
     j.id, j.provider, j.account, j.reference, j.user, j.provider_job_id, j.status, j.progress, j.trust, j.error_code,
@@ -57,7 +58,7 @@ def from_ms(milliseconds: int | None) -> datetime | None:
 
 def whole_ms(when: datetime) -> datetime:
     """A time as the store keeps it."""
-    return when.replace(microsecond=when.microsecond // 1000 * 1000)
+    return when - timedelta(microseconds=when.microsecond % 1000)
 
 
 def to_json(value: Any) -> str:
@@ -122,7 +123,7 @@ def job_from(row: Sequence[Any]) -> JobRecord:
         error=JobError(code=error_code, message=error_message or "") if has_error else None,
         request=msgspec.json.decode(request),
         relay_video=relay_video,
-        submission=SubmissionOutcome(submission) if submission else None,
+        submission=_OUTCOMES[submission] if submission else None,
         submitted_at=None if submitted_ms is None else from_ms(submitted_ms),
         called_back_at=None if called_back_ms is None else from_ms(called_back_ms),
         finished_at=None if finished_ms is None else from_ms(finished_ms),

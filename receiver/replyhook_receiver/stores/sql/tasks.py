@@ -2,9 +2,10 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+
+import msgspec
 
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.sql.connection import Raw, Row
@@ -38,8 +39,7 @@ _BEGIN_ATTEMPT = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
+class NewTask(msgspec.Struct, frozen=True, gc=False):
     """A task to be there.
 
     ``revive`` says that there is something new to it: a given-up one is put back, one that waits for its next try is

@@ -207,12 +207,12 @@ class Unit:
         self._expected_videos[job.id] = None
         return job
 
-    def add_event(self, key: str, *values: object) -> None:
+    def add_event(self, key: str, values: tuple[object, ...]) -> None:
         """A fact that was not known."""
         self._known[key] = True
-        self._events.append((key, *values))
+        self._events.append(values)
 
-    def add_callback(self, *values: object) -> None:
+    def add_callback(self, values: tuple[object, ...]) -> None:
         """A report as it came."""
         self._callbacks.append(values)
 
