@@ -34,13 +34,14 @@ _STATUSES = {status.value: status for status in JobStatus}
 _TRUSTS = {trust.value: trust for trust in Trust}
 _OUTCOMES = {outcome.value: outcome for outcome in SubmissionOutcome}
 
-JOB_COLUMNS = """
+PLAIN_COLUMNS = """
     j.id, j.provider, j.account, j.reference, j.user, j.provider_job_id, j.status, j.progress, j.trust, j.error_code,
     j.error_message, j.request, j.registration IS NOT NULL, j.relay_video, j.submission, j.created_ms, j.submitted_ms,
-    j.called_back_ms, j.finished_ms, j.overdue_ms, j.overdue_reason, a.status AS asset_status, a.url, a.expires_ms,
+    j.called_back_ms, j.finished_ms, j.overdue_ms, j.overdue_reason
+"""
+JOB_COLUMNS = f"""{PLAIN_COLUMNS}, a.status AS asset_status, a.url, a.expires_ms,
     a.name, a.bytes, a.sha256, a.content_type, a.duration_ms, a.width, a.height, a.stored_ms, a.problem
 """
-
 
 # A job's events lie side by side, since their keys begin with its id: ``fact_key``.
 EVENTS_OF_JOB = "e.key > ?1 || ':' AND e.key < ?1 || ';'"
@@ -99,13 +100,13 @@ def read_present(raw: Raw, job_id: str) -> JobPresent | None:
     return JobPresent(job=job_from(job), through=through or 0)
 
 
-def job_from(row: Sequence[Any]) -> JobRecord:
-    """A job from a row of ``JOB_COLUMNS``."""
+def job_from(row: Sequence[Any], *, has_video: bool = True) -> JobRecord:
+    """A job from a row of ``JOB_COLUMNS``, or of ``PLAIN_COLUMNS`` and others where it is known to have no video."""
     # By place, since this is read for every callback, and SQLite's rows look for a name among all of theirs.
     (
         job_id, provider, account, reference, user, provider_job_id, status, progress, trust, error_code,
         error_message, request, registered, relay_video, submission, created_ms, submitted_ms,
-        called_back_ms, finished_ms, overdue_ms, overdue_reason, asset_status, *asset
+        called_back_ms, finished_ms, overdue_ms, overdue_reason, *asset
     ) = row  # fmt: skip
     has_error = error_code is not None or error_message is not None
     return JobRecord(
@@ -129,12 +130,12 @@ def job_from(row: Sequence[Any]) -> JobRecord:
         finished_at=None if finished_ms is None else from_ms(finished_ms),
         overdue_at=None if overdue_ms is None else from_ms(overdue_ms),
         overdue_reason=overdue_reason,
-        asset=_NO_ASSET if asset_status is None else _asset_from(asset_status, asset),
+        asset=_asset_from(asset) if has_video and asset[0] is not None else _NO_ASSET,
     )
 
 
-def _asset_from(status: str, columns: Sequence[Any]) -> AssetRecord:
-    url, expires_ms, name, size, sha256, content_type, duration_ms, width, height, stored_ms, problem = columns
+def _asset_from(columns: Sequence[Any]) -> AssetRecord:
+    status, url, expires_ms, name, size, sha256, content_type, duration_ms, width, height, stored_ms, problem = columns
     return AssetRecord(
         status=AssetStatus(status),
         url=url,

@@ -13,17 +13,19 @@ from replyhook_receiver.stores.sql.inserts import Insert
 from replyhook_receiver.stores.sql.rows import from_ms, to_ms
 from replyhook_receiver.tasks import Task
 
-_TASK = "tasks (kind, subject, state, attempts, due_ms, created_ms)"
+_TASK = "tasks (kind, subject, due_ms, created_ms, state, attempts)"
+_NEW = ("'ready'", "0")
 _ADD = Insert(
     _TASK,
-    6,
+    4,
     """ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', due_ms = excluded.due_ms, problem = NULL,
         attempts = CASE WHEN tasks.state = 'held' THEN tasks.attempts ELSE 0 END
     WHERE tasks.state IN ('done', 'held')""",
+    constants=_NEW,
 )
 _REVIVE = Insert(
     _TASK,
-    6,
+    4,
     """ON CONFLICT (kind, subject) DO UPDATE SET
         state = CASE WHEN tasks.state IN ('done', 'held', 'dead') THEN 'ready' ELSE tasks.state END,
         attempts = CASE WHEN tasks.state IN ('leased', 'held') THEN tasks.attempts ELSE 0 END,
@@ -31,6 +33,7 @@ _REVIVE = Insert(
             WHEN tasks.state = 'leased' THEN tasks.due_ms ELSE excluded.due_ms END,
         problem = CASE WHEN tasks.state IN ('ready', 'leased') THEN tasks.problem END,
         again = CASE WHEN tasks.state = 'leased' THEN 1 ELSE tasks.again END""",
+    constants=_NEW,
 )
 _LOOKED_AT = 200  # due deliveries at a time: those that may not go out are not due afterwards
 _BEGIN_ATTEMPT = """
@@ -59,7 +62,7 @@ def add_tasks(raw: Raw, tasks: Iterable[NewTask]) -> None:
     for task in tasks:
         due_ms = to_ms(task.due_at)
         rows = reviving if task.revive else plain
-        rows.append((task.kind._value_, task.subject, "ready", 0, due_ms, due_ms))
+        rows.append((task.kind._value_, task.subject, due_ms, due_ms))
     _ADD.write(raw, plain)
     _REVIVE.write(raw, reviving)
 

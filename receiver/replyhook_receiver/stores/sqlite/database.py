@@ -11,7 +11,7 @@ from replyhook_receiver.stores.sql.batch import AcceptAll
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.probe import Probe
 from replyhook_receiver.stores.sql.writer import Settle, Writer
-from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
+from replyhook_receiver.stores.sqlite.connection import Connection, connect, keep_undo_in_memory, migrate
 from replyhook_receiver.stores.sqlite.engine import SQLiteEngine
 from replyhook_receiver.stores.sqlite.files import Files
 
@@ -39,6 +39,7 @@ class SQLiteDatabase:
             writing = await connect(self._path)
             self._connections.append(writing)
             await writing.work(migrate)
+            await writing.work(keep_undo_in_memory)
             for _ in range(_READERS):
                 self._connections.append(await connect(self._path, read_only=True))
             files = await writing.work(lambda _: Files(self._path))
