@@ -32,7 +32,7 @@ def accept_all(raw: Raw, reports: Sequence[Report], describe: Describe, deadline
     """Keep all of ``reports`` with everything they lead to; when this raises, nothing of it may be kept."""
     unit = Unit(raw, describe)
     keys = {report.callback_id: _key(report) for report in reports if report.job_id and report.event}
-    unit.read_ahead((report.job_id, keys.get(report.callback_id)) for report in reports if report.job_id)
+    unit.read_ahead([(report.job_id, keys.get(report.callback_id)) for report in reports if report.job_id])
     accepted = [_accept(unit, report, keys.get(report.callback_id)) for report in reports]
     for job, at in unit.found_under_way:
         unit.expect_callback(job.id, at + deadlines.wait(job.provider, job.request))

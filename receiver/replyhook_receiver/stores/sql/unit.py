@@ -7,10 +7,10 @@ everything down first: whoever reads or writes by a statement of its own sees wh
 works with what it changed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from msgspec import json, structs
+from msgspec import structs
 
 from replyhook.ids import new_id
 from replyhook.jobs import Asset, AssetStatus
@@ -19,13 +19,11 @@ from replyhook_receiver.endpoints import GIVEN_UP_WITH_IT
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import AssetRecord, JobRecord, NotifyTarget
 from replyhook_receiver.stores.base import Describe
+from replyhook_receiver.stores.sql.ahead import known_of
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.inserts import Insert
 from replyhook_receiver.stores.sql.rows import (
-    JOB_COLUMNS,
-    PLAIN_COLUMNS,
     from_ms,
-    job_from,
     read_job,
     target_from,
     to_ms,
@@ -33,17 +31,6 @@ from replyhook_receiver.stores.sql.rows import (
 )
 from replyhook_receiver.stores.sql.tasks import NewTask, add_tasks
 
-_HAS_ENDPOINTS = "EXISTS (SELECT 1 FROM endpoints e WHERE e.job_id = j.id AND e.removed_ms IS NULL)"
-# Nobody has told anything of a job without trust: it has no video, and most callbacks are the first of their job.
-_JOBS = f"""
-    SELECT {PLAIN_COLUMNS}, {_HAS_ENDPOINTS} FROM jobs j WHERE j.id IN (SELECT value FROM json_each(?))
-"""  # noqa: S608 - ours
-_TOLD_JOBS = f"""
-    SELECT {JOB_COLUMNS} FROM jobs j JOIN assets a ON a.job_id = j.id WHERE j.id IN (SELECT value FROM json_each(?))
-"""  # noqa: S608 - ours
-_ENDPOINTS = """
-    SELECT * FROM endpoints WHERE job_id IN (SELECT value FROM json_each(?)) AND removed_ms IS NULL ORDER BY id
-"""
 _STANDING = """
     SELECT id, types, disabled_ms, user FROM endpoints WHERE job_id IS NULL AND removed_ms IS NULL ORDER BY id
 """
@@ -119,35 +106,12 @@ class Unit:
 
     # Reading
 
-    def read_ahead(self, told: Iterable[tuple[str, str | None]]) -> None:
+    def read_ahead(self, told: Sequence[tuple[str, str | None]]) -> None:
         """Read what is known of jobs, with their endpoints, and which of the facts that are told of them are known.
 
         ``told`` are the jobs' ids, each with the key of what is told of it.
         """
-        told = list(told)
-        jobs = self._jobs
-        with_endpoints = []
-        for row in self._raw.execute(_JOBS, (_json(job_id for job_id, _ in told),)):
-            job = job_from(row, has_video=False)
-            jobs[job.id] = job
-            self._endpoints[job.id] = []
-            if row[-1]:
-                with_endpoints.append(job.id)
-        with_trust = [job_id for job_id, job in jobs.items() if job.trust is not None]
-        if with_trust:
-            for row in self._raw.execute(_TOLD_JOBS, (_json(with_trust),)):
-                job = job_from(row)
-                jobs[job.id] = job
-        if with_endpoints:
-            for row in self._raw.execute(_ENDPOINTS, (_json(with_endpoints),)):
-                self._endpoints[row["job_id"]].append((row["id"], target_from(row)))
-        self._known = {key: False for _, key in told if key is not None}
-        # The first fact that is kept of a job sets its trust: without one there is none to be known.
-        asked = [key for job_id, key in told if key is not None and job_id in jobs and jobs[job_id].trust is not None]
-        if asked:
-            known = "SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))"
-            for row in self._raw.execute(known, (_json(asked),)):
-                self._known[row["key"]] = True
+        self._jobs, self._endpoints, self._known = known_of(self._raw, told)
 
     def job(self, job_id: str) -> JobRecord | None:
         """A job as it is after all that was gathered so far."""
@@ -305,10 +269,6 @@ class Unit:
             self._last_sequence = row["seq"] if row else 0
         self._last_sequence += 1
         return self._last_sequence
-
-
-def _json(texts: Iterable[str]) -> str:
-    return json.encode(list(texts)).decode()
 
 
 def _added(job: JobRecord) -> tuple[object, ...]:
