@@ -65,7 +65,12 @@ async def running() -> AsyncIterator[Running]:
         await request.body()
         return PlainTextResponse("other")
 
-    app = Starlette(routes=[Route("/other", echo, methods=["POST"])])
+    async def long_way(request: Request) -> Response:
+        await request.body()
+        return PlainTextResponse("long")
+
+    routes = [Route("/other", echo, methods=["POST"]), Route("/callbacks/x/y", long_way, methods=["POST"])]
+    app = Starlette(routes=routes)
     app.state.callbacks = slow = Slow()
     bound = free_socket()
     server = serving._Embedded(server_config(app, host="127.0.0.1", port=0))
@@ -94,6 +99,47 @@ async def test_what_comes_behind_a_pending_callback_waits_for_its_answer() -> No
         await on.slow.has(1)
         on.slow.answer(Answer(200, b"third"))
         assert await on.answer() == b"third"
+
+
+async def test_a_callback_behind_a_pending_one_is_not_taken_before_its_turn() -> None:
+    async with running() as on:
+        on.writer.write(CALLBACK)
+        await on.slow.has(1)
+        on.writer.write(CALLBACK)
+        await on.is_silent()
+        assert len(on.slow.pending) == 1
+        on.slow.answer(Answer(200, b"first"))
+        assert [await on.answer(), await on.answer()] == [b"first", b"long"]
+
+
+async def test_a_callback_with_the_beginning_of_another_behind_it_goes_the_long_way_and_so_does_the_other() -> None:
+    async with running() as on:
+        on.writer.write(CALLBACK + CALLBACK[:-10])
+        assert await on.answer() == b"long"
+        on.writer.write(CALLBACK[-10:] + CALLBACK[:5])
+        assert await on.answer() == b"long"
+        on.writer.write(CALLBACK[5:])
+        assert await on.answer() == b"long"
+        on.writer.write(CALLBACK)
+        await on.slow.has(1)
+        on.slow.answer(Answer(200, b"short"))
+        assert await on.answer() == b"short"
+
+
+async def test_what_looks_like_a_callback_amid_another_request_is_none() -> None:
+    head = OTHER.partition(b"\r\n\r\n")[0]
+    async with running() as on:
+        on.writer.write(OTHER)
+        assert await on.answer() == b"other"
+        on.writer.write(head.replace(b": 2", b": %d" % len(CALLBACK)) + b"\r\n\r\n")
+        await on.is_silent()
+        on.writer.write(CALLBACK)
+        assert await on.answer() == b"other"
+        on.writer.write(head + b"\r\nx-one: ")
+        await on.is_silent()
+        on.writer.write(CALLBACK)
+        assert (await asyncio.wait_for(on.reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+        assert not on.slow.pending
 
 
 async def test_a_server_that_ends_waits_for_pending_callbacks_and_closes_behind_their_answers() -> None:
