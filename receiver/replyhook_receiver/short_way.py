@@ -147,9 +147,10 @@ class ShortWayProtocol(HttpToolsProtocol):
             "headers": reader.headers,
             "client": self.client,
         }
+        body, reader.body, reader.headers = reader.body, b"", []  # it stays, and with it whatever it holds
         before = self.cycle
         self.cycle = cycle = _Cycle(reader.keep_alive)  # type: ignore[assignment] # it has what is asked of it
-        if self._callbacks.take(scope, reader.body, lambda answer: self._answer(cycle, answer)):
+        if self._callbacks.take(scope, body, lambda answer: self._answer(cycle, answer)):
             self._unset_keepalive_if_required()
             return True
         self.cycle = before
