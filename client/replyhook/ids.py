@@ -9,7 +9,6 @@ from functools import lru_cache
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as it counts
 _TIME_LENGTH = 10
 _LENGTH = 26
-_FORM = re.compile(rf"[{_ALPHABET}]{{{_LENGTH}}}")
 
 _random = random.Random()  # noqa: S311 - an id is no secret; seeded by the system, and again in a forked child
 if hasattr(os, "register_at_fork"):
@@ -32,5 +31,9 @@ def _time_letters(milliseconds: int) -> str:
 
 def is_id(prefix: str, text: str) -> bool:
     """Whether ``text`` has the form that ``new_id(prefix)`` makes."""
-    head, _, tail = text.partition("_")
-    return head == prefix and _FORM.fullmatch(tail) is not None
+    return _form(prefix).fullmatch(text) is not None
+
+
+@lru_cache(maxsize=32)
+def _form(prefix: str) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(prefix)}_[{_ALPHABET}]{{{_LENGTH}}}")

@@ -24,6 +24,8 @@ MEDIA_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/w
 class JobStatus(StrEnum):
     """Where a job stands. What may follow what is the receiver's ``lifecycle``."""
 
+    __hash__ = str.__hash__  # an enum's own is slow, and these are looked up for every callback
+
     CREATED = "created"
     UNKNOWN = "unknown"
     SUBMITTED = "submitted"
@@ -36,7 +38,10 @@ class JobStatus(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """Whether the provider has said its last word."""
-        return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
+        return self in _TERMINAL
+
+
+_TERMINAL = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
 
 
 class AssetStatus(StrEnum):
@@ -52,6 +57,8 @@ class AssetStatus(StrEnum):
 
 class Trust(StrEnum):
     """What makes us believe a report."""
+
+    __hash__ = str.__hash__
 
     SIGNED = "signed"
     TOKEN_ONLY = "token_only"  # noqa: S105 - a word, not a secret

@@ -192,13 +192,16 @@ class _Signer(Signer):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._derived = super().derive_key()
+        self._keyed = hmac.new(self._derived, digestmod="sha256")
 
     def derive_key(self, secret_key: str | bytes | None = None) -> bytes:  # noqa: ARG002 - it has but one
         return self._derived
 
     def get_signature(self, value: str | bytes) -> bytes:
-        """The same as itsdangerous makes, by the one call to OpenSSL that the standard library has for it."""
-        return base64_encode(hmac.digest(self._derived, want_bytes(value), "sha256"))
+        """The same as itsdangerous makes; what depends on the key alone is worked out once."""
+        mac = self._keyed.copy()
+        mac.update(want_bytes(value))
+        return base64_encode(mac.digest())
 
 
 def _signers(keys: Sequence[str], salt: str) -> tuple[_Signer, ...]:

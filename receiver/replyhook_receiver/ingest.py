@@ -104,43 +104,96 @@ class Ingest:
         begun = 0 if self._tracing is None else time.time_ns()
         callback = Callback(provider=token.provider, headers=headers, body=body, received_at=self._now())
         try:
-            if not timedelta(0) <= callback.received_at - self._senders_at < SENDERS_FOR:
+            if not self._knows_senders(callback.received_at):
                 await self._load_senders()  # another receiver on the same database may have learned one
             trust = await self._verify(callback, token.account)
             await self._check_age(token, callback.received_at)
-            accepted = await self._store.accept(self._report(token, callback, trust))
-        except VerificationError as error:
-            self._refusals.add(token.provider, str(error))
+            report = self._report(token, callback, trust)
+            accepted = await self._store.accept(report)
+        except Exception as error:
+            self._count_refusal(token.provider, error)
             raise
-        except KeysUnavailable:
-            self._refusals.add(token.provider, "the provider's public keys could not be fetched")
-            raise
-        except DetachedLimit as error:
-            self._refusals.add(token.provider, str(error))
-            _log.warning("%s: set REPLYHOOK_MAX_DETACHED_JOBS higher, or take the reply key off", error)
-            raise
-        self._taken[token.provider, trust, accepted.verdict or "orphan"] += 1
-        if self._tracing is not None:
-            self._tracing.called_back(accepted, trust, begun)
-        if accepted.learned_sender:
-            await self._load_senders()
+        self._count(report, accepted, begun)
         return accepted
+
+    def _knows_senders(self, now: datetime) -> bool:
+        return timedelta(0) <= now - self._senders_at < SENDERS_FOR
 
     async def _load_senders(self) -> None:
         self._senders_at = self._now()
         self._senders = await self._store.senders()
 
-    async def _verify(self, callback: Callback, account: str) -> Trust:
-        provider = self._providers[callback.provider]
-        key_set = self._key_sets.get(callback.provider)
-        keys = self._keys(provider, callback.provider, account, key_set.current() if key_set else ())
+    def take_at_once(
+        self,
+        token: ReplyToken,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        settle: Callable[[Accepted | Exception], None],
+    ) -> bool:
+        """The same without waiting: ``settle`` hears what ``take`` returns or raises; what is known at once is raised.
+
+        False, and nothing has happened, where keys or senders would have to be fetched or the job looked for.
+        """
+        begun = 0 if self._tracing is None else time.time_ns()
+        callback = Callback(provider=token.provider, headers=headers, body=body, received_at=self._now())
+        if not self._knows_senders(callback.received_at):
+            return False
         try:
-            return provider.verify(callback, keys=keys, now=callback.received_at)
+            try:
+                trust = self._verify_by_known_keys(callback, token.account)
+            except NoMatchingKey:
+                if callback.provider not in self._key_sets:
+                    raise
+                return False
+            if _is_too_old_to_create(token, callback.received_at):
+                return False
+            report = self._report(token, callback, trust)
+            self._store.accept_then(report, lambda outcome: settle(self._counted(report, outcome, begun)))
+        except Exception as error:
+            self._count_refusal(token.provider, error)
+            raise
+        return True
+
+    def _counted(self, report: Report, outcome: Accepted | Exception, begun: int) -> Accepted | Exception:
+        if isinstance(outcome, Exception):
+            self._count_refusal(report.provider, outcome)
+        else:
+            self._count(report, outcome, begun)
+        return outcome
+
+    def _count(self, report: Report, accepted: Accepted, begun: int) -> None:
+        self._taken[report.provider, report.trust, accepted.verdict or "orphan"] += 1
+        if self._tracing is not None:
+            self._tracing.called_back(accepted, report.trust, begun)
+        if accepted.learned_sender and report.sender is not None:
+            self._senders[report.provider, report.account] = (report.sender,)  # learned only where none was known
+
+    def _count_refusal(self, provider: str, error: Exception) -> None:
+        match error:
+            case VerificationError():
+                self._refusals.add(provider, str(error))
+            case KeysUnavailable():
+                self._refusals.add(provider, "the provider's public keys could not be fetched")
+            case DetachedLimit():
+                self._refusals.add(provider, str(error))
+                _log.warning("%s: set REPLYHOOK_MAX_DETACHED_JOBS higher, or take the reply key off", error)
+
+    async def _verify(self, callback: Callback, account: str) -> Trust:
+        key_set = self._key_sets.get(callback.provider)
+        try:
+            return self._verify_by_known_keys(callback, account)
         except NoMatchingKey:
             if key_set is None:
                 raise
+        provider = self._providers[callback.provider]
         fresh = self._keys(provider, callback.provider, account, await key_set.refetched())
         return provider.verify(callback, keys=fresh, now=callback.received_at)
+
+    def _verify_by_known_keys(self, callback: Callback, account: str) -> Trust:
+        provider = self._providers[callback.provider]
+        key_set = self._key_sets.get(callback.provider)
+        keys = self._keys(provider, callback.provider, account, key_set.current() if key_set else ())
+        return provider.verify(callback, keys=keys, now=callback.received_at)
 
     def _keys(self, provider: Provider, name: str, account: str, public_keys: tuple[bytes, ...]) -> VerificationKeys:
         return VerificationKeys(
@@ -151,9 +204,9 @@ class Ingest:
 
     async def _check_age(self, token: ReplyToken, now: datetime) -> None:
         """A token brings a missing job to life only while it is young; a job we know may be told of at any age."""
-        if token.job_id is None:
+        if token.job_id is None or not _is_too_old_to_create(token, now):
             return
-        if now - token.issued_at > CREATES_JOB_WITHIN and await self._store.job(token.job_id) is None:
+        if await self._store.job(token.job_id) is None:
             raise VerificationError("the reply URL's token is too old for a job we do not know")
 
     def _report(self, token: ReplyToken, callback: Callback, trust: Trust) -> Report:
@@ -182,3 +235,7 @@ class Ingest:
             sender=provider.sender(callback),
             detached=detached,
         )
+
+
+def _is_too_old_to_create(token: ReplyToken, now: datetime) -> bool:
+    return token.job_id is not None and now - token.issued_at > CREATES_JOB_WITHIN

@@ -46,6 +46,8 @@ ANNOUNCES: dict[JobStatus, NotificationType] = {
 class Verdict(StrEnum):
     """Why a report was applied or not. Kept with every report."""
 
+    __hash__ = str.__hash__  # an enum's own is slow
+
     APPLIED = "applied"
     DUPLICATE = "duplicate"
     STALE = "stale"

@@ -14,10 +14,10 @@ from types import FrameType
 import uvicorn
 from httptools import HttpParserUpgrade
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from replyhook_receiver.logs import handler
 from replyhook_receiver.service_manager import READY, STOPPING, Tell
+from replyhook_receiver.short_way import ShortWayProtocol
 
 SHUTDOWN_SECONDS = 10
 HEADER_SECONDS = 10.0
@@ -89,8 +89,8 @@ def free_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
     return bound
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's httptools protocol with bounds on what a request holds besides its body, and on what comes too late.
+class BoundedProtocol(ShortWayProtocol):
+    """uvicorn's httptools protocol, with our short way, and with bounds on what comes besides a body or too late.
 
     Bounded are the bytes and the seconds of the headers, the bytes around a body's chunks and behind them (which no
     application ever sees), what is still sent of a body after the answer to it, the requests that wait behind another,
@@ -109,6 +109,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._expect_headers()
 
     def data_received(self, data: bytes) -> None:
+        if self.takes_short_way(data):
+            self._headers_came()
+            return
         self._overhead_bytes += len(data)
         self._received = data
         super().data_received(data)

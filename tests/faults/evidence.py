@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from replyhook_receiver.told import whole_body
 from tests.faults.providers import HOOK, Ledger, Report
 from tests.receiver.support import Host
 
@@ -42,7 +43,7 @@ class Evidence:
                 jobs={row[0]: row[1:] for row in raw.execute("SELECT id, status, progress FROM jobs")},
                 announced=Counter(raw.execute("SELECT job_id, type FROM notifications").fetchall()),
                 tasks={row[:2]: row[2:] for row in raw.execute("SELECT kind, subject, state, attempts FROM tasks")},
-                notifications=dict(raw.execute("SELECT id, body FROM notifications").fetchall()),
+                notifications={row[0]: whole_body(row[1]) for row in raw.execute("SELECT id, body FROM notifications")},
                 undelivered=raw.execute("SELECT count(*) FROM deliveries WHERE status <> 'delivered'").fetchone()[0],
                 videos={job: _sha256(data_dir / "videos" / name) for job, name in videos},
             )

@@ -19,6 +19,7 @@ from replyhook import Client
 from replyhook.providers import PROVIDERS
 from replyhook.tokens import TokenKeys
 from replyhook_receiver import logs
+from replyhook_receiver.told import whole_body
 from tests.receiver.support import AUTH, Receiver
 from tests.stage import KEY, Stage, a_stage
 
@@ -120,7 +121,7 @@ def test_nothing_secret_is_in_the_logs_of_a_whole_run_over_all_providers_at_debu
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as raw:
             links = [row[0] for row in raw.execute("SELECT url FROM assets WHERE url LIKE 'http%'")]
             personal = [row[0] for row in raw.execute("SELECT provider_job_id FROM jobs WHERE provider = 'useapi'")]
-            bodies = b" ".join(row[0] for row in raw.execute("SELECT body FROM notifications")).decode()
+            bodies = b" ".join(whole_body(row[0]) for row in raw.execute("SELECT body FROM notifications")).decode()
         ours = re.findall(r"/videos/([^\"]+)", bodies)
         for path in (f"/videos/{ours[0]}", f"/callbacks/fal/{ours[0]}", f"/v1/jobs?text={quote(links[0])}"):
             _asked(stage, path)

@@ -16,7 +16,7 @@ from replyhook_receiver.bench.stored import new_report
 from replyhook_receiver.bench.traffic import FAL_USER, REPLY_KEY, Traffic
 from replyhook_receiver.deadlines import Deadlines
 from replyhook_receiver.stores.sql import facts
-from replyhook_receiver.stores.sqlite.connection import connect, migrate
+from replyhook_receiver.stores.sqlite.connection import connect, keep_undo_in_memory, migrate
 
 _REPEATS = 5
 _TIMES = 1_000
@@ -43,6 +43,7 @@ async def measure_steps(folder: Path, traffic: Traffic) -> dict[str, float]:
     connection = await connect(folder / "steps.db")
     try:
         await connection.work(migrate)
+        await connection.work(keep_undo_in_memory)
         rows, commit = await connection.work(_rows_and_commit)
     finally:
         await connection.close()
@@ -76,8 +77,7 @@ def _rows_and_commit(raw: sqlite3.Connection) -> tuple[float, float]:
         reports = [new_report(datetime.now(UTC)) for _ in range(_BATCH)]
         started = time.perf_counter()
         raw.execute("BEGIN IMMEDIATE")
-        for report in reports:
-            facts.accept(raw, report, describe, deadlines)
+        facts.accept_all(raw, reports, describe, deadlines)
         written = time.perf_counter()
         raw.execute("COMMIT")
         rows.append((written - started) / _BATCH)

@@ -42,7 +42,7 @@ from replyhook_receiver.stores.workers import Workers
 from replyhook_receiver.tasks import Outcome, Task
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
-"""Builds a notification's body; the store calls it inside the transaction that makes the fact."""
+"""Builds a notification's body as it is kept (``told``), inside the transaction that makes the fact."""
 
 
 class Store(Protocol):
@@ -198,6 +198,13 @@ class Store(Protocol):
 
     async def accept(self, report: Report) -> Accepted:
         """Keep a report with everything it leads to (event, job change, notifications, tasks) in one transaction."""
+        ...
+
+    def accept_then(self, report: Report, settle: Callable[[Accepted | Exception], None]) -> None:
+        """As ``accept``, for callers that do not wait: ``settle`` hears, on the event loop, what became of it.
+
+        What is not even taken on is raised at once.
+        """
         ...
 
     async def job(self, job_id: str) -> JobRecord | None:

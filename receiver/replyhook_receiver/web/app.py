@@ -22,7 +22,7 @@ from replyhook_receiver.web.access_log import AccessLog
 from replyhook_receiver.web.api import JobApi
 from replyhook_receiver.web.auth import ApiKeys
 from replyhook_receiver.web.body_limits import TooLargeAsProblem
-from replyhook_receiver.web.callbacks import Callbacks
+from replyhook_receiver.web.callbacks import CallbackRoute, Callbacks
 from replyhook_receiver.web.canceling import CancelApi
 from replyhook_receiver.web.dashboard.app import make_dashboard
 from replyhook_receiver.web.dashboard.browsers import handlers_for
@@ -125,19 +125,19 @@ def app_of(
         dashboard.changes.close()
 
     store.on_change(tasks=working.worker.wake, notifications=noticed)
+    callbacks = Callbacks(
+        ingest=ingest,
+        limiter=FailureLimiter(per_minute=settings.refusals_per_minute),
+        trusted_proxies=settings.trusted_networks,
+        max_body_bytes=settings.max_callback_bytes,
+        max_held_bytes=settings.max_held_bytes,
+        acknowledged=parts.measures.acks.add if settings.metrics else None,
+    )
     app = Starlette(
         routes=routes,
         middleware=[
             Middleware(OnlyWhileRunning, life=life),
-            Middleware(
-                Callbacks,
-                ingest=ingest,
-                limiter=FailureLimiter(per_minute=settings.refusals_per_minute),
-                trusted_proxies=settings.trusted_networks,
-                max_body_bytes=settings.max_callback_bytes,
-                max_held_bytes=settings.max_held_bytes,
-                acknowledged=parts.measures.acks.add if settings.metrics else None,
-            ),
+            Middleware(CallbackRoute, callbacks=callbacks),
             Middleware(AccessLog, routes=routes),
             Middleware(TooLargeAsProblem),
         ],
@@ -150,6 +150,7 @@ def app_of(
     app.state.dashboard = dashboard
     app.state.store = store
     app.state.life = life
+    app.state.callbacks = callbacks
     return app
 
 

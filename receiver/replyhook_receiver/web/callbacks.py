@@ -1,7 +1,8 @@
 """Where providers call back: `POST /callbacks/{provider}/{token}`, answered ``ok`` once it is all on disk.
 
 This is the hot path, so it is plain ASGI in front of the router and the other middleware: a request object, a route
-match and a log line cost as much again as taking the callback itself (README, "Measured").
+match and a log line cost as much again as taking the callback itself. Our own server brings plain requests past even
+ASGI (``short_way``); the rules are the same ones (README, "Measured").
 """
 
 import logging
@@ -12,9 +13,12 @@ from collections.abc import Callable, Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from replyhook.errors import KeysUnavailable, VerificationError
+from replyhook.tokens import ReplyToken
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.ingest import Ingest
+from replyhook_receiver.records import Accepted
 from replyhook_receiver.serving import MAX_HEADER_BYTES
+from replyhook_receiver.short_way import Answer
 from replyhook_receiver.web.client_address import Network, client_address
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.patience import Patience
@@ -33,56 +37,48 @@ _log = logging.getLogger("replyhook.access")
 _HIDDEN = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 
 
-class _Answer:
-    """An answer that is sent as it is, again and again."""
-
-    __slots__ = ("body", "start", "status")
-
-    def __init__(self, status: int, words: bytes, *headers: tuple[bytes, bytes]) -> None:
-        self.status = status
-        plain = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(words)).encode()))
-        self.start = {"type": "http.response.start", "status": status, "headers": [*plain, *headers]}
-        self.body = {"type": "http.response.body", "body": words}
-
-
 _COME_AGAIN = (b"retry-after", str(RETRY_AFTER_SECONDS).encode())
 _CLOSE = (b"connection", b"close")  # what is still coming of the body is not read
 
 # One provider sends again whatever is not exactly this (PixVerse, PROVIDERS §2.2); all are content with it.
-_OK = _Answer(200, b"ok")
+_OK = Answer(200, b"ok")
 # Which check failed is counted and never said: a stranger learns nothing.
-_NOT_VERIFIED = _Answer(401, b"not verified")
-_NO_SUCH_PROVIDER = _Answer(404, b"no such provider")
-_NOT_POST = _Answer(405, b"only POST", (b"allow", b"POST"))
-_TOO_SLOW = _Answer(408, b"the body did not come in time", _CLOSE)
-_GONE = _Answer(400, b"gone", _CLOSE)
-_TOO_MANY_HEADERS = _Answer(431, b"more headers than any provider sends", _CLOSE)
-_TOO_LARGE = _Answer(413, b"the body is larger than any callback", _CLOSE)
-_AGAIN = _Answer(503, b"not possible now, send it again", _COME_AGAIN)
+_NOT_VERIFIED = Answer(401, b"not verified")
+_NO_SUCH_PROVIDER = Answer(404, b"no such provider")
+_NOT_POST = Answer(405, b"only POST", (b"allow", b"POST"))
+_TOO_SLOW = Answer(408, b"the body did not come in time", _CLOSE)
+_GONE = Answer(400, b"gone", _CLOSE)
+_TOO_MANY_HEADERS = Answer(431, b"more headers than any provider sends", _CLOSE)
+_TOO_LARGE = Answer(413, b"the body is larger than any callback", _CLOSE)
+_AGAIN = Answer(503, b"not possible now, send it again", _COME_AGAIN)
 
 
-def _too_many(wait: float) -> _Answer:
-    return _Answer(429, b"too many wrong tokens from this address", (b"retry-after", b"%d" % max(1, math.ceil(wait))))
+def _too_many(wait: float) -> Answer:
+    return Answer(429, b"too many wrong tokens from this address", (b"retry-after", b"%d" % max(1, math.ceil(wait))))
 
 
-class _TooLarge(Exception):
-    pass
+class _Refused(Exception):
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
 
 
-class _TooManyHeaders(Exception):
-    pass
-
-
-class _NoRoom(Exception):
-    pass
-
-
-class _Gone(Exception):
-    pass
+def _answer_to(error: Exception) -> Answer:
+    match error:
+        case _Refused():
+            return error.answer
+        case VerificationError():
+            return _NOT_VERIFIED
+        case KeysUnavailable() | StoreUnavailable():
+            return _AGAIN
+        case TimeoutError():
+            return _TOO_SLOW
+    _log.error("a fault of ours while taking a callback", exc_info=error)
+    return _AGAIN
 
 
 class Callbacks:
-    """Answers what begins with ``/callbacks/`` and passes on everything else.
+    """The rules by which callbacks are answered, whichever way the server brings them.
 
     Wrong tokens are counted by ``limiter`` and address, right ones never, whatever else is wrong with their requests.
     ``max_body_bytes`` limits one body, twice that those of one job, and ``max_held_bytes`` all together that are not
@@ -91,7 +87,6 @@ class Callbacks:
 
     def __init__(
         self,
-        app: ASGIApp,
         *,
         ingest: Ingest,
         limiter: FailureLimiter,
@@ -100,7 +95,6 @@ class Callbacks:
         max_held_bytes: int,
         acknowledged: Callable[[float], None] | None = None,
     ) -> None:
-        self._app = app
         self._ingest = ingest
         self._limiter = limiter
         self._trusted_proxies = trusted_proxies
@@ -112,18 +106,56 @@ class Callbacks:
         self._patience = Patience(BODY_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not (path := own_path(scope)).startswith(PREFIX):
-            await self._app(scope, receive, send)
-            return
+        """Answer a request, as an ASGI application does."""
         started = time.perf_counter()
         try:
-            answer = await self._answer(scope, receive, path)
-        except Exception:
-            _log.exception("a fault of ours while taking a callback")
-            answer = _AGAIN
+            answer = await self._answer(scope, receive)
+        except Exception as error:
+            answer = _answer_to(error)
         hide_path(scope, TEMPLATE)
         await send(answer.start)
         await send(answer.body)
+        self._note(scope, answer, started)
+
+    def take(self, scope: Scope, body: bytes, answered: Callable[[Answer], None]) -> bool:
+        """Answer a request whose body is there: see ``short_way.TakesCallbacks``."""
+        started = time.perf_counter()
+
+        def answer_with(answer: Answer) -> None:
+            answered(answer)
+            self._note(scope, answer, started)
+
+        try:
+            token = self._token(scope)
+            headers = self._headers(scope["headers"])
+
+            def settle(outcome: Accepted | Exception) -> None:
+                self._let_go(len(body), token.job_id)
+                answer_with(_answer_to(outcome) if isinstance(outcome, Exception) else _OK)
+
+            is_taken = False
+            try:
+                self._hold(len(body), token.job_id)
+                is_taken = self._ingest.take_at_once(token, headers, body, settle)
+            finally:
+                if not is_taken:
+                    self._let_go(len(body), token.job_id)
+        except Exception as error:
+            answer_with(_answer_to(error))
+            return True
+        return is_taken
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        token = self._token(scope)
+        headers = self._headers(scope["headers"])
+        body = await self._body(receive, token.job_id)
+        try:
+            await self._ingest.take(token, headers, body)
+        finally:
+            self._let_go(len(body), token.job_id)
+        return _OK
+
+    def _note(self, scope: Scope, answer: Answer, started: float) -> None:
         if answer is _OK and self._acknowledged is not None:
             self._acknowledged(time.perf_counter() - started)
         # What was taken is in the database with its verdict, so at the usual level only the rest is logged.
@@ -132,52 +164,32 @@ class Callbacks:
             milliseconds = (time.perf_counter() - started) * 1000
             _log.log(level, "%s %s %d %.1f ms", scope["method"][:16], TEMPLATE, answer.status, milliseconds)
 
-    async def _answer(self, scope: Scope, receive: Receive, path: str) -> _Answer:
+    def _token(self, scope: Scope) -> ReplyToken:
         if scope["method"] != "POST":
-            return _NOT_POST
+            raise _Refused(_NOT_POST)
         # A token with slashes, or none at all, is a wrong token: 401, not 404.
-        provider, _, text = path[len(PREFIX) :].partition("/")
+        provider, _, text = own_path(scope)[len(PREFIX) :].partition("/")
         if not self._ingest.knows(provider):
-            return _NO_SUCH_PROVIDER
+            raise _Refused(_NO_SUCH_PROVIDER)
         try:
-            token = self._ingest.read_token(provider, text)
-        except VerificationError:
+            return self._ingest.read_token(provider, text)
+        except VerificationError as error:
             wait = self._limiter.count(client_address(scope, self._trusted_proxies))
-            return _NOT_VERIFIED if wait is None else _too_many(wait)
-        try:
-            headers = self._headers(scope["headers"])
-            body = await self._body(receive, token.job_id)
-            try:
-                await self._ingest.take(token, headers, body)
-            finally:
-                self._let_go(len(body), token.job_id)
-        except VerificationError:
-            return _NOT_VERIFIED
-        except (KeysUnavailable, StoreUnavailable, _NoRoom):
-            return _AGAIN
-        except _TooLarge:
-            return _TOO_LARGE
-        except _TooManyHeaders:
-            return _TOO_MANY_HEADERS
-        except TimeoutError:
-            return _TOO_SLOW
-        except _Gone:
-            return _GONE
-        return _OK
+            raise _Refused(_NOT_VERIFIED if wait is None else _too_many(wait)) from error
 
     def _headers(self, raw: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
         if len(raw) > MAX_HEADERS:
-            raise _TooManyHeaders
+            raise _Refused(_TOO_MANY_HEADERS)
         found = []
         size = 0
         for name, value in raw:
             size += len(name) + len(value)
             if name == b"content-length" and int(value) > self._max_body_bytes:  # the server has checked its form
-                raise _TooLarge
+                raise _Refused(_TOO_LARGE)
             if name not in _HIDDEN:
                 found.append((name.decode("latin-1"), value.decode("latin-1")))
         if size > MAX_HEADER_BYTES:  # the server's own check of it lets through what comes in one piece
-            raise _TooManyHeaders
+            raise _Refused(_TOO_MANY_HEADERS)
         return tuple(found)
 
     async def _body(self, receive: Receive, whose: str | None) -> bytes:
@@ -189,10 +201,10 @@ class Callbacks:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _Gone
+                        raise _Refused(_GONE)
                     chunk = message.get("body", b"")
                     if size + len(chunk) > self._max_body_bytes:
-                        raise _TooLarge
+                        raise _Refused(_TOO_LARGE)
                     size += len(chunk)
                     self._hold(len(chunk), whose)
                     chunks.append(chunk)
@@ -203,14 +215,14 @@ class Callbacks:
             raise
 
     def _hold(self, size: int, whose: str | None) -> None:
-        """Count bytes as held; ``_NoRoom`` when they are more than all together, or one job, may hold."""
+        """Count bytes as held; it is refused when they are more than all together, or one job, may hold."""
         self._held_bytes += size
         if whose is not None:
             self._held_by_job[whose] = held = self._held_by_job.get(whose, 0) + size
             if held > _BODIES_A_JOB * self._max_body_bytes:
-                raise _NoRoom
+                raise _Refused(_AGAIN)
         if self._held_bytes > self._max_held_bytes:
-            raise _NoRoom
+            raise _Refused(_AGAIN)
 
     def _let_go(self, size: int, whose: str | None) -> None:
         self._held_bytes -= size
@@ -218,3 +230,15 @@ class Callbacks:
             left = self._held_by_job.pop(whose, 0) - size
             if left:
                 self._held_by_job[whose] = left
+
+
+class CallbackRoute:
+    """Middleware that gives ``callbacks`` what begins with ``/callbacks/``, and passes on everything else."""
+
+    def __init__(self, app: ASGIApp, *, callbacks: Callbacks) -> None:
+        self._app = app
+        self._callbacks = callbacks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_callback = scope["type"] == "http" and own_path(scope).startswith(PREFIX)
+        await (self._callbacks if is_callback else self._app)(scope, receive, send)

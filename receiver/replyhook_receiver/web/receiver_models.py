@@ -73,4 +73,4 @@ class Ready(Told):
     worker: bool
     downloads: str
     work: str
-    workers: int | None | UnsetType = UNSET
+    workers: int | UnsetType | None = UNSET

@@ -101,6 +101,22 @@ async def test_a_commit_is_synced_to_disk_before_it_counts(store: SQLiteStore, p
         await ours.close()
 
 
+async def test_what_a_batch_may_have_to_take_back_goes_to_no_file(store: SQLiteStore) -> None:
+    kept = await store.database.write(lambda raw: raw.execute("PRAGMA temp_store").fetchone()[0])
+    assert kept == 2, "in memory"
+
+
+async def test_a_caller_that_cannot_be_told_harms_no_other(store: SQLiteStore) -> None:
+    def cannot(_: object) -> None:
+        raise ValueError("gone")
+
+    store.accept_then(report(a_job(), running(5)), cannot)
+    told: list[Accepted | Exception] = []
+    store.accept_then(report(a_job(), running(5)), told.append)
+    waited = await store.accept(report(a_job(), running(5)))
+    assert [type(each) for each in (waited, *told)] == [Accepted, Accepted]
+
+
 @pytest.mark.usefixtures("store")
 async def test_readers_cannot_write(path: Path) -> None:
     reader = await connect(path, read_only=True)

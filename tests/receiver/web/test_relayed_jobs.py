@@ -24,6 +24,7 @@ from replyhook.providers.segmind import Segmind
 from replyhook_receiver import media_pool
 from replyhook_receiver.serving import free_socket, served
 from replyhook_receiver.stores.replaying import Step
+from replyhook_receiver.told import whole_body
 from replyhook_receiver.web.app import create_app
 from tests.receiver.support import (
     API_KEY,
@@ -124,11 +125,11 @@ async def test_a_video_in_the_answer_is_stored_whole_without_another_request(
     assert json.loads(callback["body"]) == {"content_type": "video/mp4", "bytes": len(clip), "sha256": sha256}
     assert ["x-request", "7"] in callback["headers"]
     await until(lambda: host.asked("/hooks") == 2)
-    told = [json.loads(body) for _, path, _, body in host.seen if path == "/hooks"]
+    told = [json.loads(whole_body(body)) for _, path, _, body in host.seen if path == "/hooks"]
     assert {entry["type"] for entry in told} == {"job.succeeded", "video.stored"}
     assert announced(receiver) == ["job.succeeded", "video.stored"]
     method, _, headers, body = next(seen for seen in host.seen if seen[1] == SUBMIT)
-    assert (method, headers["x-api-key"], json.loads(body)["video_url"]) == ("POST", KEY, VIDEO)
+    assert (method, headers["x-api-key"], json.loads(whole_body(body))["video_url"]) == ("POST", KEY, VIDEO)
     assert host.asked(SUBMIT) == 1
     assert len(host.seen) == 3
 
@@ -209,7 +210,7 @@ async def assert_unknown(receiver: Receiver, job: dict[str, Any]) -> None:
     assert "geheim" not in job["overdue_reason"]
     assert announced(receiver) == ["job.overdue"]
     (body,) = receiver.rows("SELECT body FROM notifications")[0]
-    assert json.loads(body)["data"]["overdue_reason"] == job["overdue_reason"]
+    assert json.loads(whole_body(body))["data"]["overdue_reason"] == job["overdue_reason"]
     assert [path for path in receiver.files() if path.suffix != ".rejected"] == []
 
 

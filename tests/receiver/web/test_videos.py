@@ -18,6 +18,7 @@ from itsdangerous import Signer
 from replyhook import Client
 from replyhook.ids import new_id
 from replyhook_receiver.serving import free_socket, served
+from replyhook_receiver.told import whole_body
 from replyhook_receiver.video_links import VideoLinks
 from replyhook_receiver.web.app import create_app
 from replyhook_receiver.web.videos import span_of
@@ -223,7 +224,7 @@ async def test_a_notification_carries_the_link_from_its_own_time_and_always_the_
     job, link = await stored(receiver, host, clip)
     (body,) = (row[0] for row in receiver.rows("SELECT body FROM notifications WHERE type = 'video.stored'"))
     links = VideoLinks((SIGNING_KEY,), public_url=PUBLIC_URL, lifetime=WEEK_LONG)
-    assert f'"url":"{links.url(job, receiver.clock())}"'.encode() in body
+    assert f'"url":"{links.url(job, receiver.clock())}"'.encode() in whole_body(body)
     assert links.url(job, receiver.clock()) == PUBLIC_URL + link
 
 

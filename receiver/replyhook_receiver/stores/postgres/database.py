@@ -20,7 +20,7 @@ from replyhook_receiver.stores.sql.batch import AcceptAll
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.database import ONLY_READ
 from replyhook_receiver.stores.sql.probe import Probe
-from replyhook_receiver.stores.sql.writer import Writer
+from replyhook_receiver.stores.sql.writer import Settle, Writer
 
 T = TypeVar("T")
 
@@ -89,6 +89,9 @@ class PostgreSQLDatabase:
 
     async def accept(self, report: Report) -> Accepted:
         return await self.writer.accept(report)
+
+    def accept_then(self, report: Report, settle: Settle) -> None:
+        self.writer.accept_then(report, settle)
 
     async def write(self, work: Callable[[Raw], T]) -> T:
         return await self.writer.run(work)

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 from replyhook_receiver.records import Accepted, Report
 from replyhook_receiver.stores.sql.batch import AcceptAll
 from replyhook_receiver.stores.sql.connection import Raw
-from replyhook_receiver.stores.sql.writer import Writer
+from replyhook_receiver.stores.sql.writer import Settle, Writer
 
 T = TypeVar("T")
 
@@ -45,6 +45,10 @@ class Database(Protocol):
 
     async def accept(self, report: Report) -> Accepted:
         """Keep a report, together with all others that wait."""
+        ...
+
+    def accept_then(self, report: Report, settle: Settle) -> None:
+        """Keep a report likewise, and let ``settle`` hear of it on the event loop."""
         ...
 
     async def write(self, work: Callable[[Raw], T]) -> T:

@@ -21,6 +21,7 @@ from replyhook_receiver.stores.sql.places import Limits, Places, note_failure, n
 from replyhook_receiver.stores.sql.rows import from_ms, to_ms
 from replyhook_receiver.stores.sql.turns import Turn
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
+from replyhook_receiver.told import whole_body
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ def _with_endpoint(describe: Describe, turn: Turn) -> Describe:
     """Bodies about the job whose notification failed last, which name the endpoint."""
 
     def body(job: JobRecord, kind: NotificationType, at: datetime) -> bytes:
-        content: dict[str, Any] = msgspec.json.decode(describe(job, kind, at))
+        content: dict[str, Any] = msgspec.json.decode(whole_body(describe(job, kind, at)))
         endpoint = {"id": turn.endpoint_id, "channel": turn.place.partition(" ")[0], "reason": _FAILS}
         return msgspec.json.encode({**content, "data": {**content["data"], "endpoint": endpoint}})
 

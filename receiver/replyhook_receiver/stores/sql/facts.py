@@ -35,7 +35,7 @@ def accept_all(raw: Raw, reports: Sequence[Report], describe: Describe, deadline
     """Keep all of ``reports`` with everything they lead to; when this raises, nothing of it may be kept."""
     unit = Unit(raw, describe)
     keys = {report.callback_id: _key(report) for report in reports if report.job_id and report.event}
-    unit.read_ahead((report.job_id, keys.get(report.callback_id)) for report in reports if report.job_id)
+    unit.read_ahead([(report.job_id, keys.get(report.callback_id)) for report in reports if report.job_id])
     unit.read_names_ahead(
         (report.job_id, report.provider, report.account, report.event.provider_job_id)
         for report in reports
@@ -275,7 +275,7 @@ def _tell_orphan_again(raw: Raw, key: str, event: JobEvent) -> None:
 def _keep_event(
     unit: Unit, report: Report, event: JobEvent, job: JobRecord | None, verdict: Verdict | None, key: str
 ) -> None:
-    unit.add_event(
+    values = (
         key,
         f"evt{report.callback_id.removeprefix('cb')}",  # a callback tells one fact at most
         job.id if job else None,
@@ -283,32 +283,34 @@ def _keep_event(
         report.account,
         event.provider_job_id,
         report.callback_id,
-        report.source.value,
-        event.status.value if event.status else None,
+        report.source._value_,
+        event.status._value_ if event.status else None,
         event.word,
         event.progress,
         event.result.url if event.result else None,
         event.error.code if event.error else None,
         event.error.message if event.error else None,
-        verdict.value if verdict else None,
+        verdict._value_ if verdict else None,
         to_ms(report.received_at),
     )
+    unit.add_event(key, values)
 
 
 def _keep_callback(unit: Unit, report: Report, job_id: str | None, verdict: Verdict | None, key: str | None) -> None:
-    unit.add_callback(
+    values = (
         report.callback_id,
         report.provider,
         report.account,
         job_id,
-        report.source.value,
+        report.source._value_,
         to_ms(report.received_at),
-        report.trust.value,
-        verdict.value if verdict else None,
+        report.trust._value_,
+        verdict._value_ if verdict else None,
         key,
         to_json(report.headers),
         report.body,
     )
+    unit.add_callback(values)
 
 
 def _learn_sender(unit: Unit, report: Report, sender: str, job: JobRecord | None, verdict: Verdict | None) -> bool:

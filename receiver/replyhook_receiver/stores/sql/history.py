@@ -31,6 +31,7 @@ from replyhook_receiver.stores.sql.connection import Raw, Row
 from replyhook_receiver.stores.sql.database import Database
 from replyhook_receiver.stores.sql.owners import OWN_JOBS, is_users
 from replyhook_receiver.stores.sql.rows import callback_from, event_from, from_ms, read_job, to_ms
+from replyhook_receiver.told import whole_body
 
 _EVENT_COLUMNS = (
     "e.id AS event_id, e.provider_job_id, e.status, e.word, e.progress, e.result_url, e.error_code, e.error_message, "
@@ -221,7 +222,7 @@ def _oldest_first(rows: list[Row]) -> list[Row]:
 
 
 def _announced(row: Row) -> Announced:
-    said = msgspec.json.decode(row["body"]).get("data", {})
+    said = msgspec.json.decode(whole_body(row["body"])).get("data", {})
     return Announced(
         id=row["id"],
         type=NotificationType(row["type"]),

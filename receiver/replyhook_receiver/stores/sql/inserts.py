@@ -5,15 +5,16 @@ from itertools import chain
 
 from replyhook_receiver.stores.sql.connection import Raw
 
-_AT_ONCE = (32, 8, 1)
+_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
 """Rows a statement: few sizes, so that each statement is prepared once and kept."""
 
 
 class Insert:
-    """``INSERT INTO head VALUES …then``, for any number of rows of ``columns`` values."""
+    """``INSERT INTO head VALUES …then``, for any number of rows of ``columns`` values; behind them stand ``constants``,
+    the same ones in every row."""
 
-    def __init__(self, head: str, columns: int, then: str = "") -> None:
-        row = f"({', '.join('?' * columns)})"
+    def __init__(self, head: str, columns: int, then: str = "", *, constants: Sequence[str] = ()) -> None:
+        row = f"({', '.join([*'?' * columns, *constants])})"
         self._statements = {
             size: f"INSERT INTO {head} VALUES {', '.join([row] * size)} {then}"  # noqa: S608 - constants of ours
             for size in _AT_ONCE

@@ -24,18 +24,24 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.stores.sql.bodies import body_of
 from replyhook_receiver.stores.sql.connection import Raw, Row
+from replyhook_receiver.told import whole_body
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _NO_ASSET = AssetRecord()
+# A look-up costs a fraction of what making an enum from its word does.
+_STATUSES = {status.value: status for status in JobStatus}
+_TRUSTS = {trust.value: trust for trust in Trust}
+_OUTCOMES = {outcome.value: outcome for outcome in SubmissionOutcome}
 
-JOB_COLUMNS = """
+PLAIN_COLUMNS = """
     j.id, j.provider, j.account, j.reference, j."user", j.provider_job_id, j.status, j.progress, j.trust, j.error_code,
     j.error_message, j.request, j.registration IS NOT NULL AS registered, j.relay_video, j.submission, j.created_ms,
-    j.submitted_ms, j.called_back_ms, j.finished_ms, j.overdue_ms, j.overdue_reason, a.status AS asset_status, a.url,
-    a.expires_ms, a.name, a.bytes, a.sha256, a.content_type, a.duration_ms, a.width, a.height, a.stored_ms, a.problem
+    j.submitted_ms, j.called_back_ms, j.finished_ms, j.overdue_ms, j.overdue_reason
 """
-
+JOB_COLUMNS = f"""{PLAIN_COLUMNS}, a.status AS asset_status, a.url, a.expires_ms,
+    a.name, a.bytes, a.sha256, a.content_type, a.duration_ms, a.width, a.height, a.stored_ms, a.problem
+"""
 
 # A job's events lie side by side, since their keys begin with its id: ``fact_key``.
 EVENTS_OF_JOB = "e.key > ?1 || ':' AND e.key < ?1 || ';'"
@@ -53,7 +59,7 @@ def from_ms(milliseconds: int | None) -> datetime | None:
 
 def whole_ms(when: datetime) -> datetime:
     """A time as the store keeps it."""
-    return when.replace(microsecond=when.microsecond // 1000 * 1000)
+    return when - timedelta(microseconds=when.microsecond % 1000)
 
 
 def to_json(value: Any) -> str:
@@ -117,13 +123,13 @@ def read_present(raw: Raw, job_id: str) -> JobPresent | None:
     return JobPresent(job=job_from(job), through=through or 0)
 
 
-def job_from(row: Sequence[Any]) -> JobRecord:
-    """A job from a row of ``JOB_COLUMNS``."""
+def job_from(row: Sequence[Any], *, has_video: bool = True) -> JobRecord:
+    """A job from a row of ``JOB_COLUMNS``, or of ``PLAIN_COLUMNS`` and others where it is known to have no video."""
     # By place, since this is read for every callback, and SQLite's rows look for a name among all of theirs.
     (
         job_id, provider, account, reference, user, provider_job_id, status, progress, trust, error_code,
         error_message, request, registered, relay_video, submission, created_ms, submitted_ms,
-        called_back_ms, finished_ms, overdue_ms, overdue_reason, asset_status, *asset
+        called_back_ms, finished_ms, overdue_ms, overdue_reason, *asset
     ) = row  # fmt: skip
     has_error = error_code is not None or error_message is not None
     return JobRecord(
@@ -131,28 +137,28 @@ def job_from(row: Sequence[Any]) -> JobRecord:
         provider=provider,
         account=account,
         registered=bool(registered),
-        status=JobStatus(status),
+        status=_STATUSES[status],
         created_at=_EPOCH + created_ms * _MILLISECOND,
         reference=reference,
         user=user,
         provider_job_id=provider_job_id,
         progress=progress,
-        trust=Trust(trust) if trust else None,
+        trust=_TRUSTS[trust] if trust else None,
         error=JobError(code=error_code, message=error_message or "") if has_error else None,
         request=msgspec.json.decode(request),
         relay_video=relay_video,
-        submission=SubmissionOutcome(submission) if submission else None,
-        submitted_at=from_ms(submitted_ms),
-        called_back_at=from_ms(called_back_ms),
-        finished_at=from_ms(finished_ms),
-        overdue_at=from_ms(overdue_ms),
+        submission=_OUTCOMES[submission] if submission else None,
+        submitted_at=None if submitted_ms is None else from_ms(submitted_ms),
+        called_back_at=None if called_back_ms is None else from_ms(called_back_ms),
+        finished_at=None if finished_ms is None else from_ms(finished_ms),
+        overdue_at=None if overdue_ms is None else from_ms(overdue_ms),
         overdue_reason=overdue_reason,
-        asset=_NO_ASSET if asset_status is None else _asset_from(asset_status, asset),
+        asset=_asset_from(asset) if has_video and asset[0] is not None else _NO_ASSET,
     )
 
 
-def _asset_from(status: str, columns: Sequence[Any]) -> AssetRecord:
-    url, expires_ms, name, size, sha256, content_type, duration_ms, width, height, stored_ms, problem = columns
+def _asset_from(columns: Sequence[Any]) -> AssetRecord:
+    status, url, expires_ms, name, size, sha256, content_type, duration_ms, width, height, stored_ms, problem = columns
     return AssetRecord(
         status=AssetStatus(status),
         url=url,
@@ -193,7 +199,7 @@ def notification_from(row: Row) -> NotificationRecord:
         id=row["id"],
         job_id=row["job_id"],
         type=NotificationType(row["type"]),
-        body=row["body"],
+        body=whole_body(row["body"]),
     )
 
 

@@ -170,6 +170,9 @@ class SQLStore:
     async def accept(self, report: Report) -> Accepted:
         return await self.database.accept(report)
 
+    def accept_then(self, report: Report, settle: Callable[[Accepted | Exception], None]) -> None:
+        self.database.accept_then(report, settle)
+
     async def job(self, job_id: str) -> JobRecord | None:
         return await self.database.read(lambda raw: read_job(raw, "j.id = ?", job_id))
 

@@ -3,6 +3,7 @@
 from replyhook_receiver.stores.sql.connection import Raw, Row
 from replyhook_receiver.stores.sql.database import Database
 from replyhook_receiver.stores.streams import StreamBounds, StreamEntry, StreamFilter, StreamPage
+from replyhook_receiver.told import whole_body
 
 _SCANNED_ROWS = 5_000
 """How many rows one read looks at for those that are wanted: a rare one is looked for in many short reads."""
@@ -66,5 +67,5 @@ def _entry(row: Row) -> StreamEntry:
         provider=row["provider"],
         reference=row["reference"],
         user=row["user"],
-        body=row["body"],
+        body=whole_body(row["body"]),
     )

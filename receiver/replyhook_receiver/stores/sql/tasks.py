@@ -2,9 +2,10 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+
+import msgspec
 
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.sql.connection import Raw, Row
@@ -12,17 +13,19 @@ from replyhook_receiver.stores.sql.inserts import Insert
 from replyhook_receiver.stores.sql.rows import from_ms, to_ms
 from replyhook_receiver.tasks import Task
 
-_TASK = "tasks (kind, subject, state, attempts, due_ms, created_ms)"
+_TASK = "tasks (kind, subject, due_ms, created_ms, state, attempts)"
+_NEW = ("'ready'", "0")
 _ADD = Insert(
     _TASK,
-    6,
+    4,
     """ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', due_ms = excluded.due_ms, problem = NULL,
         attempts = CASE WHEN tasks.state = 'held' THEN tasks.attempts ELSE 0 END
     WHERE tasks.state IN ('done', 'held')""",
+    constants=_NEW,
 )
 _REVIVE = Insert(
     _TASK,
-    6,
+    4,
     """ON CONFLICT (kind, subject) DO UPDATE SET
         state = CASE WHEN tasks.state IN ('done', 'held', 'dead') THEN 'ready' ELSE tasks.state END,
         attempts = CASE WHEN tasks.state IN ('leased', 'held') THEN tasks.attempts ELSE 0 END,
@@ -30,6 +33,7 @@ _REVIVE = Insert(
             THEN tasks.due_ms ELSE excluded.due_ms END,
         problem = CASE WHEN tasks.state IN ('ready', 'leased') THEN tasks.problem END,
         again = CASE WHEN tasks.state = 'leased' THEN 1 ELSE tasks.again END""",
+    constants=_NEW,
 )
 _ALL_ATTEMPTS = 1_000_000_000
 _LOOKED_AT = 200  # due deliveries at a time: those that may not go out are not due afterwards
@@ -39,8 +43,7 @@ _BEGIN_ATTEMPT = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
+class NewTask(msgspec.Struct, frozen=True, gc=False):
     """A task to be there.
 
     ``revive`` says that there is something new to it: a given-up one is put back, one that waits for its next try is
@@ -69,11 +72,11 @@ def _write(raw: Raw, insert: Insert, tasks: Sequence[NewTask]) -> None:
         rows: dict[tuple[str, str], tuple[object, ...]] = {}
         again = []
         for task in tasks:
-            due_ms, key = to_ms(task.due_at), (task.kind.value, task.subject)
+            due_ms, key = to_ms(task.due_at), (task.kind._value_, task.subject)
             if key in rows:
                 again.append(task)
             else:
-                rows[key] = (*key, "ready", 0, due_ms, due_ms)
+                rows[key] = (*key, due_ms, due_ms)
         insert.write(raw, list(rows.values()))
         tasks = again
 

@@ -1,16 +1,16 @@
 """What one transaction is about to write: rows read in bulk before, changed in memory, written table by table.
 
-A statement costs Python more than it costs SQLite, and an enum that is bound more than a text, so what every callback
+A statement costs Python more than it costs SQLite, an enum that is bound more than a text, and an enum's ``value`` more
+than its ``_value_``, so what every callback
 leads to is gathered here and written with one ``executemany`` a table. What is rare goes through ``raw``, which writes
 everything down first: whoever reads or writes by a statement of its own sees what came before, and nobody after it
 works with what it changed.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from msgspec import json, structs
+from msgspec import structs
 
 from replyhook.ids import new_id
 from replyhook.jobs import Asset, AssetStatus
@@ -19,12 +19,11 @@ from replyhook_receiver.endpoints import GIVEN_UP_WITH_IT
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import AssetRecord, JobRecord, NotifyTarget
 from replyhook_receiver.stores.base import Describe
+from replyhook_receiver.stores.sql.ahead import erased_of, known_of, uncalled_of
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.inserts import Insert
 from replyhook_receiver.stores.sql.rows import (
-    JOB_COLUMNS,
     from_ms,
-    job_from,
     read_job,
     target_from,
     to_ms,
@@ -32,10 +31,6 @@ from replyhook_receiver.stores.sql.rows import (
 )
 from replyhook_receiver.stores.sql.tasks import NewTask, add_tasks
 
-_JOBS = f"""
-    SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id
-    WHERE j.id IN (SELECT value FROM json_each(?))
-"""  # noqa: S608 - ours
 _STANDING = """
     SELECT id, types, disabled_ms, "user" FROM endpoints WHERE job_id IS NULL AND removed_ms IS NULL ORDER BY id
 """
@@ -114,51 +109,27 @@ class Unit:
 
     # Reading
 
-    def read_ahead(self, told: Iterable[tuple[str, str | None]]) -> None:
+    def read_ahead(self, told: Sequence[tuple[str, str | None]]) -> None:
         """Read what is known of jobs, with their endpoints, and which of the facts that are told of them are known.
 
         ``told`` are the jobs' ids, each with the key of what is told of it.
         """
-        told = list(told)
-        wanted = json.encode([job_id for job_id, _ in told]).decode()
-        jobs = self._jobs
-        for row in self._raw.execute(_JOBS, (wanted,)):
-            job = job_from(row)
-            jobs[job.id] = job
-        self._endpoints = {job_id: [] for job_id in self._jobs}
-        its = "job_id IN (SELECT value FROM json_each(?)) AND removed_ms IS NULL"
-        endpoints = f"SELECT * FROM endpoints WHERE {its} ORDER BY id"  # noqa: S608 - ours
-        for row in self._raw.execute(endpoints, (wanted,)):
-            self._endpoints[row["job_id"]].append((row["id"], target_from(row)))
-        self._known = {key: False for _, key in told if key is not None}
-        # The first fact that is kept of a job sets its trust: without one there is none to be known.
-        asked = [key for job_id, key in told if key is not None and job_id in jobs and jobs[job_id].trust is not None]
-        if asked:
-            known = "SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))"
-            for row in self._raw.execute(known, (json.encode(asked).decode(),)):
-                self._known[row["key"]] = True
-        self._absent = {job_id: False for job_id, _ in told if job_id not in jobs}
-        if self._absent:
-            erased = "SELECT job_id FROM erased WHERE job_id IN (SELECT value FROM json_each(?))"
-            for row in self._raw.execute(erased, (json.encode(list(self._absent)).decode(),)):
-                self._absent[row["job_id"]] = True
+        self._jobs, self._endpoints, self._known = known_of(self._raw, told)
+        self._absent = erased_of(self._raw, [job_id for job_id, _ in told if job_id not in self._jobs])
 
     def read_names_ahead(self, told: Iterable[tuple[str, str, str, str]]) -> None:
         """Read which of the providers' names for jobs are no job's yet, of jobs that have none.
 
         ``told`` are the jobs' ids, each with the provider, the account and the name that it was called by.
         """
-        wanted: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        for job_id, provider, account, name in told:
-            job = self._jobs.get(job_id)
-            if job is None or job.provider_job_id is None:
-                wanted[provider, account].add(name)
-        for (provider, account), names in wanted.items():
-            its = "provider = ? AND account = ? AND provider_job_id IN (SELECT value FROM json_each(?))"
-            statement = f"SELECT provider_job_id FROM jobs WHERE {its}"  # noqa: S608 - ours
-            rows = self._raw.execute(statement, (provider, account, json.encode(sorted(names)).decode()))
-            names -= {row["provider_job_id"] for row in rows}
-            self._uncalled |= {(provider, account, name) for name in names}
+        self._uncalled |= uncalled_of(
+            self._raw,
+            (
+                (provider, account, name)
+                for job_id, provider, account, name in told
+                if (job := self._jobs.get(job_id)) is None or job.provider_job_id is None
+            ),
+        )
 
     def job(self, job_id: str) -> JobRecord | None:
         """A job as it is after all that was gathered so far."""
@@ -238,12 +209,12 @@ class Unit:
         self._expected_videos[job.id] = None
         return job
 
-    def add_event(self, key: str, *values: object) -> None:
+    def add_event(self, key: str, values: tuple[object, ...]) -> None:
         """A fact that was not known."""
         self._known[key] = True
-        self._events.append((key, *values))
+        self._events.append(values)
 
-    def add_callback(self, *values: object) -> None:
+    def add_callback(self, values: tuple[object, ...]) -> None:
         """A report as it came."""
         self._callbacks.append(values)
 
@@ -254,7 +225,7 @@ class Unit:
             raise AssertionError(f"a notification about {job_id}, which is not there")
         sequence = self._next_sequence()
         body = self._describe(job, kind, at)
-        self._notifications.append((sequence, new_id("ntf", at=at.timestamp()), job_id, kind.value, body, to_ms(at)))
+        self._notifications.append((sequence, new_id("ntf", at=at.timestamp()), job_id, kind._value_, body, to_ms(at)))
         for endpoint_id, target in self._endpoints_of(job_id):
             self.add_delivery(sequence, kind, endpoint_id, target, at)
         for endpoint_id, target, user in self.standing_endpoints():
@@ -325,16 +296,16 @@ class Unit:
 
 
 def _added(job: JobRecord) -> tuple[object, ...]:
-    return job.id, job.provider, job.account, job.reference, job.user, job.status.value, to_ms(job.created_at)
+    return job.id, job.provider, job.account, job.reference, job.user, job.status._value_, to_ms(job.created_at)
 
 
 def _changed(job: JobRecord) -> tuple[object, ...]:
     return (
-        job.status.value,
+        job.status._value_,
         job.progress,
         job.error.code if job.error else None,
         job.error.message if job.error else None,
-        job.trust.value if job.trust else None,
+        job.trust._value_ if job.trust else None,
         None if job.called_back_at is None else to_ms(job.called_back_at),
         None if job.finished_at is None else to_ms(job.finished_at),
         job.id,
@@ -342,4 +313,4 @@ def _changed(job: JobRecord) -> tuple[object, ...]:
 
 
 def _expected(job_id: str, asset: AssetRecord) -> tuple[object, ...]:
-    return job_id, asset.status.value, asset.url, None if asset.expires_at is None else to_ms(asset.expires_at)
+    return job_id, asset.status._value_, asset.url, None if asset.expires_at is None else to_ms(asset.expires_at)

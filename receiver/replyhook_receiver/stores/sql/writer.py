@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from replyhook_receiver.errors import Overloaded, StoreUnavailable
@@ -12,6 +13,8 @@ from replyhook_receiver.stores.sql.batch import AcceptAll, Engine, Work, run_bat
 from replyhook_receiver.stores.sql.connection import Raw
 
 T = TypeVar("T")
+Settle = Callable[[Any], None]
+"""Hears what a write came to, a value or an error; it is called on the event loop."""
 
 MAX_WAITING = 10_000
 MAX_BATCH = 500
@@ -33,7 +36,7 @@ class Writer:
         self._engine = engine
         self._accept_all = accept_all
         self._after_commit = after_commit
-        self._waiting: deque[tuple[Work | Report, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[Work | Report, Settle]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self.writes = self.commits = self.fsyncs = 0
@@ -53,24 +56,32 @@ class Writer:
 
     async def run(self, work: Callable[[Raw], T]) -> T:
         """Run ``work`` in the next commit. Raises what it raises, ``Overloaded``, ``StoreUnavailable``."""
-        result: T = await self._queue(work)
+        result: T = await self._future(work)
         return result
 
     async def accept(self, report: Report) -> Accepted:
         """Keep ``report`` in the next commit. Raises the same."""
-        accepted: Accepted = await self._queue(report)
+        accepted: Accepted = await self._future(report)
         return accepted
 
-    def _queue(self, work: Work | Report) -> asyncio.Future[Any]:
+    def accept_then(self, report: Report, settle: Settle) -> None:
+        """Keep ``report`` in the next commit, and let ``settle`` hear of it. Raises ``Overloaded`` and
+        ``StoreUnavailable`` where it is not even taken on."""
+        self._queue(report, settle)
+
+    def _future(self, work: Work | Report) -> asyncio.Future[Any]:
+        # Whoever waits for it may go away and so cancel it: the work is queued all the same.
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue(work, partial(_settle, future))
+        return future
+
+    def _queue(self, work: Work | Report, settle: Settle) -> None:
         if not self.healthy:
             raise StoreUnavailable("the store is not taking writes")
         if len(self._waiting) >= MAX_WAITING:
             raise Overloaded(f"{MAX_WAITING} writes are waiting already")
-        # Whoever waits for it may go away and so cancel it: the work is queued all the same.
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, future))
+        self._waiting.append((work, settle))
         self._wake.set()
-        return future
 
     async def close(self) -> None:
         """Commit what was taken on, then stop."""
@@ -93,10 +104,10 @@ class Writer:
                 written = len(batch)
                 await self._commit(batch)
         finally:
-            for _, future in self._waiting:
-                _settle(future, StoreUnavailable("the store stopped before this was written"))
+            for _, settle in self._waiting:
+                _tell(settle, StoreUnavailable("the store stopped before this was written"))
 
-    async def _commit(self, batch: list[tuple[Work | Report, asyncio.Future[Any]]]) -> None:
+    async def _commit(self, batch: list[tuple[Work | Report, Settle]]) -> None:
         works = [work for work, _ in batch]
         try:
             results = await self._engine.commit(lambda raw, alone: run_batch(raw, works, self._accept_all, alone))
@@ -106,24 +117,31 @@ class Writer:
             if self._engine.is_locked(error):  # they would each wait as long for it: to be sent again is better
                 batch = [*batch, *self._waiting]
                 self._waiting.clear()
-            for _, future in batch:
+            for _, settle in batch:
                 words = (
                     str(error) if isinstance(error, StoreUnavailable) else f"the commit failed ({type(error).__name__})"
                 )
-                _settle(future, StoreUnavailable(words))
+                _tell(settle, StoreUnavailable(words))
             if not isinstance(error, (*self._engine.errors, StoreUnavailable)):
                 raise
         except BaseException:
-            for _, future in batch:
-                _settle(future, StoreUnavailable("the store stopped before this was known to be written"))
+            for _, settle in batch:
+                _tell(settle, StoreUnavailable("the store stopped before this was known to be written"))
             raise
         else:
             self.writes += len(batch)
             self.commits += 1
             self.fsyncs += 1
-            for (_, future), result in zip(batch, results, strict=True):
-                _settle(future, result)
+            for (_, settle), result in zip(batch, results, strict=True):
+                _tell(settle, result)
             self._after_commit()
+
+
+def _tell(settle: Settle, result: Any) -> None:
+    try:
+        settle(result)
+    except Exception:  # it is one caller's fault: the others hear of theirs
+        _log.exception("a caller could not be told what its write came to")
 
 
 def _settle(future: asyncio.Future[Any], result: Any) -> None:

@@ -12,8 +12,8 @@ from replyhook_receiver.stores.sql.batch import AcceptAll
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.database import ONLY_READ
 from replyhook_receiver.stores.sql.probe import Probe
-from replyhook_receiver.stores.sql.writer import Writer
-from replyhook_receiver.stores.sqlite.connection import Connection, connect, migrate
+from replyhook_receiver.stores.sql.writer import Settle, Writer
+from replyhook_receiver.stores.sqlite.connection import Connection, connect, keep_undo_in_memory, migrate
 from replyhook_receiver.stores.sqlite.engine import SQLiteEngine
 from replyhook_receiver.stores.sqlite.files import Files
 from replyhook_receiver.stores.sqlite.reading import connect_to_read
@@ -43,6 +43,7 @@ class SQLiteDatabase:
             writing = await connect(self._path)
             self._connections.append(writing)
             await writing.work(migrate)
+            await writing.work(keep_undo_in_memory)
             for _ in range(_READERS):
                 self._connections.append(await connect(self._path, read_only=True))
             self._free = asyncio.Queue()
@@ -87,6 +88,10 @@ class SQLiteDatabase:
     async def accept(self, report: Report) -> Accepted:
         """Keep a report, together with all others that wait."""
         return await self.writer.accept(report)
+
+    def accept_then(self, report: Report, settle: Settle) -> None:
+        """Keep a report likewise, and let ``settle`` hear of it."""
+        self.writer.accept_then(report, settle)
 
     async def write(self, work: Callable[[Raw], T]) -> T:
         """Run ``work`` in the next commit, under a savepoint of its own. Raises what it raises."""

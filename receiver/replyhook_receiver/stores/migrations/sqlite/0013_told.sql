@@ -1,0 +1,2 @@
+-- Bodies of notifications may be kept without their names from here on (told.py), which no earlier release can read.
+-- Those that are there stay as they are: both forms are told apart by their first byte.
