@@ -10,7 +10,7 @@ from statistics import median
 import msgspec
 
 from replyhook_receiver.bench.cases import ServerProcess, server_process
-from replyhook_receiver.bench.engine_drain import Case, drain
+from replyhook_receiver.bench.engine_drain import DELIVERIES, Case, drain
 from replyhook_receiver.bench.engine_ours import store_at
 from replyhook_receiver.bench.engine_tasks import looking
 from replyhook_receiver.bench.growth import insert_again, multiply, set_aside
@@ -62,6 +62,9 @@ class SharedResult(msgspec.Struct, kw_only=True, frozen=True):
     tasks_per_s: dict[int, float]
     worker_us: float
     postgres_us_of_a_task: float | None
+    deliveries_per_s: float
+    delivery_worker_us: float
+    delivery_postgres_us: float | None
     rounds: int
     requests: int
 
@@ -104,8 +107,12 @@ async def _measure(postgres: Postgres, options: SharedOptions, say: Say) -> Shar
                 batch = max(round(made.callbacks_per_commit), 1)
                 limits.append(await asyncio.to_thread(_limit, postgres, url, batch))
             await asyncio.to_thread(postgres.drop_databases)
-    say("tasks that do nothing")
-    drains = {many: await drain(postgres, Case(engine="ours", processes=many, scheduled=0), 10_000) for many in (1, 2)}
+    say("tasks that do nothing, and deliveries that nobody has to be brought")
+    drains = {
+        many: await drain(postgres, Case(engine="ours", processes=many, scheduled=0), 2 * options.requests)
+        for many in (1, 2)
+    }
+    delivered = await drain(postgres, Case(engine=DELIVERIES, processes=1, scheduled=0), options.requests)
     one = found[sizes[0]]
     limit = median(each[0] for each in limits)
     limit_us = [each[1] for each in limits if each[1] is not None]
@@ -118,6 +125,9 @@ async def _measure(postgres: Postgres, options: SharedOptions, say: Say) -> Shar
         tasks_per_s={many: round(each[0]) for many, each in drains.items()},
         worker_us=round(drains[1][1], 1),
         postgres_us_of_a_task=None if drains[1][2] is None else round(drains[1][2], 1),
+        deliveries_per_s=round(delivered[0]),
+        delivery_worker_us=round(delivered[1], 1),
+        delivery_postgres_us=None if delivered[2] is None else round(delivered[2], 1),
         rounds=options.rounds,
         requests=options.requests,
     )

@@ -90,6 +90,12 @@ def _show(result: "SharedResult") -> None:
         f"{_microseconds(result.postgres_us_of_a_task)} µs of PostgreSQL each",
         highlight=False,
     )
+    console.print(
+        f"deliveries, without their sending, one worker: {result.deliveries_per_s:,.0f}/s; "
+        f"{result.delivery_worker_us:.0f} µs of the worker, {_microseconds(result.delivery_postgres_us)} µs of "
+        "PostgreSQL each",
+        highlight=False,
+    )
 
 
 def _microseconds(figure: float | None) -> str:
