@@ -56,7 +56,7 @@ async def test_the_same_rows_are_inserted_again_whole(told: str) -> None:
 async def test_receivers_on_one_postgresql_are_measured_and_what_was_made_there_is_removed(
     postgres_server: PostgreSQLServer,
 ) -> None:
-    code, said, told = await bench("--json", "--database", postgres_server.url(), "--receivers", "1,2")
+    code, said, told = await bench("--json", "--database", postgres_server.url(), "--receivers", "1,2", "--rounds", "1")
     assert code == 0, told
     result = json.loads(said)
     assert [case["receivers"] for case in result["cases"]] == [1, 2]
