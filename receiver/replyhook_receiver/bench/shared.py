@@ -13,11 +13,11 @@ from replyhook_receiver.bench.cases import ServerProcess, server_process
 from replyhook_receiver.bench.engine_drain import DELIVERIES, Case, drain
 from replyhook_receiver.bench.engine_ours import store_at
 from replyhook_receiver.bench.engine_tasks import looking
-from replyhook_receiver.bench.growth import insert_again, multiply, set_aside
+from replyhook_receiver.bench.growth import insert_again, multiply, register_like, set_aside
 from replyhook_receiver.bench.load import LoadResult, run_load
 from replyhook_receiver.bench.postgres import Postgres, postgres_for
 from replyhook_receiver.bench.stored import register_in
-from replyhook_receiver.bench.traffic import Traffic
+from replyhook_receiver.bench.traffic import BenchJob, Traffic
 
 Say = Callable[[str], None]
 WARM_UP = 300
@@ -155,7 +155,8 @@ async def _round(postgres: Postgres, size: tuple[int, int], options: SharedOptio
     url = await asyncio.to_thread(postgres.new_database)
     jobs = traffic.jobs("useapi", options.requests + WARM_UP + _SEED)
     async with store_at(url) as store:
-        await register_in(store, jobs)
+        await register_in(store, jobs[:1])
+    await asyncio.to_thread(_register, url, jobs)
     async with AsyncExitStack() as stack:
         servers: list[ServerProcess] = []
         for number in range(receivers):
@@ -184,6 +185,12 @@ async def _round(postgres: Postgres, size: tuple[int, int], options: SharedOptio
         postgres_us=None if cpu is None or cpu_after is None else (cpu_after - cpu) / count * 1e6,
         callbacks_per_commit=count / max(commits, 1),
     )
+
+
+def _register(url: str, jobs: Sequence[BenchJob]) -> None:
+    with looking(url) as connection:
+        register_like(connection, jobs[0].id, jobs[1:])
+        connection.execute("VACUUM ANALYZE")
 
 
 def _grow(url: str, stored: int) -> None:

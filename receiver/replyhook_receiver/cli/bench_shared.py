@@ -2,10 +2,13 @@
 
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from replyhook.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from replyhook_receiver.bench.shared import SharedResult
@@ -23,6 +26,8 @@ def ingest_shared(
     as_json: bool,
 ) -> None:
     """Measure, and print."""
+    if find_spec("psycopg") is None:
+        raise ConfigurationError("to measure PostgreSQL needs more: pip install 'replyhook[bench]'")
     import uvloop
 
     from replyhook_receiver.bench.shared import SharedOptions, run_shared
