@@ -112,7 +112,7 @@ async def _measure(postgres: Postgres, options: SharedOptions, say: Say) -> Shar
         many: await drain(postgres, Case(engine="ours", processes=many, scheduled=0), 2 * options.requests)
         for many in (1, 2)
     }
-    delivered = await drain(postgres, Case(engine=DELIVERIES, processes=1, scheduled=0), options.requests)
+    delivered = await drain(postgres, Case(engine=DELIVERIES, processes=1, scheduled=0), min(options.requests, 1_000))
     one = found[sizes[0]]
     limit = median(each[0] for each in limits)
     limit_us = [each[1] for each in limits if each[1] is not None]
