@@ -161,12 +161,10 @@ PATHS: dict[str, str] = {
     "semicolon": "/callbacks;x/useapi/{}",
     "backslashes": "/callbacks\\useapi\\{}",
     "no-token": "/callbacks/",
-    "nothing": "/",
     "a-slash-more": "/v1/jobs/",
     "a-slash-more-and-a-query": "/healthz/?{}",
     "nul": "/%00callbacks/useapi/{}",
     "other-route": "/posters/{}",
-    "query-only": "/?/callbacks/useapi/{}",
     "no-provider": "/callbacks/{}",
 }
 
@@ -176,4 +174,12 @@ async def test_a_path_that_is_only_like_ours_is_not_found(stranger: Stranger, ki
     good = Good.useapi()
     raw = replace(good, path=PATHS[kind].replace("{}", good.token)).spoilt()
     (reply,) = await stranger.is_refused(raw, status=404, hides=(good.token,))
+    assert "location" not in reply.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/?/callbacks/useapi/{}"])
+async def test_the_dashboards_own_path_leads_to_signing_in_and_takes_no_callback(stranger: Stranger, path: str) -> None:
+    good = Good.useapi()
+    raw = replace(good, path=path.replace("{}", good.token)).spoilt()
+    (reply,) = await stranger.is_refused(raw, status=405, hides=(good.token,))
     assert "location" not in reply.headers

@@ -13,6 +13,7 @@ import psycopg
 
 from replyhook_receiver.bench import engine_tasks as tasks
 from replyhook_receiver.bench.engine_children import child, until
+from replyhook_receiver.bench.engine_deliveries import add_deliveries
 from replyhook_receiver.bench.engine_report import Drain
 from replyhook_receiver.bench.postgres import Postgres
 
@@ -30,14 +31,17 @@ class Case:
     @property
     def program(self) -> str:
         """Whose worker it is."""
-        return "ours" if self.engine == "ours" else "pgqueuer"
+        return "ours" if self.engine in ("ours", DELIVERIES) else "pgqueuer"
 
     @property
     def what(self) -> str:
         """What a task is."""
+        if self.engine == DELIVERIES:
+            return "deliveries"
         return "rows" if self.engine == "pgqueuer, rows ours" else "nothing"
 
 
+DELIVERIES = "ours, deliveries"
 ENGINES = ("ours", "pgqueuer", "pgqueuer, rows ours")
 
 
@@ -84,7 +88,7 @@ async def drain(postgres: Postgres, case: Case, count: int) -> tuple[float, floa
             cpu, began = postgres.cpu_seconds(), time.perf_counter()
             for each in children:
                 each.begin()
-            is_open = tasks.are_open if case.what == "rows" or case.engine == "ours" else _is_queued
+            is_open = _is_queued if case.engine == "pgqueuer" else tasks.are_open
             await until(lambda: not is_open(connection))
             seconds = time.perf_counter() - began
             used = sum([await each.cpu_seconds() for each in children])
@@ -103,10 +107,12 @@ async def _fill(url: str, case: Case, count: int) -> None:
     """So many tasks that are due, and those that are not for a day."""
     then = tasks.now_ms() + round(_FUTURE.total_seconds() * 1000)
     with tasks.looking(url) as connection:
-        if case.engine != "pgqueuer":
+        if case.engine not in ("pgqueuer", DELIVERIES):
             tasks.add_tasks(connection, "due_", count)
         if case.engine == "ours" and case.scheduled:
             tasks.add_tasks(connection, "later_", case.scheduled, due_ms=then)
+    if case.engine == DELIVERIES:
+        await add_deliveries(url, count)
     if case.program == "pgqueuer":
         from replyhook_receiver.bench import engine_pgqueuer
 

@@ -30,10 +30,12 @@ def _now() -> datetime:
 
 
 @asynccontextmanager
-async def store_at(url: str) -> AsyncIterator[PostgreSQLStore]:
-    """The store, open; of deliveries to one endpoint it lets ``CAP`` go at a time."""
+async def store_at(url: str, *, at_one_endpoint: int = CAP) -> AsyncIterator[PostgreSQLStore]:
+    """The store, open; of deliveries to one endpoint it lets so many go at a time."""
     describe = Announcer(public_url="http://127.0.0.1:8080", personal=frozenset()).body
-    store = PostgreSQLStore(url, describe=describe, limits=Limits.of(place=CAP, at_once=64))
+    store = PostgreSQLStore(
+        url, describe=describe, limits=Limits.of(place=at_one_endpoint, at_once=max(64, 4 * at_one_endpoint))
+    )
     await store.open()
     try:
         yield store
@@ -42,11 +44,14 @@ async def store_at(url: str) -> AsyncIterator[PostgreSQLStore]:
 
 
 async def work(url: str, what: str, begin: Callable[[], Awaitable[None]]) -> None:
-    """Work until cancelled, from the moment that ``begin`` returns. ``what`` is ``nothing``, ``long`` or ``capped``."""
-    async with store_at(url) as store:
+    """Work until cancelled, from the moment that ``begin`` returns.
 
-        async def nothing(_: Task) -> Done:
-            return Done()
+    ``what`` is ``nothing``, ``long``, ``deliveries`` or ``capped``, which are deliveries too.
+    """
+    async with store_at(url, at_one_endpoint=_AT_A_TIME if what == "deliveries" else CAP) as store:
+
+        async def nothing(task: Task) -> Done:
+            return Done(answer=Answer(status=200) if task.kind is TaskKind.NOTIFY else None)
 
         async def noted(task: Task) -> Done:
             values = (task.subject, os.getpid(), task.attempt, time.time())
@@ -56,8 +61,8 @@ async def work(url: str, what: str, begin: Callable[[], Awaitable[None]]) -> Non
             await store.database.write(lambda raw: raw.execute(_ENDED, ended).rowcount)
             return Done(answer=Answer(status=200) if task.kind is TaskKind.NOTIFY else None)
 
-        run = nothing if what == "nothing" else noted
-        kind = TaskKind.NOTIFY if what == "capped" else TaskKind.FETCH_RESULT
+        run = nothing if what in ("nothing", "deliveries") else noted
+        kind = TaskKind.NOTIFY if what in ("capped", "deliveries") else TaskKind.FETCH_RESULT
         handlers = {kind: Handler(run=run, policy=RESULTS, concurrency=64 if what == "capped" else _AT_A_TIME)}
         worker = Worker(store=store, handlers=handlers, now=_now)
         store.on_change(tasks=worker.wake, notifications=lambda: None)

@@ -21,7 +21,9 @@ _TASKS = """
     INSERT INTO tasks (kind, subject, state, attempts, due_ms, created_ms)
     SELECT %s, %s || lpad(number::text, 8, '0'), 'ready', 0, %s, %s FROM generate_series(1, %s) AS number
 """
-_OPEN = "SELECT 1 FROM tasks WHERE kind = %s AND state IN ('ready', 'leased') AND due_ms <= %s LIMIT 1"
+_OPEN = """
+    SELECT 1 FROM tasks WHERE kind IN (%s, 'notify') AND state IN ('ready', 'leased', 'held') AND due_ms <= %s LIMIT 1
+"""
 
 
 @contextmanager

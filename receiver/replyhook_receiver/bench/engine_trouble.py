@@ -4,19 +4,16 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 
-from replyhook.ids import new_id
-from replyhook.jobs import Asset, JobEvent, JobStatus, Trust
 from replyhook_receiver.bench import engine_tasks as tasks
 from replyhook_receiver.bench.engine_children import child, until
-from replyhook_receiver.bench.engine_ours import CAP, store_at
+from replyhook_receiver.bench.engine_deliveries import add_deliveries
+from replyhook_receiver.bench.engine_ours import CAP
 from replyhook_receiver.bench.engine_report import Behaviour
 from replyhook_receiver.bench.postgres import Postgres
-from replyhook_receiver.records import NotifyTarget, Registration, Report
 
 _TAKEN_OVER_WITHIN = 90.0
 _WENT_ON_WITHIN = 60.0
@@ -142,7 +139,7 @@ async def _most_at_a_time(postgres: Postgres, engine: str, count: int) -> int:
     """How many of ``count`` that are bound to ``CAP`` at a time two workers together ran at a time, at most."""
     url = await _database(postgres, engine)
     if engine == "ours":
-        await _add_deliveries(url, count)
+        await add_deliveries(url, count)
     else:
         await _add(url, engine, "capped_", count)
     with tasks.looking(url) as connection:
@@ -156,34 +153,6 @@ async def _most_at_a_time(postgres: Postgres, engine: str, count: int) -> int:
         at_a_time += change
         most = max(most, at_a_time)
     return most
-
-
-async def _add_deliveries(url: str, count: int) -> None:
-    """So many deliveries to one endpoint, each of a job of its own."""
-    now = datetime.now(UTC)
-    target = NotifyTarget(url="https://app.example.com/hooks")
-    async with store_at(url) as store:
-        for _ in range(count):
-            job_id, video_id = new_id("job"), new_id("ext")
-            registration = Registration(
-                job_id=job_id, provider="useapi", reference=None, user="bench", notify=(target,), request={}
-            )
-            await store.register(registration, now=now)
-            report = Report(
-                callback_id=new_id("cb"),
-                provider="useapi",
-                job_id=job_id,
-                received_at=now,
-                headers=(),
-                body=b"{}",
-                trust=Trust.TOKEN_ONLY,
-                event=JobEvent(
-                    provider_job_id=video_id,
-                    status=JobStatus.SUCCEEDED,
-                    result=Asset(url=f"https://media.pixverse.ai/{video_id}.mp4"),
-                ),
-            )
-            await store.accept(report)
 
 
 async def _away(postgres: Postgres, engine: str, seconds: float) -> tuple[bool, float | None]:
@@ -201,7 +170,7 @@ async def _away(postgres: Postgres, engine: str, seconds: float) -> tuple[bool, 
         await _add(url, engine, "after_", 1)
         with tasks.looking(url) as connection:
             while time.perf_counter() - began < _WENT_ON_WITHIN and worker.is_alive:
-                if len(tasks.runs(connection)) == 2:
+                if any(run[0].startswith("after_") for run in tasks.runs(connection)):
                     return True, round(time.perf_counter() - began, 1)
                 await asyncio.sleep(0.1)
         return worker.is_alive, None

@@ -1,10 +1,13 @@
 """The rows that callbacks left, copied: into nothing, to see what the store itself can take, or a million times."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 from psycopg import sql
+
+from replyhook_receiver.bench.traffic import BenchJob
 
 TABLES = ("jobs", "callback_ledger", "callback_bodies", "events", "assets", "notifications", "tasks")
 _BY = {"jobs": "id", "callback_bodies": "callback_id", "tasks": "subject"} | dict.fromkeys(
@@ -46,6 +49,36 @@ def multiply(connection: "psycopg.Connection[Any]", wanted: int) -> int:
         for table in TABLES:
             _copy_many(connection, table, copies)
     return _jobs(connection)
+
+
+def register_like(connection: "psycopg.Connection[Any]", like: str, jobs: Sequence[BenchJob]) -> None:
+    """Register jobs as ``like``, which was registered by our own rules: the same rows with other ids."""
+    ids = [job.id for job in jobs]
+    theirs = [job.provider_job_id for job in jobs]
+    with connection.transaction():
+        for table, named in (
+            ("jobs", {"id": "new.id", "provider_job_id": "new.theirs"}),
+            ("deadlines", {"job_id": "new.id"}),
+        ):
+            names = [row[0] for row in connection.execute(_COLUMNS, (table,))]
+            connection.execute(
+                sql.SQL(
+                    "INSERT INTO {} ({}) SELECT {} FROM {} old, unnest({}::text[], {}::text[]) AS new (id, theirs) "
+                    "WHERE old.{} = {}"
+                ).format(
+                    sql.Identifier(table),
+                    sql.SQL(", ").join(map(sql.Identifier, names)),
+                    sql.SQL(", ").join(
+                        sql.SQL(named[name]) if name in named else sql.Identifier("old", name) for name in names
+                    ),
+                    sql.Identifier(table),
+                    sql.Placeholder(),
+                    sql.Placeholder(),
+                    sql.Identifier(next(iter(named))),
+                    sql.Placeholder(),
+                ),
+                (ids, theirs, like),
+            )
 
 
 def _jobs(connection: "psycopg.Connection[Any]") -> int:

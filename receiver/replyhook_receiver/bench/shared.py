@@ -10,14 +10,14 @@ from statistics import median
 import msgspec
 
 from replyhook_receiver.bench.cases import ServerProcess, server_process
-from replyhook_receiver.bench.engine_drain import Case, drain
+from replyhook_receiver.bench.engine_drain import DELIVERIES, Case, drain
 from replyhook_receiver.bench.engine_ours import store_at
 from replyhook_receiver.bench.engine_tasks import looking
-from replyhook_receiver.bench.growth import insert_again, multiply, set_aside
+from replyhook_receiver.bench.growth import insert_again, multiply, register_like, set_aside
 from replyhook_receiver.bench.load import LoadResult, run_load
 from replyhook_receiver.bench.postgres import Postgres, postgres_for
 from replyhook_receiver.bench.stored import register_in
-from replyhook_receiver.bench.traffic import Traffic
+from replyhook_receiver.bench.traffic import BenchJob, Traffic
 
 Say = Callable[[str], None]
 WARM_UP = 300
@@ -62,6 +62,9 @@ class SharedResult(msgspec.Struct, kw_only=True, frozen=True):
     tasks_per_s: dict[int, float]
     worker_us: float
     postgres_us_of_a_task: float | None
+    deliveries_per_s: float
+    delivery_worker_us: float
+    delivery_postgres_us: float | None
     rounds: int
     requests: int
 
@@ -104,8 +107,12 @@ async def _measure(postgres: Postgres, options: SharedOptions, say: Say) -> Shar
                 batch = max(round(made.callbacks_per_commit), 1)
                 limits.append(await asyncio.to_thread(_limit, postgres, url, batch))
             await asyncio.to_thread(postgres.drop_databases)
-    say("tasks that do nothing")
-    drains = {many: await drain(postgres, Case(engine="ours", processes=many, scheduled=0), 10_000) for many in (1, 2)}
+    say("tasks that do nothing, and deliveries that nobody has to be brought")
+    drains = {
+        many: await drain(postgres, Case(engine="ours", processes=many, scheduled=0), 2 * options.requests)
+        for many in (1, 2)
+    }
+    delivered = await drain(postgres, Case(engine=DELIVERIES, processes=1, scheduled=0), min(options.requests, 1_000))
     one = found[sizes[0]]
     limit = median(each[0] for each in limits)
     limit_us = [each[1] for each in limits if each[1] is not None]
@@ -118,6 +125,9 @@ async def _measure(postgres: Postgres, options: SharedOptions, say: Say) -> Shar
         tasks_per_s={many: round(each[0]) for many, each in drains.items()},
         worker_us=round(drains[1][1], 1),
         postgres_us_of_a_task=None if drains[1][2] is None else round(drains[1][2], 1),
+        deliveries_per_s=round(delivered[0]),
+        delivery_worker_us=round(delivered[1], 1),
+        delivery_postgres_us=None if delivered[2] is None else round(delivered[2], 1),
         rounds=options.rounds,
         requests=options.requests,
     )
@@ -145,7 +155,8 @@ async def _round(postgres: Postgres, size: tuple[int, int], options: SharedOptio
     url = await asyncio.to_thread(postgres.new_database)
     jobs = traffic.jobs("useapi", options.requests + WARM_UP + _SEED)
     async with store_at(url) as store:
-        await register_in(store, jobs)
+        await register_in(store, jobs[:1])
+    await asyncio.to_thread(_register, url, jobs)
     async with AsyncExitStack() as stack:
         servers: list[ServerProcess] = []
         for number in range(receivers):
@@ -174,6 +185,12 @@ async def _round(postgres: Postgres, size: tuple[int, int], options: SharedOptio
         postgres_us=None if cpu is None or cpu_after is None else (cpu_after - cpu) / count * 1e6,
         callbacks_per_commit=count / max(commits, 1),
     )
+
+
+def _register(url: str, jobs: Sequence[BenchJob]) -> None:
+    with looking(url) as connection:
+        register_like(connection, jobs[0].id, jobs[1:])
+        connection.execute("VACUUM ANALYZE")
 
 
 def _grow(url: str, stored: int) -> None:

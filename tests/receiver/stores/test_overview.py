@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from replyhook_receiver.stores.overview import MINUTES
-from replyhook_receiver.stores.sqlite import overview
+from replyhook_receiver.stores.sql import overview
 from tests.receiver.support import Receiver, a_host, a_receiver, useapi_body
 
 

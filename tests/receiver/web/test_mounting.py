@@ -122,7 +122,9 @@ def test_a_job_goes_from_submit_to_notification_through_a_mounted_receiver(tmp_p
         with urlopen(link) as video:  # noqa: S310 - loopback: the link, without a key
             assert video.read(12)[4:8] == b"ftyp"
         key = {"authorization": f"Bearer {KEY}"}
-        asked = Request(f"{theirs.url}/hooks/v1/stream/links", b"{}", key, method="POST")  # noqa: S310
+        asked = Request(  # noqa: S310
+            f"{theirs.url}/hooks/v1/stream/links", b"{}", {**key, "content-type": "application/json"}, method="POST"
+        )
         with urlopen(asked) as made:  # noqa: S310
             stream = json.load(made)["url"]
         assert stream.startswith(f"{theirs.url}/hooks/streams/")
