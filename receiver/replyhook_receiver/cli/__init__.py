@@ -30,6 +30,7 @@ from replyhook_receiver.cli.submit import submit
 from replyhook_receiver.cli.trigger import trigger
 from replyhook_receiver.cli.verify import verify
 from replyhook_receiver.cli.version import version
+from replyhook_receiver.cli.worker import worker
 
 
 @click.version_option(package_name="replyhook", message="replyhook %(version)s")
@@ -44,6 +45,7 @@ def replyhook() -> None:
 for command in (
     demo,
     serve,
+    worker,
     config,
     doctor,
     sandbox,

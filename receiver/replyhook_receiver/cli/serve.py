@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8080]")
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for database and videos.")
 @click.option("--public-url", help="Where providers reach this receiver, such as https://hooks.example.com")
+@click.option(
+    "--no-worker", is_flag=True, help="Only receive; `replyhook worker` elsewhere does the rest (PostgreSQL)."
+)
 def serve(
-    config: Path | None, host: str | None, port: int | None, data_dir: Path | None, public_url: str | None
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    data_dir: Path | None,
+    public_url: str | None,
+    no_worker: bool,
 ) -> None:
     """Receive callbacks, store them, download the videos, notify.
 
@@ -43,6 +51,10 @@ def serve(
     settings = settings_from(config, flags)
     for name in unknown_variables(os.environ):
         click.echo(f"warning: {name} is set, but there is no such setting{meant_variable(name)}", err=True)
+    if no_worker and settings.postgres_url is None:
+        raise ConfigurationError(
+            "--no-worker is for receivers on PostgreSQL (database_url): on SQLite nobody else can do the work"
+        )
     configure_logging(settings.log_level, settings.log_format)
     allow_many_connections()
     secrets = secrets_for(settings)
@@ -51,7 +63,7 @@ def serve(
         bound = _bound(settings)
         settings = settings.model_copy(update={"port": bound.getsockname()[1]})
         instance = Instance.fresh()
-        app = create_app(settings, secrets=secrets, instance=instance)
+        app = create_app(settings, secrets=secrets, with_worker=not no_worker, instance=instance)
         at = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{at}:{settings.port}"
         if hold is not None:

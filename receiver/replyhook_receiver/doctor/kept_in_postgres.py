@@ -7,8 +7,10 @@ from replyhook.errors import ConfigurationError
 from replyhook.urls import shown_url
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
 from replyhook_receiver.stores.sql.connection import Row
+from replyhook_receiver.stores.workers import SILENT_AFTER
 
 _SLOW_SECONDS = 0.05
+_WORKERS_SINCE = 12
 
 
 def check_postgres(url: str) -> Iterator[Finding]:
@@ -44,6 +46,19 @@ def check_postgres(url: str) -> Iterator[Finding]:
     else:
         yield ok("schema", f"{schema}, the newest")
     yield ok("receivers", "any number of them may have this database, each with the same settings")
+    if schema >= _WORKERS_SINCE:
+        yield _workers(url)
+
+
+def _workers(url: str) -> Finding:
+    since = str(round((time.time() - SILENT_AFTER.total_seconds()) * 1000))
+    statement = "SELECT host, count(*) AS many FROM workers WHERE beat_ms > CAST(? AS BIGINT) GROUP BY host ORDER BY 1"
+    found = rows_in_postgres(url, statement, since)
+    if not found:
+        words = "nobody does the work: callbacks are kept, and wait for their downloads and notifications"
+        return warn("workers", words, "start `replyhook worker`, or `replyhook serve` without --no-worker")
+    hosts = ", ".join(f"{row['many']} on {row['host']}" for row in found)
+    return ok("workers", f"at work: {hosts}")
 
 
 def rows_in_postgres(url: str, statement: str, *values: str) -> list[Row]:

@@ -30,6 +30,7 @@ from replyhook_receiver.stores.relays import Relays
 from replyhook_receiver.stores.replaying import Replays
 from replyhook_receiver.stores.retention import Retention
 from replyhook_receiver.stores.streams import StreamStore
+from replyhook_receiver.stores.workers import Workers
 from replyhook_receiver.tasks import Outcome, Task
 
 Describe = Callable[[JobRecord, NotificationType, datetime], bytes]
@@ -110,6 +111,11 @@ class Store(Protocol):
     @property
     def owners(self) -> Owners:
         """Whose a thing is."""
+        ...
+
+    @property
+    def workers(self) -> Workers:
+        """Who is at work."""
         ...
 
     async def open(self) -> None:

@@ -14,7 +14,6 @@ from replyhook_receiver.config import Settings
 from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.instance import Instance
 from replyhook_receiver.jwks import KeySet
-from replyhook_receiver.media_pool import warm_up
 from replyhook_receiver.own_secrets import Secrets, secrets_for
 from replyhook_receiver.standing import settle_endpoints
 from replyhook_receiver.stream import Stream
@@ -32,7 +31,7 @@ from replyhook_receiver.web.inspection import Inspection
 from replyhook_receiver.web.keys import KeyApi
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.live import StreamApi
-from replyhook_receiver.web.metrics import MetricsApi
+from replyhook_receiver.web.measuring import metrics_routes
 from replyhook_receiver.web.parts import Clock, Parts, make_parts
 from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.web.stream_links import StreamLinks
@@ -148,25 +147,10 @@ def _routes(
         *videos.routes(keys),
         *live.routes(keys),
         *DownloadApi(links=store.links, queue=queue).routes(keys),
-        *_metrics(parts, stream, keys),
+        *metrics_routes(parts, stream, keys),
         *HoldApi(holding=store.holding, now=now).routes(keys),
-        *health_routes(store, working.worker if with_worker else None, lambda: queue.state, instance=instance),
+        *health_routes(store, working.worker if with_worker else None, lambda: queue.state, instance=instance, now=now),
     ]
-
-
-def _metrics(parts: Parts, stream: Stream, keys: ApiKeys) -> list[Route]:
-    if not parts.settings.metrics:
-        return []
-    api = MetricsApi(
-        store=parts.store,
-        stream=stream,
-        measures=parts.measures,
-        refusals=parts.refusals,
-        questions=parts.questions,
-        token=parts.settings.metrics_token.get_secret_value(),
-        now=parts.now,
-    )
-    return api.routes(keys)
 
 
 def _key_sets(parts: Parts, monotonic: Callable[[], float]) -> dict[str, KeySet]:
@@ -193,12 +177,7 @@ def _lifespan(
                 stack.push_async_callback(key_set.close)
             await ingest.start()
             if working is not None:
-                await to_thread.run_sync(warm_up)
-                await working.download.clear_up()
-                stack.push_async_callback(working.worker.stop)
-                await working.worker.start()
-                stack.push_async_callback(working.housekeeping.stop)
-                working.housekeeping.start()
+                await stack.enter_async_context(working.at_work())
             stack.push_async_callback(stream.stop)
             yield
 

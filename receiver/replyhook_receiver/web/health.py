@@ -1,6 +1,7 @@
 """`/healthz`: the process answers. `/readyz`: it also takes callbacks, they reach the disk, and work is being done."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,9 +14,15 @@ from replyhook_receiver.work.worker import Worker
 
 
 def health_routes(
-    store: Store, worker: Worker | None, downloads: Callable[[], str], *, instance: Instance
+    store: Store,
+    worker: Worker | None,
+    downloads: Callable[[], str],
+    *,
+    instance: Instance,
+    now: Callable[[], datetime],
 ) -> list[Route]:
-    """The two routes. What is not ready is named; no worker is wanted where there is none.
+    """The two routes. What is not ready is named; no worker is wanted where there is none: how many there are elsewhere
+    is told then, and makes nothing unready, as callbacks are taken all the same.
 
     With ``?nonce=`` the first answers a proof too, by which `replyhook doctor` knows this very process.
 
@@ -32,6 +39,8 @@ def health_routes(
         found = {"store": await store.check(), "worker": worker is None or worker.healthy}
         ready = all(found.values())
         content = {"ok": ready, **found, "downloads": downloads(), "work": await _work(store)}
+        if worker is None:
+            content["workers"] = await _workers(store, now())
         return JSONResponse(content, status_code=200 if ready else 503)
 
     return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
@@ -42,3 +51,11 @@ async def _work(store: Store) -> str:
         return "going on" if await store.holding.status() is None else "on hold"
     except StoreUnavailable:
         return "not known"
+
+
+async def _workers(store: Store, now: datetime) -> int | None:
+    """How many other processes do the work; None where that cannot be told."""
+    try:
+        return len(await store.workers.beating(now=now))
+    except StoreUnavailable:
+        return None

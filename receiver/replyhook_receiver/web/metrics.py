@@ -35,10 +35,13 @@ class Snapshot:
     waiting: Waiting
     held: bool
     listeners: int
+    workers: int | None
 
 
 class MetricsApi:
     """What the endpoint stands on. ``token`` is a key for scrapers alone; without it an API key is asked for.
+
+    ``shared`` says that others may do the work of the same database.
 
     Raises ``ConfigurationError`` where what it needs is not installed.
     """
@@ -53,6 +56,7 @@ class MetricsApi:
         questions: Questions,
         token: str,
         now: Callable[[], datetime],
+        shared: bool = False,
     ) -> None:
         if find_spec("prometheus_client") is None:
             raise ConfigurationError("metrics = true needs one package more: pip install 'replyhook[metrics]'")
@@ -63,6 +67,7 @@ class MetricsApi:
         self._questions = questions
         self._token = token
         self._now = now
+        self._shared = shared
 
     def routes(self, keys: ApiKeys) -> list[Route]:
         """The route, for those with the token, or with a key."""
@@ -83,12 +88,14 @@ class MetricsApi:
         """All of them, in Prometheus' text form."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+        now = self._now()
         snapshot = Snapshot(
-            now=self._now(),
+            now=now,
             levels=await self._store.gauges.levels(),
             waiting=await self._store.links.waiting(),
             held=await self._store.holding.status() is not None,
             listeners=self._stream.listeners,
+            workers=len(await self._store.workers.beating(now=now)) if self._shared else None,
         )
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected([*self._counted(), *levels(snapshot)]))
@@ -161,6 +168,8 @@ def levels(snapshot: Snapshot) -> "Iterator[Metric]":
         "stream_listeners": ("Listeners of the live stream.", float(snapshot.listeners)),
         "on_hold": ("1 while the work is paused.", float(snapshot.held)),
     }
+    if snapshot.workers is not None:
+        simple["workers"] = ("Processes that do the work of this database.", float(snapshot.workers))
     for name, (words, value) in simple.items():
         yield GaugeMetricFamily(f"replyhook_{name}", words, value=value)
     end = snapshot.waiting.next_end

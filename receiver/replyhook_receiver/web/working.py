@@ -1,10 +1,16 @@
-"""The worker of a receiver: who does each kind of task, how many at a time, and when it is tried again."""
+"""The worker of a process: who does each kind of task, how many at a time, and when it is tried again."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from anyio import to_thread
+
 from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.media_pool import warm_up
 from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RELAYS, RESULTS
 from replyhook_receiver.web.parts import Parts
+from replyhook_receiver.work.beating import Heartbeat
 from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.expiring import tell_last_call
@@ -26,16 +32,32 @@ _QUESTIONS_AT_A_TIME = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Working:
-    """The worker, and what others ask of its downloads."""
+    """The worker, and what others ask of its downloads. ``heartbeat`` where several share the database."""
 
     worker: Worker
     download: Download
     queue: DownloadQueue
     housekeeping: Housekeeping
+    heartbeat: Heartbeat | None
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Work while the context lasts, on a store that is open. What is under way at its end is put back."""
+        async with AsyncExitStack() as stack:
+            await to_thread.run_sync(warm_up)
+            await self.download.clear_up()
+            if self.heartbeat is not None:
+                stack.push_async_callback(self.heartbeat.stop)
+                await self.heartbeat.start()
+            stack.push_async_callback(self.worker.stop)
+            await self.worker.start()
+            stack.push_async_callback(self.housekeeping.stop)
+            self.housekeeping.start()
+            yield
 
 
 def make_worker(parts: Parts) -> Working:
-    """The embedded worker over ``parts``; it is not started."""
+    """The worker over ``parts``; it is not started."""
     settings, store, now = parts.settings, parts.store, parts.now
     bounds = Bounds(max_bytes=settings.max_video_bytes, bytes_per_second=settings.slowest_download_bytes_per_second)
     hosts = MediaHosts(entry for each in parts.providers.values() for entry in each.capabilities.media_hosts)
@@ -90,7 +112,14 @@ def make_worker(parts: Parts) -> Working:
     }
     housekeeping = Housekeeping(store=store, storage=parts.storage, keep=keep_for(settings), now=now)
     worker = Worker(store=store, now=now, handlers=handlers, measures=parts.measures)
-    return Working(worker=worker, download=download, queue=queue, housekeeping=housekeeping)
+    is_shared = settings.postgres_url is not None
+    return Working(
+        worker=worker,
+        download=download,
+        queue=queue,
+        housekeeping=housekeeping,
+        heartbeat=Heartbeat(workers=store.workers, is_healthy=lambda: worker.healthy, now=now) if is_shared else None,
+    )
 
 
 def _download(parts: Parts, bounds: Bounds, turns: Turns, storage_state: StorageState) -> Download:

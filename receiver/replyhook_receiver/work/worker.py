@@ -84,6 +84,12 @@ class Worker:
         """Whether it is at work."""
         return bool(self._loops) and not any(loop.done() for loop in self._loops)
 
+    async def broken(self) -> None:
+        """Wait until it is not at work any more, which happens by a fault of ours alone."""
+        await asyncio.wait(self._loops, return_when=asyncio.FIRST_COMPLETED)
+        if not self._stopping:
+            _log.error("the worker stands still: %s", [loop.get_name() for loop in self._loops if loop.done()])
+
     async def start(self) -> None:
         """Begin. What would wait longer than anything may was noted while the clock was ahead: it is due now."""
         now = self._now()

@@ -45,6 +45,7 @@ from replyhook_receiver.stores.sql.rows import (
 )
 from replyhook_receiver.stores.sql.streams import SQLStreams
 from replyhook_receiver.stores.sql.turns import Turns, look_again
+from replyhook_receiver.stores.sql.workers import SQLWorkers
 from replyhook_receiver.tasks import Done, Outcome, Task
 
 AT_ONE_ENDPOINT = 8
@@ -103,6 +104,7 @@ class SQLStore:
         self.gauges = SQLGauges(self.database)
         self.keys = SQLKeys(self.database)
         self.owners = SQLOwners(self.database)
+        self.workers = SQLWorkers(self.database)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
