@@ -20,6 +20,7 @@ from tests.receiver.support import Answer, Clock, FalKeys, Host, fal_body, pause
 TOKENS = TokenKeys((SIGNING_KEY,))
 VIDEO = "/video.mp4"
 HOOK = "/hook"
+_PATIENCE_SECONDS = 0.05
 
 
 class MachineClock(Clock):
@@ -115,20 +116,27 @@ class Providers:
             answers = await asyncio.gather(*(self.send(client, entry) for entry in again[start : start + 100]))
             assert set(answers) <= {200}
 
-    async def keep_sending(self, client: httpx.AsyncClient, *, of_videos: float = 0.2) -> None:
-        """Job after job, until the receiver is gone; that share of them ends with a video that somebody waits for."""
+    async def keep_sending(self, client: httpx.AsyncClient, *, of_videos: float = 0.2, endures: bool = False) -> None:
+        """Job after job, until the receiver is gone; that share of them ends with a video that somebody waits for.
+
+        Who ``endures`` goes on after a moment: other receivers are there, or will be.
+        """
         while not self.stopping:
             job = new_id("job")
             provider = random.choice(["useapi", "fal"])
             with_video = random.random() < of_videos
             if with_video and (status := await self._register(client, job, provider)) != 200:
-                if status is None:
+                if status is None and not endures:
                     return
+                await asyncio.sleep(_PATIENCE_SECONDS if endures else 0)
                 continue
             for report in self._reports(job, provider, with_video=with_video):
                 for _ in range(random.choice([1, 1, 2])):
-                    if await self.send(client, report) is None:
+                    answer = await self.send(client, report)
+                    if answer is None and not endures:
                         return
+                    if answer != 200 and endures:
+                        await asyncio.sleep(_PATIENCE_SECONDS)
 
     def _reports(self, job: str, provider: str, *, with_video: bool) -> list[Report]:
         if provider == "useapi":
