@@ -1,4 +1,4 @@
-"""Receivers and workers on one PostgreSQL, each a process of its own with a place of its own: begun, killed, begun again."""
+"""Receivers and workers on one PostgreSQL, each a process of its own: begun, killed, begun again at its own place."""
 
 import asyncio
 import itertools
@@ -149,6 +149,10 @@ class Cluster:
             row = raw.execute(statement.encode()).fetchone()
         assert row is not None
         return row[0]
+
+    async def are_ready(self) -> bool:
+        """Whether all say that they are."""
+        return all(await asyncio.gather(*(member.server.is_ready() for member in self.members)))
 
     async def rest(self, *, seconds: float) -> None:
         """Wait until there is nothing left to do."""

@@ -5,6 +5,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -21,6 +22,7 @@ TOKENS = TokenKeys((SIGNING_KEY,))
 VIDEO = "/video.mp4"
 HOOK = "/hook"
 _PATIENCE_SECONDS = 0.05
+_AT_ONCE = 16
 
 
 class MachineClock(Clock):
@@ -115,6 +117,15 @@ class Providers:
         for start in range(0, len(again), 100):
             answers = await asyncio.gather(*(self.send(client, entry) for entry in again[start : start + 100]))
             assert set(answers) <= {200}
+
+    @asynccontextmanager
+    async def sending(self, client: httpx.AsyncClient) -> AsyncIterator[None]:
+        """Many that send and endure while the context lasts; at its end what was not taken is sent again."""
+        senders = [asyncio.create_task(self.keep_sending(client, endures=True)) for _ in range(_AT_ONCE)]
+        yield
+        self.stopping = True
+        await asyncio.gather(*senders)
+        await self.send_again(client)
 
     async def keep_sending(self, client: httpx.AsyncClient, *, of_videos: float = 0.2, endures: bool = False) -> None:
         """Job after job, until the receiver is gone; that share of them ends with a video that somebody waits for.

@@ -1,4 +1,4 @@
-"""`kill -9` of receivers and workers that share one PostgreSQL: what any of them answered is there, once, and is done."""
+"""`kill -9` of receivers and workers on one PostgreSQL: what any of them answered is there, once, and is done."""
 
 import asyncio
 import random
@@ -13,8 +13,6 @@ from tests.faults.cluster import Cluster, Member, a_cluster
 from tests.faults.evidence import Evidence
 from tests.faults.providers import Providers
 from tests.receiver.support import until
-
-PROVIDERS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +40,12 @@ async def test_whatever_any_receiver_answered_is_kept_and_done_however_often_any
 ) -> None:
     ledger, started = providers.ledger, time.monotonic()
     async with a_cluster(tmp_path, postgres_url, changed=form.changed, **providers.settings) as cluster:
-        async with cluster.client() as client:
-            senders = [
-                asyncio.create_task(providers.keep_sending(client, endures=True)) for _ in range(PROVIDERS_AT_ONCE)
-            ]
+        async with cluster.client() as client, providers.sending(client):
             async with asyncio.TaskGroup() as killers:
                 for member in cluster.members:
                     killers.create_task(_keep_killing(cluster, member, form.kills))
             await until(lambda: ledger.acknowledged.total() >= form.acknowledged, seconds=300)
-            providers.stopping = True
-            await asyncio.gather(*senders)
             again = len(ledger.unanswered)
-            await providers.send_again(client)
         await cluster.rest(seconds=form.rest_seconds)
         await cluster.end()
         kills = sum(member.starts - 1 for member in cluster.members)
