@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from replyhook_receiver.stores.postgres.connection import connect
 from tests.faults.cluster import Cluster, a_cluster
 from tests.faults.evidence import Evidence
 from tests.faults.providers import Providers
@@ -112,6 +114,21 @@ async def test_a_statement_that_takes_too_long_is_given_up_and_its_callbacks_com
             other.execute("SET lock_timeout = 0; DROP TRIGGER slow ON events")
         await until(cluster.are_ready, seconds=40)
     assert providers.ledger.slowest_seconds < 4 * LOCK_SECONDS
+
+
+async def test_a_process_that_stands_still_in_a_transaction_holds_up_the_others_for_seconds_only(
+    tmp_path: Path, postgres_url: str, providers: Providers
+) -> None:
+    with contextlib.closing(
+        connect(postgres_url)
+    ) as stopped:  # as all of ours are, of whom the kernel may stop any at any time
+        stopped.execute(b"BEGIN")
+        stopped.execute(b"SELECT pg_advisory_xact_lock(hashtextextended('replyhook ' || current_schema(), 0))")
+        started = time.monotonic()
+        async with a_cluster(tmp_path, postgres_url, receivers=1, workers=1, **providers.settings) as cluster:
+            seconds = time.monotonic() - started
+            assert LOCK_SECONDS < seconds < 6 * LOCK_SECONDS, "one that begins meanwhile waits, and gives not up"
+            await cluster.end()
 
 
 @pytest.fixture
