@@ -116,14 +116,19 @@ async def test_a_statement_that_takes_too_long_is_given_up_and_its_callbacks_com
     assert providers.ledger.slowest_seconds < 4 * LOCK_SECONDS
 
 
+@pytest.mark.parametrize("in_a_pipeline", [False, True])
 async def test_a_process_that_stands_still_in_a_transaction_holds_up_the_others_for_seconds_only(
-    tmp_path: Path, postgres_url: str, providers: Providers
+    tmp_path: Path, postgres_url: str, providers: Providers, in_a_pipeline: bool
 ) -> None:
     with contextlib.closing(
         connect(postgres_url)
     ) as stopped:  # as all of ours are, of whom the kernel may stop any at any time
+        pipeline = stopped.pipeline() if in_a_pipeline else contextlib.nullcontext()
+        pipeline.__enter__()  # in which no time-out of PostgreSQL's ends it; left when it has been ended
         stopped.execute(b"BEGIN")
-        stopped.execute(b"SELECT pg_advisory_xact_lock(hashtextextended('replyhook ' || current_schema(), 0))")
+        stopped.execute(
+            b"SELECT pg_advisory_xact_lock(hashtextextended('replyhook ' || current_schema(), 0))"
+        ).fetchone()
         started = time.monotonic()
         async with a_cluster(tmp_path, postgres_url, receivers=1, workers=1, **providers.settings) as cluster:
             seconds = time.monotonic() - started
