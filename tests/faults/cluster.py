@@ -13,6 +13,7 @@ import psycopg
 
 from replyhook_receiver.serving import free_socket
 from tests.faults.harness import ENVIRONMENT, Server
+from tests.faults.other_host import OtherHost
 from tests.receiver.support import WHSEC, until
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -105,11 +106,12 @@ class Cluster:
         """One more that only receives."""
         return await self._begin("serve", "--no-worker", "--port", **settings)
 
-    async def worker(self, **settings: str) -> Member:
-        """One more that only works."""
-        return await self._begin("worker", "--health-port", **settings)
+    async def worker(self, *, at: OtherHost | None = None, **settings: str) -> Member:
+        """One more that only works; perhaps on another host."""
+        at = at or OtherHost()
+        return await self._begin("worker", "--health-host", at.address, "--health-port", at=at, **settings)
 
-    async def _begin(self, *arguments: str, **settings: str) -> Member:
+    async def _begin(self, *arguments: str, at: OtherHost | None = None, **settings: str) -> Member:
         with free_socket() as free:
             port = free.getsockname()[1]
         changed = {
@@ -124,7 +126,8 @@ class Cluster:
             arguments=(*arguments, str(port)),
             environment=ENVIRONMENT | {f"REPLYHOOK_{name}": value for name, value in changed.items()},
             changed=self.changed,
-            url=f"http://127.0.0.1:{port}",
+            url=f"http://{at.address if at else '127.0.0.1'}:{port}",
+            under=at.under if at else (),
         )
         self.members.append(member)
         await member.start()
