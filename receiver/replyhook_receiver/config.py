@@ -307,14 +307,8 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: SecretStr) -> SecretStr:
-        url = value.get_secret_value()
-        if url.startswith(_POSTGRES):
-            _check_postgres(url)
-        elif url:
-            try:
-                _local_path(url, "sqlite")
-            except ValueError:
-                raise ValueError("must be sqlite:///path, or postgresql://user:password@host:5432/database") from None
+        if value.get_secret_value():
+            database_of(value.get_secret_value())
         return value
 
     @field_validator("storage_url")
@@ -328,6 +322,17 @@ class Settings(BaseSettings):
     @classmethod
     def _endpoint(cls, value: str) -> str:
         return checked_endpoint(value) if value else value
+
+
+def database_of(url: str) -> Path | str:
+    """The SQLite file that a URL names, or PostgreSQL's URL itself. Raises ``ValueError``, which does not repeat it."""
+    if url.startswith(_POSTGRES):
+        _check_postgres(url)
+        return url
+    try:
+        return _local_path(url, "sqlite")
+    except ValueError:
+        raise ValueError("must be sqlite:///path, or postgresql://user:password@host:5432/database") from None
 
 
 def _local_path(url: str, scheme: str) -> Path:

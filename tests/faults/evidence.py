@@ -3,9 +3,13 @@
 import hashlib
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from replyhook_receiver.told import whole_body
 from tests.faults.providers import HOOK, Ledger, Report
@@ -34,19 +38,29 @@ class Evidence:
         with closing(sqlite3.connect(data_dir / "replyhook.db")) as raw:
             assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
-            applied = "SELECT job_id, 'job.' || status FROM events WHERE verdict = 'applied'"
-            videos = raw.execute("SELECT job_id, name FROM assets WHERE status = 'stored'").fetchall()
-            return cls(
-                events=Counter(raw.execute("SELECT job_id, status, progress FROM events").fetchall()),
-                applied=Counter(raw.execute(applied).fetchall()),
-                callbacks=Counter(raw.execute("SELECT job_id, body FROM callbacks").fetchall()),
-                jobs={row[0]: row[1:] for row in raw.execute("SELECT id, status, progress FROM jobs")},
-                announced=Counter(raw.execute("SELECT job_id, type FROM notifications").fetchall()),
-                tasks={row[:2]: row[2:] for row in raw.execute("SELECT kind, subject, state, attempts FROM tasks")},
-                notifications={row[0]: whole_body(row[1]) for row in raw.execute("SELECT id, body FROM notifications")},
-                undelivered=raw.execute("SELECT count(*) FROM deliveries WHERE status <> 'delivered'").fetchone()[0],
-                videos={job: _sha256(data_dir / "videos" / name) for job, name in videos},
-            )
+            return cls._told(lambda statement: raw.execute(statement).fetchall(), data_dir)
+
+    @classmethod
+    def in_postgres(cls, url: str, data_dir: Path) -> "Evidence":
+        """The same of PostgreSQL; the videos are in ``data_dir``."""
+        with psycopg.connect(url) as raw:
+            return cls._told(lambda statement: raw.execute(statement.encode()).fetchall(), data_dir)
+
+    @classmethod
+    def _told(cls, ask: Callable[[str], list[tuple[Any, ...]]], data_dir: Path) -> "Evidence":
+        applied = "SELECT job_id, 'job.' || status FROM events WHERE verdict = 'applied'"
+        videos = ask("SELECT job_id, name FROM assets WHERE status = 'stored'")
+        return cls(
+            events=Counter(ask("SELECT job_id, status, progress FROM events")),
+            applied=Counter(ask(applied)),
+            callbacks=Counter(ask("SELECT job_id, body FROM callbacks")),
+            jobs={row[0]: row[1:] for row in ask("SELECT id, status, progress FROM jobs")},
+            announced=Counter(ask("SELECT job_id, type FROM notifications")),
+            tasks={row[:2]: row[2:] for row in ask("SELECT kind, subject, state, attempts FROM tasks")},
+            notifications={row[0]: whole_body(row[1]) for row in ask("SELECT id, body FROM notifications")},
+            undelivered=ask("SELECT count(*) FROM deliveries WHERE status <> 'delivered'")[0][0],
+            videos={job: _sha256(data_dir / "videos" / name) for job, name in videos},
+        )
 
     def assert_keeps(self, ledger: Ledger) -> None:
         """Every acknowledged callback with its event, its job change and its task; nothing applied twice."""

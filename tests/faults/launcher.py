@@ -49,9 +49,18 @@ def short_waits() -> None:
     retries.DELIVERIES = retries.RetryPolicy(delays=(0.2,) * 40)
 
 
+def short_statements() -> None:
+    """A statement is given up after half a second, so that a test can make one that is slow."""
+    from replyhook_receiver.stores.postgres import connection
+
+    short_leases()
+    connection.STATEMENT_MILLISECONDS = 500
+
+
 CHANGES: dict[str, Callable[[], None]] = {
     "short-leases": short_leases,
     "quick-downloads": quick_downloads,
+    "short-statements": short_statements,
     "short-waits": short_waits,
     "without-fsync": without_fsync,
 }

@@ -5,6 +5,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +21,8 @@ from tests.receiver.support import Answer, Clock, FalKeys, Host, fal_body, pause
 TOKENS = TokenKeys((SIGNING_KEY,))
 VIDEO = "/video.mp4"
 HOOK = "/hook"
+_PATIENCE_SECONDS = 0.05
+_AT_ONCE = 16
 
 
 class MachineClock(Clock):
@@ -115,20 +118,36 @@ class Providers:
             answers = await asyncio.gather(*(self.send(client, entry) for entry in again[start : start + 100]))
             assert set(answers) <= {200}
 
-    async def keep_sending(self, client: httpx.AsyncClient, *, of_videos: float = 0.2) -> None:
-        """Job after job, until the receiver is gone; that share of them ends with a video that somebody waits for."""
+    @asynccontextmanager
+    async def sending(self, client: httpx.AsyncClient) -> AsyncIterator[None]:
+        """Many that send and endure while the context lasts; at its end what was not taken is sent again."""
+        senders = [asyncio.create_task(self.keep_sending(client, endures=True)) for _ in range(_AT_ONCE)]
+        yield
+        self.stopping = True
+        await asyncio.gather(*senders)
+        await self.send_again(client)
+
+    async def keep_sending(self, client: httpx.AsyncClient, *, of_videos: float = 0.2, endures: bool = False) -> None:
+        """Job after job, until the receiver is gone; that share of them ends with a video that somebody waits for.
+
+        Who ``endures`` goes on after a moment: other receivers are there, or will be.
+        """
         while not self.stopping:
             job = new_id("job")
             provider = random.choice(["useapi", "fal"])
             with_video = random.random() < of_videos
             if with_video and (status := await self._register(client, job, provider)) != 200:
-                if status is None:
+                if status is None and not endures:
                     return
+                await asyncio.sleep(_PATIENCE_SECONDS if endures else 0)
                 continue
             for report in self._reports(job, provider, with_video=with_video):
                 for _ in range(random.choice([1, 1, 2])):
-                    if await self.send(client, report) is None:
+                    answer = await self.send(client, report)
+                    if answer is None and not endures:
                         return
+                    if answer != 200 and endures:
+                        await asyncio.sleep(_PATIENCE_SECONDS)
 
     def _reports(self, job: str, provider: str, *, with_video: bool) -> list[Report]:
         if provider == "useapi":

@@ -4,73 +4,22 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 pytest.importorskip("av", reason="the sandbox makes real videos")
 
-from replyhook_receiver.sandbox.app import create_sandbox, sandbox_settings
-from replyhook_receiver.sandbox.options import SandboxOptions
-from replyhook_receiver.serving import free_socket, served
-from tests.faults.harness import AUTH, Server, a_server
+from replyhook_receiver.serving import free_socket
+from tests.faults.harness import Server, a_server
+from tests.faults.relayed import PROMPTS, Sandbox, a_sandbox, relay, shown
 from tests.receiver.support import until
-
-# fal answers the submit only after its callback, and Segmind with the video: both are in the middle for a while.
-PROMPTS = {"fal": "on [[fault:early]]", "segmind": "on"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sandbox:
-    """The imitations, each job of which takes about a second and a half."""
-
-    url: str
-    settings: dict[str, str]
-
-    async def calls(self, provider: str) -> dict[str, int]:
-        """What the provider was asked, and what it billed."""
-        async with httpx.AsyncClient(trust_env=False) as client:
-            content: dict[str, dict[str, int]] = (await client.get(f"{self.url}/_sandbox/calls")).json()
-        return content[provider]
-
-    async def all_have(self, count: str) -> bool:
-        return all([(await self.calls(provider))[count] == 1 for provider in PROMPTS])
 
 
 @pytest.fixture
 async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
-    with free_socket() as bound:
-        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        options = SandboxOptions(base_url=url, work_dir=tmp_path / "sandbox", speed=30)
-        told = sandbox_settings(options)
-        settings = {
-            f"PROVIDERS__{provider.upper()}__{name.upper()}": value
-            for provider in PROMPTS
-            for name, value in told[provider].items()
-        }
-        async with served(create_sandbox(options), bound):
-            yield Sandbox(url=url, settings=settings)
-
-
-async def relay(server: Server, sandbox: Sandbox, provider: str) -> str:
-    content = {
-        "provider": provider,
-        "video": f"{sandbox.url}/_sandbox/source.mp4?seconds=1",
-        "request": {"prompt": PROMPTS[provider]},
-    }
-    async with server.client() as client:
-        answer = await client.post("/v1/jobs", json=content, headers=AUTH)
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])
-
-
-async def shown(server: Server, job_id: str) -> dict[str, Any]:
-    async with server.client() as client:
-        content: dict[str, Any] = (await client.get(f"/v1/jobs/{job_id}", headers=AUTH)).json()
-    return content
+    async with a_sandbox(tmp_path / "sandbox") as running:
+        yield running
 
 
 def submissions(data_dir: Path) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""`replyhook db`: the database itself: migrations, backups, what is old, one user's data."""
+"""`replyhook db`: the database itself: migrations, backups, copies, what is old, one user's data."""
 
 import asyncio
 import sys
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replyhook.errors import ConfigurationError
+from replyhook_receiver.cli.db_copy import copy_database
 from replyhook_receiver.cli.exit_codes import NOT_FOUND
 from replyhook_receiver.cli.harmless import harmless, harmless_json
 from replyhook_receiver.cli.settings import settings_from
@@ -31,11 +32,14 @@ _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), d
 
 @click.group()
 def db() -> None:
-    """The receiver's database: migrations, backups, what is old, one user's data.
+    """The receiver's database: migrations, backups, copies, what is old, one user's data.
 
     Works on it directly, with the receiver's own settings (flags, REPLYHOOK_…, the file of REPLYHOOK_CONFIG); the
     receiver may go on running meanwhile.
     """
+
+
+db.add_command(copy_database)
 
 
 @db.command()

@@ -1,11 +1,15 @@
 """The store that the settings name, and an operator's work on it."""
 
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from replyhook.errors import ConfigurationError
-from replyhook_receiver.config import Settings
+from replyhook_receiver.config import Settings, database_of
+from replyhook_receiver.stores.copying import Side
 from replyhook_receiver.stores.sql.store import Options, SQLStore
 from replyhook_receiver.stores.sqlite import SQLiteStore, upkeep
+from replyhook_receiver.stores.sqlite.copying import a_side as sqlite_side
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -33,6 +37,20 @@ def migrate(settings: Settings) -> list[str]:
     if settings.postgres_url is None:
         return upkeep.migrate(settings.database_path)
     return list(_installed().migrate(settings.postgres_url))
+
+
+def copy_side(url: str, *, is_target: bool) -> AbstractContextManager[Side]:
+    """The database of a URL as one side of a copy. Raises ``ConfigurationError``, which does not repeat the URL."""
+    try:
+        named = database_of(url)
+    except ValueError as error:
+        raise ConfigurationError(f"the database to copy {'to' if is_target else 'from'} {error}") from None
+    if isinstance(named, Path):
+        return sqlite_side(named, is_target=is_target)
+    _installed()
+    from replyhook_receiver.stores.postgres.copying import a_side  # an extra, which not everybody has
+
+    return a_side(named, is_target=is_target)
 
 
 def _installed() -> "ModuleType":

@@ -5,6 +5,13 @@ from importlib.resources.abc import Traversable
 
 from replyhook.errors import ConfigurationError
 
+COPY = "replyhook_copy"
+"""A table that is there while a database is being filled by `replyhook db copy`, and says how far that has come."""
+
+HALF_COPIED = ConfigurationError(
+    "the database is a copy that was not finished: run the same replyhook db copy again, which goes on where it was cut"
+)
+
 
 def steps(database: str) -> list[Traversable]:
     """The files of ``database``, in order."""

@@ -318,6 +318,7 @@ class Worker:
             kept = await self._store.renew(list(held.values()), lease=LEASE, now=self._now())
             for running, task in held.items():
                 # A relayed submit is paid for whoever holds the lease: its answer is always worth having.
-                if task.lease not in kept and task.kind is not TaskKind.RELAY:
+                # Once: a second one would come upon what it does about the first.
+                if task.lease not in kept and task.kind is not TaskKind.RELAY and not running.cancelling():
                     running.cancel()
         self._renewed_at = self._now()

@@ -16,6 +16,8 @@ from replyhook_receiver.stores.sql.connection import Values
 CONNECT_SECONDS = 5
 LOCK_MILLISECONDS = 3_000
 STATEMENT_MILLISECONDS = 15_000
+IDLE_MILLISECONDS = 5_000
+"""How long a transaction may stand still: of a process that is stopped, or cut off, the others wait no longer."""
 SILENCE_MILLISECONDS = 10_000
 """How long the other side may leave what was sent unacknowledged: a cable that is cut closes no connection."""
 
@@ -68,12 +70,13 @@ def connect(url: str, *, read_only: bool = False) -> Connection[Any]:
         connection.prepared_max = _PREPARED
         connection.execute(
             b"SELECT set_config('lock_timeout', $1, false), set_config('statement_timeout', $2, false), "
-            b"set_config('idle_in_transaction_session_timeout', $2, false), "
-            b"set_config('default_transaction_read_only', $3, false), "
-            b"set_config('default_transaction_isolation', $4, false)",
+            b"set_config('idle_in_transaction_session_timeout', $3, false), "
+            b"set_config('default_transaction_read_only', $4, false), "
+            b"set_config('default_transaction_isolation', $5, false)",
             (
                 str(LOCK_MILLISECONDS),
                 str(STATEMENT_MILLISECONDS),
+                str(IDLE_MILLISECONDS),
                 "on" if read_only else "off",
                 "repeatable read" if read_only else "read committed",
             ),

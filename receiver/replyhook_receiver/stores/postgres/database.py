@@ -1,5 +1,6 @@
 """One PostgreSQL database, open: the connection that writes, a few that read, and one that listens to the others."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -24,6 +25,8 @@ from replyhook_receiver.stores.sql.writer import Settle, Writer
 
 T = TypeVar("T")
 
+_FIRST_TRIES, _FIRST_PAUSE_SECONDS = 5, 0.5
+
 
 class PostgreSQLDatabase:
     """The ``Database`` over one PostgreSQL, which any number of processes may have open."""
@@ -46,7 +49,7 @@ class PostgreSQLDatabase:
             await self._engine.open(migrate)
             self._writer = Writer(self._engine, accept_all=self._accept_all, after_commit=self._after_commit)
             self._readers = Readers(self._url)
-            await self._writer.run(lambda raw: make_ahead(raw, datetime.now(UTC)))
+            await _make_ahead(self._writer)
         except psycopg.Error as error:
             await self.close()
             raise ConfigurationError(f"PostgreSQL cannot be used: {shown_error(error, self._url)}") from None
@@ -103,6 +106,16 @@ class PostgreSQLDatabase:
 
     async def overwrite_removed(self) -> None:
         """Nothing: PostgreSQL reuses the room of removed rows after it was vacuumed, and does not overwrite before."""
+
+
+async def _make_ahead(writer: Writer) -> None:
+    """Make the partitions to come: the first write. Another process's lock is waited for, longer than callers would."""
+    for _ in range(_FIRST_TRIES - 1):
+        try:
+            return await writer.run(lambda raw: make_ahead(raw, datetime.now(UTC)))
+        except StoreUnavailable:
+            await asyncio.sleep(_FIRST_PAUSE_SECONDS)
+    return await writer.run(lambda raw: make_ahead(raw, datetime.now(UTC)))
 
 
 def _touch(raw: Raw) -> None:

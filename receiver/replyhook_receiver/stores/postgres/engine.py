@@ -13,7 +13,14 @@ from psycopg import Connection, errors
 from psycopg.pq import TransactionStatus
 
 from replyhook_receiver.errors import StoreUnavailable
-from replyhook_receiver.stores.postgres.connection import PostgreSQLRaw, check_in_force, connect, named, shown_error
+from replyhook_receiver.stores.postgres.connection import (
+    IDLE_MILLISECONDS,
+    PostgreSQLRaw,
+    check_in_force,
+    connect,
+    named,
+    shown_error,
+)
 from replyhook_receiver.stores.sql.batch import Batch, Work
 from replyhook_receiver.stores.sql.connection import Raw
 
@@ -25,6 +32,16 @@ _LOCKED = (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCancele
 _IS_OURS = b"""
     SELECT hashtextextended('replyhook ' || current_schema(), 0) AS key,
         'replyhook_' || substr(md5(current_schema()), 1, 16) AS channel
+"""
+# Who has our lock and has not sent a word for seconds, in the middle of a transaction: a process that is stopped, or
+# whose host is cut off. No time-out of PostgreSQL's ends it, since in a pipeline it does not count as idle.
+_END_THE_STILL = b"""
+    SELECT pg_terminate_backend(a.pid) AS ended FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_backend_pid()
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND ((CAST(l.classid AS BIGINT) << 32) | CAST(l.objid AS BIGINT)) = $1
+        AND a.application_name = 'replyhook' AND a.wait_event = 'ClientRead'
+        AND a.xact_start < clock_timestamp() - CAST($2 AS BIGINT) * interval '1 millisecond'
 """
 
 
@@ -113,11 +130,19 @@ class PostgreSQLEngine:
                 _log.debug("a batch is done again, one by one: %s", named(error))
                 return self._committed(connection, batch, one_by_one=True)
         except _LOCKED as error:
+            self._end_the_still(connection)
             raise _NobodyCan(f"another program holds what is to be written ({named(error)})") from None
         except psycopg.Error as error:
             if isinstance(error, errors.ReadOnlySqlTransaction):  # it is not, or no more, the primary
                 self._drop()
             raise StoreUnavailable(f"the commit failed ({named(error)})") from None
+
+    def _end_the_still(self, connection: Connection[Any]) -> None:
+        """Let nobody be waited for who stands still: what it had begun is taken back, as if it had been killed."""
+        with contextlib.suppress(psycopg.Error):
+            ended = connection.execute(_END_THE_STILL, (self._lock_key, IDLE_MILLISECONDS)).fetchall()
+            if ended:
+                _log.warning("a process that stood still in the middle of a transaction was cut off from PostgreSQL")
 
     def _committed(self, connection: Connection[Any], batch: Batch, *, one_by_one: bool = False) -> list[Any]:
         try:

@@ -7,12 +7,18 @@ from psycopg import Connection
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.stores.postgres.connection import named
-from replyhook_receiver.stores.schema_steps import number_of, pending_steps
+from replyhook_receiver.stores.schema_steps import COPY, HALF_COPIED, number_of, pending_steps
 
 _LOCK = b"SELECT pg_advisory_xact_lock(hashtextextended('replyhook schema ' || current_schema(), 0))"
 _PATIENCE = b"SET LOCAL lock_timeout = '120s'; SET LOCAL statement_timeout = 0"
 _TABLE = b"CREATE TABLE IF NOT EXISTS replyhook_schema (one BIGINT PRIMARY KEY CHECK (one = 1), step BIGINT)"
 _EXISTS = b"SELECT to_regclass('replyhook_schema') IS NOT NULL AS there"
+
+
+def has_table(connection: Connection[Any], name: str) -> bool:
+    """Whether there is such a table in our schema."""
+    row = connection.execute(b"SELECT to_regclass($1) IS NOT NULL AS there", (name,)).fetchone()
+    return bool(row and row["there"])
 
 
 def schema_of(connection: Connection[Any]) -> int:
@@ -40,6 +46,8 @@ def migrate(connection: Connection[Any]) -> list[str]:
             connection.execute(_PATIENCE)
             connection.execute(_LOCK)
             _check_place(connection)
+            if has_table(connection, COPY):
+                raise HALF_COPIED
             found = pending_steps("postgres", schema_of(connection))
             for step in found:
                 name = step.name

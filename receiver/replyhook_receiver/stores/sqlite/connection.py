@@ -10,7 +10,7 @@ from typing import TypeVar
 import aiosqlite
 
 from replyhook.errors import ConfigurationError
-from replyhook_receiver.stores.schema_steps import newest, number_of, pending_steps, steps
+from replyhook_receiver.stores.schema_steps import COPY, HALF_COPIED, newest, number_of, pending_steps, steps
 
 T = TypeVar("T")
 
@@ -93,8 +93,10 @@ def pending(raw: sqlite3.Connection) -> list[str]:
 def migrate(raw: sqlite3.Connection) -> None:
     """Bring the schema up to date, one numbered file a transaction.
 
-    Raises ``ConfigurationError`` for a newer one, and for a step that the database does not take.
+    Raises ``ConfigurationError`` for a newer one, for a step that the database does not take, and for half a copy.
     """
+    if raw.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (COPY,)).fetchone():
+        raise HALF_COPIED
     for script in _pending(raw):
         statements = script.read_text(encoding="utf-8")
         try:
