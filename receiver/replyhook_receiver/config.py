@@ -83,16 +83,24 @@ class Settings(BaseSettings):
     min_free_disk_bytes: int = Field(
         default=1024**3, ge=0, description="room to be left on the disk: with less, downloads wait; callbacks do not"
     )
-    download_concurrency: int = Field(default=8, ge=1, le=64, description="downloads at a time")
-    downloads_per_host: int = Field(default=4, ge=1, le=64, description="downloads at a time from one media host")
+    download_concurrency: int = Field(
+        default=8, ge=1, le=64, description="downloads at a time, by all workers together"
+    )
+    downloads_per_host: int = Field(
+        default=4, ge=1, le=64, description="downloads at a time from one media host, by all workers"
+    )
     slowest_download_bytes_per_second: int = Field(
         default=8192, ge=0, description="a download slower than this over 30 s is broken off and resumed; 0: no limit"
     )
-    delivery_concurrency: int = Field(default=64, ge=1, le=256, description="notifications sent at a time")
+    delivery_concurrency: int = Field(
+        default=64, ge=1, le=256, description="notifications sent at a time, by each worker"
+    )
     endpoint_concurrency: int = Field(
         default=8, ge=1, le=256, description="notifications sent to one endpoint at a time"
     )
-    relay_concurrency: int = Field(default=4, ge=1, le=64, description="relayed submits held open at a time")
+    relay_concurrency: int = Field(
+        default=4, ge=1, le=64, description="relayed submits held open at a time, by all workers"
+    )
     relay_patience_seconds: int = Field(
         default=3600,
         ge=0,

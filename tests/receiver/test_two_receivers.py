@@ -13,6 +13,7 @@ from replyhook_receiver.stores.streams import StreamFilter
 from replyhook_receiver.stream import Stream
 from tests.receiver.postgres_server import PASSWORD, PostgreSQLServer
 from tests.receiver.support import Host, Receiver, a_receiver, until, useapi_body
+from tests.receiver.web.test_callbacks import REQUEST_ID, fal_body, send_fal
 
 
 @pytest.fixture
@@ -84,3 +85,20 @@ async def test_while_postgres_is_away_callbacks_are_turned_away_to_come_again_an
     assert await call_back(second, path, useapi_body(job, "FAILED")) == 200
     assert (await first.job(job))["status"] == "failed"
     assert PASSWORD not in caplog.text
+
+
+async def test_a_sender_that_one_has_learned_the_other_enforces_soon(receivers: tuple[Receiver, Receiver]) -> None:
+    first, second = receivers
+    second.fal.key, second.clock.passed = first.fal.key, first.clock.passed
+    second.fal.publish()
+
+    async def told_by(receiver: Receiver, user: str, status: str) -> int:
+        body = fal_body(REQUEST_ID, status)
+        return (await send_fal(receiver, path, body, user_id=user)).status_code
+
+    job, path = await first.register("fal")
+    assert await told_by(second, "them", "IN_QUEUE") == 200
+    await first.submitted(job, REQUEST_ID)
+    assert await told_by(first, "us", "IN_PROGRESS") == 200
+    second.clock.move(seconds=11)
+    assert await told_by(second, "them", "OK") == 401

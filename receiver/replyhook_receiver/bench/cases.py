@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from replyhook_receiver.bench.load import LoadResult, run_load
 MakeRequests = Callable[[int], list[bytes]]
 
 _START_SECONDS = 60
+DATABASE = "REPLYHOOK_BENCH_DATABASE"
 
 
 class ServerProcess:
@@ -29,13 +31,16 @@ class ServerProcess:
 
 
 @asynccontextmanager
-async def server_process(case: str, folder: Path, *, core: int | None, jwks_url: str) -> AsyncIterator[ServerProcess]:
+async def server_process(
+    case: str, folder: Path, *, core: int | None, jwks_url: str, database: str = ""
+) -> AsyncIterator[ServerProcess]:
     """Start a case's server on ``core``; it ends with the context."""
     where = "any" if core is None else str(core)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "replyhook_receiver.bench", case, str(folder), where, jwks_url),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, DATABASE: database},  # not an argument: those can be read by everybody here
     )
     try:
         async with asyncio.timeout(_START_SECONDS):

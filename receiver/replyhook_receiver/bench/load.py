@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from statistics import quantiles
 from typing import cast
 
@@ -33,13 +34,17 @@ class LoadFailed(Exception):
     """The server ended a connection or answered something else than was expected."""
 
 
-async def run_load(port: int, requests: Sequence[bytes], *, connections: int) -> LoadResult:
-    """Send every one of ``requests`` once to loopback ``port``; each must be answered 200 with the body ``ok``."""
+async def run_load(port: int | Sequence[int], requests: Sequence[bytes], *, connections: int) -> LoadResult:
+    """Send every one of ``requests`` once to loopback; each must be answered 200 with the body ``ok``.
+
+    Of several ports connections go to each in turn, as a balancer deals them out.
+    """
     loop = asyncio.get_running_loop()
     run = _Run(waiting=deque(requests), total=len(requests), done=loop.create_future())
     lines = [_Line(run) for _ in range(min(connections, len(requests)))]
-    for line in lines:
-        await loop.create_connection(lambda line=line: line, "127.0.0.1", port)  # type: ignore[misc] # a default argument
+    ports = [port] if isinstance(port, int) else port
+    for line, each in zip(lines, cycle(ports), strict=False):
+        await loop.create_connection(lambda line=line: line, "127.0.0.1", each)  # type: ignore[misc] # a default argument
     started = time.perf_counter()
     for line in lines:
         line.send_next()

@@ -16,16 +16,18 @@ from typing import Any
 
 import uvicorn
 import uvloop
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from replyhook_receiver.bench.cases import DATABASE
 from replyhook_receiver.bench.traffic import FAL_USER, REPLY_KEY
 from replyhook_receiver.config import Settings
 from replyhook_receiver.own_secrets import secrets_for
 from replyhook_receiver.serving import configure_logging, free_socket, keep_garbage_collection_rare, served
-from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.stores.sql.store import SQLStore
 from replyhook_receiver.web.app import create_app
 
 Counts = Callable[[], Awaitable[dict[str, Any]]]
@@ -68,9 +70,12 @@ def _application(case: str, folder: Path, jwks_url: str) -> tuple[Any, Counts]:
 
         return app, stored
     settings = bench_settings(folder, jwks_url)
+    secrets = secrets_for(settings)  # before the database is a shared one, for which nobody makes up keys
+    if case == "shared":
+        settings = settings.model_copy(update={"database_url": SecretStr(os.environ[DATABASE])})
     # Without the worker: what is measured is the way to the disk, not the downloads that follow.
-    receiver = create_app(settings, secrets=secrets_for(settings), with_worker=False)
-    store: SQLiteStore = receiver.state.store
+    receiver = create_app(settings, secrets=secrets, with_worker=False)
+    store: SQLStore = receiver.state.store
 
     async def counts() -> dict[str, Any]:
         return asdict(await store.counts())

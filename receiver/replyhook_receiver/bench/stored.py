@@ -13,6 +13,7 @@ from replyhook.jobs import Asset, JobEvent, JobStatus, Trust
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.bench.traffic import BenchJob
 from replyhook_receiver.records import Registration, Report, Submission, SubmissionOutcome
+from replyhook_receiver.stores.sql.store import SQLStore
 from replyhook_receiver.stores.sqlite import SQLiteStore
 
 _AT_ONCE = 500
@@ -31,12 +32,17 @@ async def _store(path: Path) -> AsyncIterator[SQLiteStore]:
 
 async def register_jobs(path: Path, jobs: Sequence[BenchJob]) -> None:
     """Register jobs and report their submits, as the library does before a provider can call back."""
-    now = datetime.now(UTC)
     async with _store(path) as store:
-        for start in range(0, len(jobs), _AT_ONCE):
-            some = jobs[start : start + _AT_ONCE]
-            await asyncio.gather(*(store.register(_registration(job), now=now) for job in some))
-            await asyncio.gather(*(store.record_submission(job.id, _accepted(job), now=now) for job in some))
+        await register_in(store, jobs)
+
+
+async def register_in(store: SQLStore, jobs: Sequence[BenchJob]) -> None:
+    """The same, in a store that is open."""
+    now = datetime.now(UTC)
+    for start in range(0, len(jobs), _AT_ONCE):
+        some = jobs[start : start + _AT_ONCE]
+        await asyncio.gather(*(store.register(_registration(job), now=now) for job in some))
+        await asyncio.gather(*(store.record_submission(job.id, _accepted(job), now=now) for job in some))
 
 
 def _registration(job: BenchJob) -> Registration:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replyhook_receiver.cli.bench_engine import engine
 from replyhook_receiver.cli.bench_live import latency, streams
+from replyhook_receiver.cli.bench_shared import ingest_shared
 
 if TYPE_CHECKING:
     from replyhook_receiver.bench import IngestResult
@@ -23,6 +25,7 @@ def bench() -> None:
 
 bench.add_command(streams)
 bench.add_command(latency)
+bench.add_command(engine)
 
 
 @bench.command()
@@ -47,9 +50,19 @@ bench.add_command(latency)
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Folder on the disk to be measured; what is made there is removed.  [default: the system's temporary one]",
 )
+@click.option("--database", help="Measure receivers on this postgresql://… instead, or on a `new` one of its own.")
+@click.option("--receivers", default="1,2", show_default=True, help="With --database: how many of them, in turn.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def ingest(
-    rounds: int, requests: int, connections: int, stored: int, quick: bool, directory: Path | None, as_json: bool
+    rounds: int,
+    requests: int,
+    connections: int,
+    stored: int,
+    quick: bool,
+    directory: Path | None,
+    database: str | None,
+    receivers: str,
+    as_json: bool,
 ) -> None:
     """Take callbacks as fast as they come: verified, stored with fsync, each with its event, job and task.
 
@@ -57,6 +70,9 @@ def ingest(
     reads the body (bare), this receiver with a token alone (token) and with fal's signatures (fal), and the usual
     hand-written way, FastAPI and SQLAlchemy with a commit for each callback (handwritten, when
     `pip install 'replyhook[bench]'` has brought its packages).
+
+    With --database one and two receivers on one PostgreSQL, with the CPU time of each, beside what that PostgreSQL
+    takes of the same rows with nothing around them; databases are made there and removed again.
     """
     import uvloop
 
@@ -64,6 +80,18 @@ def ingest(
     from replyhook_receiver.serving import configure_logging
 
     configure_logging("error")
+    if database is not None:
+        ingest_shared(
+            folder=directory,
+            database=None if database == "new" else database,
+            receivers=receivers,
+            rounds=2 if quick else rounds,
+            requests=1_000 if quick else requests,
+            connections=connections,
+            already_stored=min(stored, 20_000) if quick else stored,
+            as_json=as_json,
+        )
+        return
     if not has_handwritten():
         click.echo("the hand-written case is left out: pip install 'replyhook[bench]'", err=True)
     with tempfile.TemporaryDirectory(prefix="replyhook-bench-", dir=directory) as folder:

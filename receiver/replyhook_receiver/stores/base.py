@@ -177,9 +177,12 @@ class Store(Protocol):
         """The senders learned so far, by provider and account."""
         ...
 
-    async def claim(self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
+    async def claim(
+        self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime, at_once: int | None = None
+    ) -> list[Task]:
         """Take up to ``limit`` due tasks (or tasks whose lease has run out), counting the attempt.
 
+        With ``at_once`` no more of these kinds are held at a time, by all workers together.
         A job that is past its deadline becomes a ``reconcile`` task in the same transaction, once; a link that is about
         to end an ``expiring`` one. Downloads that are to be in the order of their links are claimed from ``links``.
         """

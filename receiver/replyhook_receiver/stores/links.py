@@ -41,13 +41,24 @@ class Links(Protocol):
         ...
 
     async def claim(
-        self, *, limit: int, per_host: int, counted_as: Callable[[str], str], lease: timedelta, now: datetime
+        self,
+        *,
+        limit: int,
+        at_once: int,
+        per_host: int,
+        counted_as: Callable[[str], str],
+        lease: timedelta,
+        now: datetime,
     ) -> list[Task]:
         """Take up to ``limit`` due downloads, the link that ends first before the others, as ``Store.claim`` does.
 
-        Of one host no more than ``per_host`` are held at a time, by all workers together; ``counted_as`` says what a
-        URL's host is counted as.
+        No more than ``at_once`` are held at a time, and ``per_host`` of one host, by all workers together;
+        ``counted_as`` says what a URL's host is counted as.
         """
+        ...
+
+    async def held(self, *, now: datetime) -> list[str]:
+        """The links of the downloads that are held now, by all workers together."""
         ...
 
     async def first_waiting(self, *, now: datetime) -> list[WaitingLink]:

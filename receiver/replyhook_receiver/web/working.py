@@ -11,6 +11,7 @@ from replyhook_receiver.media_pool import warm_up
 from replyhook_receiver.retries import DELIVERIES, DOWNLOADS, RELAYS, RESULTS
 from replyhook_receiver.web.parts import Parts
 from replyhook_receiver.work.beating import Heartbeat
+from replyhook_receiver.work.capping import Capped
 from replyhook_receiver.work.confirming import HostConfirmer
 from replyhook_receiver.work.download import Download
 from replyhook_receiver.work.expiring import tell_last_call
@@ -74,6 +75,7 @@ def make_worker(parts: Parts) -> Working:
         links=store.links,
         storage=parts.storage,
         storage_state=storage_state,
+        at_once=settings.download_concurrency,
         per_host=settings.downloads_per_host,
         min_free_bytes=settings.min_free_disk_bytes,
         counted_as=hosts.counted_as,
@@ -105,7 +107,12 @@ def make_worker(parts: Parts) -> Working:
             policy=DELIVERIES,
             concurrency=settings.delivery_concurrency,
         ),
-        TaskKind.RELAY: Handler(run=relay, policy=RELAYS, concurrency=settings.relay_concurrency),
+        TaskKind.RELAY: Handler(
+            run=relay,
+            policy=RELAYS,
+            concurrency=settings.relay_concurrency,
+            claims=Capped(store, TaskKind.RELAY, at_once=settings.relay_concurrency),
+        ),
         TaskKind.FETCH_RESULT: Handler(run=fetch_result, policy=RESULTS, concurrency=_QUESTIONS_AT_A_TIME),
         TaskKind.RECONCILE: Handler(run=reconcile, policy=RESULTS, concurrency=_QUESTIONS_AT_A_TIME),
         TaskKind.EXPIRING: Handler(run=tell_last_call, policy=RESULTS, concurrency=_QUESTIONS_AT_A_TIME),

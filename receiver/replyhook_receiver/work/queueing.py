@@ -23,6 +23,7 @@ class DownloadQueue:
         links: Links,
         storage: Storage,
         storage_state: StorageState,
+        at_once: int,
         per_host: int,
         min_free_bytes: int,
         counted_as: CountedAs,
@@ -30,6 +31,7 @@ class DownloadQueue:
         self._links = links
         self._storage = storage
         self._storage_state = storage_state
+        self._at_once = at_once
         self._per_host = per_host
         self._min_free_bytes = min_free_bytes
         self._counted_as = counted_as
@@ -53,7 +55,12 @@ class DownloadQueue:
             await self._links.date()
             return []
         return await self._links.claim(
-            limit=limit, per_host=self._per_host, counted_as=self._counted_as, lease=lease, now=now
+            limit=limit,
+            at_once=self._at_once,
+            per_host=self._per_host,
+            counted_as=self._counted_as,
+            lease=lease,
+            now=now,
         )
 
     async def _has_room(self) -> bool:

@@ -4,6 +4,7 @@ wait for it. What is broken off goes on later where it stopped.
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -60,7 +61,10 @@ class Turn:
 
 
 class Turns:
-    """The tries that run in this process. ``places`` there are in all, ``per_host`` of them for one media host."""
+    """The tries that run in this process. All workers have ``places``, ``per_host`` of them for one media host.
+
+    What others hold counts; to make room, each breaks off its own.
+    """
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class Turns:
         self._now = now
         self._held: set[Turn] = set()
         self._waiting: dict[str, WaitingLink] = {}  # of each host the link that ends next
+        self._elsewhere: Counter[str] = Counter()  # what other processes hold, by host
         self._asked_at = float("-inf")
 
     @contextlib.contextmanager
@@ -123,6 +128,9 @@ class Turns:
                 host = self._counted_as(link.url)
                 if host not in first or first[host].ends_at <= now:
                     first[host] = link
+            if first:
+                held = Counter(self._counted_as(url) for url in await self._links.held(now=now))
+                self._elsewhere = held - Counter(turn.host for turn in self._held)
         self._waiting = first
 
     def _is_in_the_way(self, turn: Turn) -> bool:
@@ -146,9 +154,10 @@ class Turns:
 
     def _would_help(self, turn: Turn, host: str) -> bool:
         """Whether there is no place for a link of this host, and would be one without ``turn``."""
-        at_host = sum(held.host == host for held in self._held)
-        has_place = len(self._held) < self._places and at_host < self._per_host
-        return not has_place and len(self._held) <= self._places and at_host - (host == turn.host) < self._per_host
+        at_host = sum(held.host == host for held in self._held) + self._elsewhere[host]
+        in_all = len(self._held) + self._elsewhere.total()
+        has_place = in_all < self._places and at_host < self._per_host
+        return not has_place and in_all <= self._places and at_host - (host == turn.host) < self._per_host
 
     def _goes_on(self, turn: Turn, now: datetime) -> bool:
         """Whether its next try could begin where this one stops."""

@@ -29,6 +29,7 @@ _STORE_PAUSE_SECONDS = 1.0
 _FINISH_TRIES = 30
 _CLOCK_SLACK = timedelta(seconds=5)
 _HELD_BACK_SECONDS = 1.0
+_LOOK_AROUND_SECONDS = 0.1  # how long other kinds may wait while one keeps all its places taken
 
 
 class Claims(Protocol):
@@ -74,6 +75,8 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._renewed_at = now()
         self._looked_at = (now(), time.monotonic())
+        self._hungry: set[TaskKind] = set()  # the kinds that filled all their places when they were claimed last
+        self._looked_around_at = float("-inf")
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -106,6 +109,8 @@ class Worker:
         """Take nothing new, give what runs a moment to end, put the rest back."""
         self._stopping = True
         self.wake()
+        if self._loops:  # what is being claimed at this moment is begun, and put back with the rest
+            await asyncio.wait(self._loops[:1], timeout=_STORE_PAUSE_SECONDS)
         if self._running:
             await asyncio.wait(self._running, timeout=_STOP_SECONDS)
         for task in [*self._running, *self._loops]:
@@ -134,18 +139,38 @@ class Worker:
             await self._renew_held()  # after a stall our own leases may have run out: they are ours before anybody's
         free = self._free_places()
         await self._look_without_places(free, now)
-        due = await self._store.next_due(now=now, kinds=list(free)) if free else None
-        if due is None:
-            return None  # nothing waits, or all places are taken: a commit or an end wakes us
-        if due > now:
-            return (due - now).total_seconds()
-        started = 0
-        for kind, places in free.items():
-            tasks = await self._claim(kind, places, now)
-            started += len(tasks)
-            for task in tasks:
-                self._start(task)
+        if not free:
+            return None  # all places are taken: an end wakes us
+        hungry = {kind: free[kind] for kind in self._hungry if kind in free}
+        if not hungry or time.monotonic() - self._looked_around_at > _LOOK_AROUND_SECONDS:
+            due = await self._store.next_due(now=now, kinds=list(free))
+            if due is None:
+                return None  # nothing waits: a commit wakes us
+            if due > now:
+                return (due - now).total_seconds()
+            self._looked_around_at = time.monotonic()
+            hungry = free
+        started = await self._claim_all(hungry, now)
         return 0.0 if started else await self._pause_of_the_held_back(free, now)
+
+    async def _claim_all(self, places: Mapping[TaskKind, int], now: datetime) -> int:
+        """Claim of each kind what it has places for, all in one commit; how many were started.
+
+        Of what filled all its places there is more, most likely: it is claimed again without being asked about first.
+        """
+        kinds = list(places)
+        found = await asyncio.gather(*(self._claim(kind, places[kind], now) for kind in kinds), return_exceptions=True)
+        for kind, tasks in zip(kinds, found, strict=True):
+            self._hungry.discard(kind)
+            if not isinstance(tasks, BaseException):
+                if len(tasks) >= places[kind]:
+                    self._hungry.add(kind)
+                for task in tasks:
+                    self._start(task)
+        for tasks in found:
+            if isinstance(tasks, BaseException):  # what others have claimed is under way nevertheless
+                raise tasks
+        return sum(len(tasks) for tasks in found if not isinstance(tasks, BaseException))
 
     async def _claim(self, kind: TaskKind, places: int, now: datetime) -> list[Task]:
         claims = self._handlers[kind].claims

@@ -54,7 +54,7 @@ async def told(store: SQLStore, number: int, url: str, *, provider: str = "fal",
 
 
 async def claim(store: SQLStore, limit: int = 9, *, per_host: int = 9, now=NOW) -> list[Task]:  # type: ignore[no-untyped-def]
-    return await store.links.claim(limit=limit, per_host=per_host, counted_as=host_of, lease=LEASE, now=now)
+    return await store.links.claim(limit=limit, at_once=99, per_host=per_host, counted_as=host_of, lease=LEASE, now=now)
 
 
 async def test_the_link_that_ends_first_is_tried_first_whenever_it_was_told(store: SQLStore) -> None:
@@ -101,9 +101,9 @@ async def test_one_host_never_takes_all_the_places(store: SQLStore) -> None:
 async def test_the_names_of_one_media_host_share_its_places(store: SQLStore) -> None:
     jobs = [await told(store, number, ending(1 + number, f"v{number}.fal.media")) for number in range(5)]
     counted_as = MediaHosts([".fal.media"]).counted_as
-    first = await store.links.claim(limit=9, per_host=2, counted_as=counted_as, lease=LEASE, now=NOW)
+    first = await store.links.claim(limit=9, at_once=99, per_host=2, counted_as=counted_as, lease=LEASE, now=NOW)
     assert [task.subject for task in first] == jobs[:2]
-    assert await store.links.claim(limit=9, per_host=2, counted_as=counted_as, lease=LEASE, now=NOW) == []
+    assert await store.links.claim(limit=9, at_once=99, per_host=2, counted_as=counted_as, lease=LEASE, now=NOW) == []
     waiting = await store.links.first_waiting(now=NOW)
     assert [link.ends_at for link in waiting] == [NOW + hours * HOUR for hours in (3, 4, 5)]
 

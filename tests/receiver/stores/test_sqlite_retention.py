@@ -274,7 +274,7 @@ async def test_while_the_work_is_on_hold_nothing_is_claimed_and_callbacks_are_ke
     await store.accept(report(job, succeeded()))
     assert await store.next_due(now=NOW + DAY) is None
     assert await store.claim(list(TaskKind), limit=9, lease=DAY, now=NOW + DAY) == []
-    assert await store.links.claim(limit=9, per_host=9, counted_as=str, lease=DAY, now=NOW + DAY) == []
+    assert await store.links.claim(limit=9, at_once=99, per_host=9, counted_as=str, lease=DAY, now=NOW + DAY) == []
     assert await store.holding.end() == hold
     assert await store.holding.status() is None
     assert await one_task(store, TaskKind.DOWNLOAD, now=NOW)

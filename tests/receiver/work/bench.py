@@ -164,6 +164,7 @@ async def a_bench(
             links=store.links,
             storage=storage,
             storage_state=storage_state,
+            at_once=8,
             per_host=per_host,
             min_free_bytes=min_free_bytes,
             counted_as=hosts.counted_as,

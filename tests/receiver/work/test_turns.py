@@ -112,6 +112,9 @@ class OneWaits:
     async def first_waiting(self, *, now: datetime) -> list[WaitingLink]:
         return [WaitingLink(url="https://other.example/v.mp4", ends_at=now + timedelta(days=1))]
 
+    async def held(self, *, now: datetime) -> list[str]:  # noqa: ARG002 - the protocol's
+        return []
+
 
 @pytest.mark.parametrize(("came", "error"), [(150, TurnOver), (50, NetworkTrouble)])
 async def test_a_try_that_came_no_further_than_the_one_before_is_counted(

@@ -78,13 +78,24 @@ class SQLLinks:
             await self._database.write(lambda raw: date(raw, self._lifetime))
 
     async def claim(
-        self, *, limit: int, per_host: int, counted_as: Callable[[str], str], lease: timedelta, now: datetime
+        self,
+        *,
+        limit: int,
+        at_once: int,
+        per_host: int,
+        counted_as: Callable[[str], str],
+        lease: timedelta,
+        now: datetime,
     ) -> list[Task]:
         def work(raw: Raw) -> list[Task]:
             date(raw, self._lifetime)
             if is_held(raw):
                 return []
-            rows = _first_to_end(raw, limit=limit, per_host=per_host, counted_as=counted_as, now=now)
+            taken = Counter(counted_as(row["url"] or "") for row in raw.execute(_HELD, (to_ms(now),)))
+            places = min(limit, at_once - taken.total())
+            if places <= 0:
+                return []
+            rows = _first_to_end(raw, taken, limit=places, per_host=per_host, counted_as=counted_as, now=now)
             return lease_tasks(raw, rows, lease=lease, now=now)
 
         return await self._database.write(work)
@@ -93,6 +104,10 @@ class SQLLinks:
         rows = await self._database.read(lambda raw: raw.execute(_BY_EXPIRY, (to_ms(now),)).fetchall())
         ends = [(row["url"], from_ms(row["expires_ms"])) for row in rows]
         return [WaitingLink(url=url, ends_at=at) for url, at in ends if url is not None and at is not None]
+
+    async def held(self, *, now: datetime) -> list[str]:
+        rows = await self._database.read(lambda raw: raw.execute(_HELD, (to_ms(now),)).fetchall())
+        return [row["url"] or "" for row in rows]
 
     async def count_refusal(self, job_id: str, url: str) -> Refused:
         def work(raw: Raw) -> Refused:
@@ -152,8 +167,9 @@ def end(raw: Raw, job_id: str) -> None:
     raw.execute("DELETE FROM last_calls WHERE job_id = ?", (job_id,))
 
 
-def _first_to_end(raw: Raw, *, limit: int, per_host: int, counted_as: Callable[[str], str], now: datetime) -> list[Row]:
-    taken = Counter(counted_as(row["url"] or "") for row in raw.execute(_HELD, (to_ms(now),)))
+def _first_to_end(
+    raw: Raw, taken: Counter[str], *, limit: int, per_host: int, counted_as: Callable[[str], str], now: datetime
+) -> list[Row]:
     chosen: list[Row] = []
     for row in raw.execute(_BY_EXPIRY, (to_ms(now),)):
         if len(chosen) == limit:

@@ -31,17 +31,18 @@ def finish(
     describe: Describe,
     deadlines: Deadlines,
     limits: Limits,
+    leases: dict[str, bool] | None = None,
 ) -> bool:
     """Keep a task's outcome. False when the lease was lost: then nothing is kept.
 
-    ``limits`` bound the deliveries that are under way at a time.
+    ``limits`` bound the deliveries that are under way at a time; ``leases`` as in ``tasks.release``.
     """
     if task.kind is TaskKind.NOTIFY and not isinstance(outcome, NotNow):
         return _finish_delivery(raw, task, outcome, now, describe, limits)
     match outcome:
         case Done():
-            is_held = release(raw, task, state="done", due_at=now, problem=None, now=now) is not None
-            if not is_held and not _is_paid_answer(task, outcome):
+            state = release(raw, task, state="done", due_at=now, problem=None, now=now, leases=leases)
+            if state is None and not _is_paid_answer(task, outcome):
                 return False
             _keep_success(raw, task, outcome, now, describe, deadlines)
         case Retry():

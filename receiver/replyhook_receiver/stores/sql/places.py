@@ -32,6 +32,11 @@ _HELD = f"""
     SELECT delivery_id FROM held h JOIN tasks t ON t.kind = '{TaskKind.NOTIFY.value}' AND t.subject = h.delivery_id
     WHERE h.place = ? AND h.reason = '{WaitsFor.PLACE.value}' AND t.state = 'held' ORDER BY h.notification LIMIT ?
 """  # noqa: S608
+_ANY_HELD = f"""
+    SELECT EXISTS (SELECT 1 FROM held WHERE place = ?1 AND reason = '{WaitsFor.PLACE.value}'),
+        EXISTS (SELECT 1 FROM held WHERE place = ?2 AND reason = '{WaitsFor.PLACE.value}'),
+        EXISTS (SELECT 1 FROM held WHERE place = ?3 AND reason = '{WaitsFor.PLACE.value}')
+"""  # noqa: S608
 _FAILED = """
     INSERT INTO places (place, failures, probe_ms) VALUES (?, 1, ?)
     ON CONFLICT (place) DO UPDATE SET failures = places.failures + 1,
@@ -79,6 +84,7 @@ class Places:
         self._raw = raw
         self._limits = limits
         self._now_ms = to_ms(now)
+        self._breakers: dict[str, tuple[bool, int]] = {}  # nothing that is done here changes them
 
     @cached_property
     def _under_way(self) -> Counter[str]:
@@ -107,8 +113,11 @@ class Places:
 
     def let_in(self, place: str) -> None:
         """Somebody has left a place: let others go on, there or elsewhere."""
-        for gate in _gates(place, is_sound=False):
-            self.let_through(gate)
+        gates = _gates(place, is_sound=False)
+        somebody_waits = self._raw.execute(_ANY_HELD, gates).fetchone()
+        for gate, waits in zip(gates, somebody_waits, strict=True):
+            if waits:
+                self.let_through(gate)
 
     def let_others_through(self, place: str) -> None:
         """A place is paused: what goes elsewhere need not wait for it."""
@@ -130,6 +139,11 @@ class Places:
 
     def _breaker(self, place: str) -> tuple[bool, int]:
         """Whether it is tried by one at a time only, and not before when."""
+        if place not in self._breakers:
+            self._breakers[place] = self._read_breaker(place)
+        return self._breakers[place]
+
+    def _read_breaker(self, place: str) -> tuple[bool, int]:
         row = self._raw.execute("SELECT failures, probe_ms FROM places WHERE place = ?", (place,)).fetchone()
         if row is None:
             return False, 0

@@ -25,6 +25,7 @@ from replyhook_receiver.stores.sql.database import MakeDatabase
 from replyhook_receiver.stores.sql.deliveries import SQLDeliveries
 from replyhook_receiver.stores.sql.endpoints import SQLEndpoints
 from replyhook_receiver.stores.sql.erasing import SQLErasing
+from replyhook_receiver.stores.sql.finishing import Finishing, Leases
 from replyhook_receiver.stores.sql.gauges import SQLGauges
 from replyhook_receiver.stores.sql.history import SQLHistory
 from replyhook_receiver.stores.sql.holding import SQLHolding, is_held
@@ -105,6 +106,7 @@ class SQLStore:
         self.keys = SQLKeys(self.database)
         self.owners = SQLOwners(self.database)
         self.workers = SQLWorkers(self.database)
+        self._finishing = Finishing(self.database, self._finish_one)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
@@ -185,20 +187,23 @@ class SQLStore:
             found[key] = (*found.get(key, ()), row["sender"])
         return found
 
-    async def claim(self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
+    async def claim(
+        self, kinds: Sequence[TaskKind], *, limit: int, lease: timedelta, now: datetime, at_once: int | None = None
+    ) -> list[Task]:
         def work(raw: Raw) -> list[Task]:
-            if is_held(raw):
+            room = limit if at_once is None else min(limit, at_once - tasks.held(raw, kinds, now=now))
+            if room <= 0 or is_held(raw):
                 return []
             if TaskKind.RECONCILE in kinds:
                 overdue.sweep(raw, now)
             if TaskKind.RELAY in kinds:
-                relays.admit(raw, self.relays.max_jobs, limit=limit, now=now)
+                relays.admit(raw, self.relays.max_jobs, limit=room, now=now)
             if TaskKind.EXPIRING in kinds:
                 links.sweep(raw, now)
             if TaskKind.NOTIFY in kinds:
                 self._looks.look(raw, now)
             places = Turns(raw, limits=self._limits, now=now)
-            return tasks.claim(raw, kinds, limit=limit, lease=lease, now=now, admits=places.admit)
+            return tasks.claim(raw, kinds, limit=room, lease=lease, now=now, admits=places.admit)
 
         return await self.database.write(work)
 
@@ -219,17 +224,7 @@ class SQLStore:
     async def finish(self, task: Task, outcome: Outcome, *, now: datetime) -> bool:
         if isinstance(outcome, Done) and outcome.submission is not None:
             await self._learn(now)
-        return await self.database.write(
-            lambda raw: outcomes.finish(
-                raw,
-                task,
-                outcome,
-                now=now,
-                describe=self._describe,
-                deadlines=self._deadlines,
-                limits=self._limits,
-            )
-        )
+        return await self._finishing.finish(task, outcome, now=now)
 
     async def next_due(self, *, now: datetime, kinds: Sequence[TaskKind] = tuple(TaskKind)) -> datetime | None:
         def look(raw: Raw) -> datetime | None:
@@ -245,6 +240,18 @@ class SQLStore:
 
     def _accept_all(self, raw: Raw, reports: Sequence[Report]) -> list[Accepted]:
         return facts.accept_all(raw, reports, self._describe, self._deadlines)
+
+    def _finish_one(self, raw: Raw, task: Task, outcome: Outcome, now: datetime, leases: Leases | None) -> bool:
+        return outcomes.finish(
+            raw,
+            task,
+            outcome,
+            now=now,
+            describe=self._describe,
+            deadlines=self._deadlines,
+            limits=self._limits,
+            leases=leases,
+        )
 
     async def _learn(self, now: datetime) -> None:
         if self._deadlines.is_due_to_learn(now):

@@ -102,6 +102,16 @@ def claim(
     return lease_tasks(raw, list(islice(admitted, limit)), lease=lease, now=now)
 
 
+def held(raw: Raw, kinds: Sequence[TaskKind], *, now: datetime) -> int:
+    """How many of these kinds are being worked on, by all workers together."""
+    marks = ", ".join("?" for _ in kinds)
+    statement = (
+        f"SELECT count(*) AS held FROM tasks WHERE state = 'leased' AND lease_until_ms > ? AND kind IN ({marks})"  # noqa: S608 - question marks only
+    )
+    count: int = raw.execute(statement, (to_ms(now), *kinds)).fetchone()["held"]
+    return count
+
+
 def due_tasks(
     raw: Raw,
     kinds: Sequence[TaskKind],
@@ -186,17 +196,23 @@ def release(
     problem: str | None,
     now: datetime,
     counts: bool = True,
+    leases: dict[str, bool] | None = None,
 ) -> str | None:
     """End a claim: the task is ``done``, ``dead``, or ``ready`` again at ``due_at``.
 
-    The state it really has then: ``ready`` where it begins anew. None when the lease was lost.
+    The state it really has then: ``ready`` where it begins anew. None when the lease was lost. ``leases`` are those
+    that are held, with whether their tasks begin anew, where that was read before in this transaction.
     """
     held = "kind = ? AND subject = ? AND state = 'leased' AND lease = ?"
     mine = (task.kind, task.subject, task.lease)
-    row = raw.execute(f"SELECT again FROM tasks WHERE {held}", mine).fetchone()  # noqa: S608 - a constant of ours
-    if row is None:
+    if leases is None:
+        row = raw.execute(f"SELECT again FROM tasks WHERE {held}", mine).fetchone()  # noqa: S608 - a constant of ours
+        again = None if row is None else bool(row["again"])
+    else:
+        again = leases.pop(task.lease, None)
+    if again is None:
         return None
-    anew = bool(row["again"]) and state != "done"
+    anew = again and state != "done"
     after = "ready" if anew else state
     less = int(not counts)
     raw.execute(
