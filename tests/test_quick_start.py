@@ -33,6 +33,7 @@ RUN = {
 """The examples that are run below."""
 NOT_RUN = {
     "postgres": "needs a PostgreSQL; receiver/test_two_receivers.py starts one",
+    "db copy": "it stops a service; faults/test_copy.py runs the command on a receiver that was killed",
     "demo": "it installs into the clone; what it starts is run by test_demo, and the whole line by .ci/run",
     "tests": "it would run itself; .ci/run does",
     "listen": "it listens until it is stopped; receiver/cli/test_listen.py starts and stops it with these options",

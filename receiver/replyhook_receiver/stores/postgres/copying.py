@@ -13,6 +13,7 @@ from replyhook_receiver.stores.postgres.connection import (
     PostgreSQLRaw,
     check_in_force,
     connect,
+    named,
     options_of,
     shown_error,
 )
@@ -100,8 +101,10 @@ def a_side(url: str, *, is_target: bool) -> Iterator[PostgreSQLSide]:
             if not is_target:
                 connection.execute(b"SET default_transaction_read_only = on")
             yield PostgreSQLSide(connection, name)
-    except psycopg.Error as error:
+    except psycopg.OperationalError as error:
         raise ConfigurationError(f"PostgreSQL cannot be used: {shown_error(error, url)}") from None
+    except psycopg.Error as error:  # whose message may hold the values of a row
+        raise ConfigurationError(f"{name} does not take the copy ({named(error)})") from None
 
 
 def _be_alone(connection: Connection[Any], name: str) -> None:
