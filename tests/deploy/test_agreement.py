@@ -30,7 +30,7 @@ TEXTS = {
     path: path.read_text(encoding="utf-8")
     for path in sorted(DEPLOY.rglob("*"))
     if path.is_file()
-    and path.name not in ("replyhook.example.toml", "grafana-board.json")
+    and path.name not in ("replyhook.example.toml", "grafana-board.json", "dashboard.png")
     and "secrets" not in path.parts
 }
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
