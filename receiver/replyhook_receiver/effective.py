@@ -51,7 +51,8 @@ def _shown(name: str, value: Any) -> Any:
         return {channel: dict.fromkeys(given, _MASK) for channel, given in value.items()}
     if name == "database_url":
         url = value.get_secret_value()  # only its password is secret, and what may stand in its query
-        return url if not url or url.startswith("sqlite:") else shown_url(url)
+        shown = url if not url or url.startswith("sqlite:") else shown_url(url)
+        return _MASK if "@" in shown and shown is not url else shown  # a password that was not %-coded
     if isinstance(value, SecretStr):
         return _masked(value.get_secret_value())
     if isinstance(value, tuple) and any(isinstance(entry, SecretStr) for entry in value):

@@ -11,6 +11,7 @@ from replyhook.urls import shown_url
 
 WEBHOOK, EMAIL, APPRISE = "webhook", "email", "apprise"
 MAX_URL_LENGTH = 2048
+"""Of an address, in bytes: it stands in keys of indexes, and PostgreSQL's hold 2,704 of them at most."""
 MAX_HEADERS = 20
 MAX_HEADER_LENGTH = 1024
 MAX_NAME_LENGTH = 100
@@ -31,8 +32,8 @@ _RESERVED_PREFIXES = ("webhook-", "proxy-", "sec-", ":")
 
 def checked_url(url: str, *, field: str = "url") -> str:
     """A URL that is short enough and holds nothing invisible. What it may lead to is the channel's to say."""
-    if not 0 < len(url) <= MAX_URL_LENGTH or not url.isprintable() or " " in url:
-        allowed = f"a URL of at most {MAX_URL_LENGTH} characters without spaces and control characters"
+    if not 0 < len(url.encode("utf-8", "replace")) <= MAX_URL_LENGTH or not url.isprintable() or " " in url:
+        allowed = f"a URL of at most {MAX_URL_LENGTH} bytes without spaces and control characters"
         raise InvalidRequest(field, shown_url(url), allowed)
     return url
 

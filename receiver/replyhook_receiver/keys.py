@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from replyhook.errors import InvalidRequest
@@ -28,6 +28,7 @@ class Scope(StrEnum):
 EVERYTHING = frozenset(Scope)
 USUAL = frozenset({Scope.SUBMIT, Scope.READ})
 """What a program needs that submits jobs and waits for their videos."""
+_LONGEST = timedelta(days=365_000)
 
 _IMPLIED: Mapping[Scope, frozenset[Scope]] = {
     Scope.SUBMIT: frozenset({Scope.SUBMIT}),
@@ -86,6 +87,8 @@ def checked_key(
         raise InvalidRequest("expires_at", expires_at.isoformat(), "a time with its zone, such as 2027-01-31T12:00:00Z")
     if expires_at is not None and expires_at <= now:
         raise InvalidRequest("expires_at", expires_at.isoformat(), "a time that is yet to come")
+    if expires_at is not None and expires_at - now > _LONGEST:
+        raise InvalidRequest("expires_at", expires_at.isoformat(), "within 1,000 years, or left out: it never expires")
     return NewKey(
         scopes=wanted, name=None if name is None else checked_name(name), user=checked_user(user), expires_at=expires_at
     )

@@ -67,6 +67,18 @@ async def test_of_paths_which_hold_tokens_caddy_logs_the_first_part_alone() -> N
     assert AUTH["authorization"] not in "".join(log)
 
 
+async def test_a_whole_url_in_place_of_a_path_is_logged_no_further_either() -> None:
+    async with in_front_of(f"127.0.0.1:{_free_port()}", patience="1s") as (url, log):
+        for whole in (f"{url}/callbacks/fal/secret", "HTTP://me:secret@127.0.0.1/videos/secret", "x://y?secret"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+            host = url.removeprefix("http://")
+            writer.write(f"GET {whole} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+        await until(lambda: '"uri":"/callbacks"' in "".join(log) and '"uri":"/videos"' in "".join(log))
+    assert "secret" not in "".join(log)
+
+
 async def test_live_events_pass_as_they_come(tmp_path: Path, providers: Providers) -> None:
     async with (
         a_server(tmp_path, **providers.settings) as server,

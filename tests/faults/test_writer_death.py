@@ -16,6 +16,8 @@ async def test_after_its_writer_has_died_nothing_is_acknowledged_and_readiness_n
         ready = await receiver.client.get("/readyz")
         said = {"ok": False, "store": False, "worker": True, "downloads": "ok", "work": "going on"}
         assert (ready.status_code, ready.json()) == (503, said)
+        alive = await receiver.client.get("/healthz")
+        assert (alive.status_code, alive.json()) == (503, {"ok": False})  # who watches over it starts it anew
         assert receiver.rows("SELECT count(*) FROM callbacks") == [(1,)]
 
 
@@ -35,6 +37,7 @@ async def test_a_writer_that_dies_during_a_commit_acknowledges_only_what_is_kept
 
 async def is_ready_and_takes(receiver: Receiver) -> None:
     assert (await receiver.client.get("/readyz")).status_code == 200
+    assert (await receiver.client.get("/healthz")).status_code == 200
     assert await answers(receiver, times=1) == {200}
 
 

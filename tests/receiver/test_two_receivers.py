@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from replyhook_receiver.stores.postgres.listening import FALLBACK_SECONDS
 from replyhook_receiver.stores.streams import StreamFilter
 from replyhook_receiver.stream import Stream
 from tests.receiver.postgres_server import PASSWORD, PostgreSQLServer
-from tests.receiver.support import Host, Receiver, a_receiver, until, useapi_body
+from tests.receiver.support import AUTH, NOW, Host, Receiver, a_receiver, until, useapi_body
 from tests.receiver.web.test_callbacks import REQUEST_ID, fal_body, send_fal
 
 
@@ -43,6 +44,33 @@ async def test_what_one_is_told_the_other_knows_and_each_fact_is_applied_once(
     assert (await second.job(job))["status"] == "failed"
     verdicts = [each["verdict"] for each in await first.callbacks(job)]
     assert sorted(verdicts) == ["applied", "duplicate", "duplicate", "duplicate"]
+
+
+@pytest.mark.parametrize(("path", "body"), [("/v1/keys", {}), ("/v1/endpoints", {"url": "https://93.184.215.14/x"})])
+async def test_a_post_with_the_same_idempotency_key_is_done_once_though_both_are_sent_it_at_once(
+    receivers: tuple[Receiver, Receiver], path: str, body: dict[str, str]
+) -> None:
+    headers = AUTH | {"idempotency-key": "once"}
+    posts = [each.client.post(path, json=body, headers=headers) for each in (*receivers, *receivers)]
+    answers = await asyncio.gather(*posts)
+    assert sorted({each.status_code for each in answers}) in ([201], [201, 409])
+    assert len({each.json()["id"] for each in answers if each.status_code == 201}) == 1
+    assert all(each.headers["retry-after"] == "1" for each in answers if each.status_code == 409)
+    again = await receivers[0].client.post(path, json=body, headers=headers)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len((await receivers[1].client.get(path, headers=AUTH)).json()["data"]) == 1
+
+
+@pytest.mark.parametrize("seconds", [59, 61])
+async def test_what_a_receiver_that_has_ended_was_asked_once_another_does_after_a_minute(
+    receivers: tuple[Receiver, Receiver], seconds: float
+) -> None:
+    first, second = (each.app.state.store.idempotency for each in receivers)
+    begun = await first.begin("caller", "key", "request", now=NOW)
+    later = await second.begin("caller", "key", "request", now=NOW + timedelta(seconds=seconds))
+    assert (later.runs_elsewhere, later.made_id) == (seconds < 60, begun.made_id)
+    await first.let_go("caller", "key")
+    assert not (await second.begin("caller", "key", "request", now=NOW)).runs_elsewhere
 
 
 async def test_whoever_listens_at_one_hears_at_once_of_what_the_other_was_told(

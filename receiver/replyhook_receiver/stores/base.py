@@ -174,6 +174,11 @@ class Store(Protocol):
         """Finish what was taken on, then disconnect."""
         ...
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it will take no write any more, by a fault of ours: only a new process helps."""
+        ...
+
     async def check(self) -> bool:
         """Whether writes are taken and reach the disk, told soon; costs no write unless one has failed."""
         ...

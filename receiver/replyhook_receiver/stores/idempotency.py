@@ -19,12 +19,13 @@ class KeyedRequest:
     """What is known of a key: which request it was first used for, and its answer once there is one.
 
     ``request`` is the request's hash. ``made_id`` is what the id of whatever it makes is made from: it stays the same
-    if the request has to be run again, because its first run was cut off.
+    if the request has to be run again, because its first run was cut off. ``runs_elsewhere``: another receiver does.
     """
 
     request: str
     made_id: str
     answer: KeptAnswer | None = None
+    runs_elsewhere: bool = False
 
 
 class IdempotencyStore(Protocol):
@@ -35,6 +36,10 @@ class IdempotencyStore(Protocol):
 
         Some of what is too old goes away with each call.
         """
+        ...
+
+    async def let_go(self, caller: str, key: str) -> None:
+        """The request is not run any more, and was not answered for good: whoever sends it again has it run again."""
         ...
 
     async def keep_answer(self, caller: str, key: str, answer: KeptAnswer) -> None:

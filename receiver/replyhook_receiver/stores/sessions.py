@@ -28,7 +28,10 @@ class Sessions(Protocol):
     """Every method that writes returns only after the write is on disk. All raise ``StoreUnavailable``."""
 
     async def begin(self, session_id: str, key_id: str, *, now: datetime) -> SessionRecord:
-        """Keep that the key with that id has signed in; sessions that are over leave with it."""
+        """Keep that the key with that id has signed in; sessions that are over leave with it.
+
+        So do the longest unused of that key, where it has very many: whoever has a key fills no disk with them.
+        """
         ...
 
     async def find(self, session_id: str) -> SessionRecord | None:

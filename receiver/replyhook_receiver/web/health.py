@@ -1,4 +1,4 @@
-"""`/healthz`: the process answers. `/readyz`: it also takes callbacks, they reach the disk, and work is being done."""
+"""`/healthz`: the process answers and has not failed for good. `/readyz`: callbacks are kept and work is done."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -34,7 +34,9 @@ def health_routes(
 
     async def healthz(request: Request) -> Response:
         proof = instance.proof(request.query_params.get("nonce", ""))
-        return answer(Alive, {"ok": True} if proof is None else {"ok": True, "proof": proof})
+        alive = not store.has_failed
+        content = {"ok": alive} if proof is None else {"ok": alive, "proof": proof}
+        return answer(Alive, content, status=200 if alive else 503)
 
     async def readyz(_: Request) -> Response:
         found = {"store": await store.check(), "worker": worker is None or worker.healthy}

@@ -2,7 +2,8 @@
 
 The key is kept before the request is run, its answer afterwards. A run that was cut off between the two is run again,
 with the same ``made_id``, so an endpoint that makes something takes its id from there (``made_id_of``) and the second
-run finds what the first has made. One receiver has the database (DESIGN §7), so what runs is remembered in memory.
+run finds what the first has made. What runs here is remembered in memory; what runs in another receiver on the same
+database, in its row.
 
 A kept answer may hold a secret, so it is sealed: only the API key that it was given to opens it.
 """
@@ -11,6 +12,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from starlette.requests import Request
@@ -18,7 +20,7 @@ from starlette.responses import Response
 
 from replyhook.ids import new_id
 from replyhook_receiver.errors import StoreUnavailable
-from replyhook_receiver.stores.idempotency import IdempotencyStore, KeptAnswer
+from replyhook_receiver.stores.idempotency import IdempotencyStore, KeptAnswer, KeyedRequest
 from replyhook_receiver.web.auth import Endpoint
 from replyhook_receiver.web.models import read_body
 from replyhook_receiver.web.problems import answer_to, problem
@@ -67,6 +69,15 @@ class Idempotency:
             return _another_request()
         if known.answer is not None:
             return _again(request, known.answer, ident)
+        if known.runs_elsewhere:
+            return _still_running()
+        try:
+            return await self._run_here(endpoint, request, ident, known)
+        except BaseException:
+            await self._let_go(ident)
+            raise
+
+    async def _run_here(self, endpoint: Endpoint, request: Request, ident: _Ident, known: KeyedRequest) -> Response:
         request.state.made_id = known.made_id
         try:
             response = await endpoint(request)
@@ -77,7 +88,13 @@ class Idempotency:
             response = refusal
         if response.status_code < 500:
             await self._keep(request, ident, response)
+        else:
+            await self._let_go(ident)
         return response
+
+    async def _let_go(self, ident: _Ident) -> None:
+        with suppress(StoreUnavailable):  # in a minute it may be run again, whoever was at it
+            await self._store.let_go(*ident)
 
     async def _keep(self, request: Request, ident: _Ident, response: Response) -> None:
         content_type = response.headers.get("content-type", "application/octet-stream")

@@ -44,6 +44,8 @@ def test_the_commands_know_postgres_and_never_show_its_password(env: dict[str, s
     assert json.loads(run(env, tmp_path, "db", "prune", "-o", "json").stdout)["pruned"] == {}
     assert run(env, tmp_path, "db", "erase", "--user", "nobody", "--yes").returncode == 5
     assert "postgresql://127.0.0.1" in run(env, tmp_path, "config", "show").stdout
+    not_coded = env | {"REPLYHOOK_DATABASE_URL": f"postgresql://app:12/{PASSWORD}@127.0.0.1:1/x"}
+    assert "********" in run(not_coded, tmp_path, "config", "show").stdout
     words = run(env, tmp_path, "doctor").stdout
     assert "synchronous_commit and fsync are in force" in words
     assert "the newest" in words

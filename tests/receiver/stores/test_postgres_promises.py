@@ -8,17 +8,21 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from psycopg import sql
 
 from replyhook.errors import ConfigurationError
 from replyhook.jobs import JobError, JobEvent, JobStatus
+from replyhook_receiver.answers import Answer
+from replyhook_receiver.endpoint_rules import MAX_URL_LENGTH, checked_url
 from replyhook_receiver.errors import Overloaded, StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind, Verdict
 from replyhook_receiver.records import Accepted
-from replyhook_receiver.stores.postgres import PostgreSQLStore, listening, readers, upkeep
+from replyhook_receiver.stores.postgres import PostgreSQLStore, engine, listening, readers, upkeep
 from replyhook_receiver.stores.postgres import connection as connecting
+from replyhook_receiver.stores.sql.places import note_failure
 from replyhook_receiver.stores.streams import EVERYTHING
 from replyhook_receiver.tasks import Task
 from tests.contracts.store_contract import (
@@ -289,6 +293,37 @@ async def test_a_commit_that_is_told_of_is_on_disk_or_it_does_not_start(
         await PostgreSQLStore(postgres_url, describe=describe).open()
 
 
+async def test_a_server_that_is_set_up_otherwise_for_a_while_is_written_to_again_when_that_was_put_right(
+    postgres_server: PostgreSQLServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BETWEEN_CONNECTS_SECONDS", 0.0)
+    name = database_of(postgres_url)
+    async with opened(postgres_url) as store:
+        weaken = sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name)
+        await asyncio.to_thread(postgres_server.execute, weaken)
+        async with await beside(postgres_url) as other:
+            await other.execute(
+                b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                b"WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        with pytest.raises(StoreUnavailable):
+            await store.accept(report(a_job(), running(5)))
+        with pytest.raises(StoreUnavailable, match="synchronous_commit = off"):
+            await store.accept(report(a_job(), running(5)))
+        mend = sql.SQL("ALTER DATABASE {} RESET synchronous_commit").format(name)
+        await asyncio.to_thread(postgres_server.execute, mend)
+        assert isinstance(await store.accept(report(a_job(), running(5))), Accepted)
+
+
+async def test_the_longest_address_that_is_taken_is_noted_when_it_fails(store: PostgreSQLStore) -> None:
+    begin = "https://app.example.com/"
+    letters = random.Random(7).choices([chr(number) for number in range(0x4E00, 0x9FFF)], k=2048)  # hard to compress
+    path = "".join(letters)[: (MAX_URL_LENGTH - len(begin)) // 3]
+    secret = [{"value": f"whsec_{'x' * 88}", "expires_ms": None}]
+    place = f"webhook {checked_url(begin + path)} {msgspec.json.encode(secret).decode()}"
+    await store.database.write(lambda raw: note_failure(raw, place, Answer(status=500), NOW))
+
+
 async def test_a_database_from_a_newer_version_is_refused(postgres_url: str) -> None:
     async with await beside(postgres_url) as other:
         await other.execute(b"UPDATE replyhook_schema SET step = 9999")
@@ -340,6 +375,8 @@ async def test_what_is_long_from_outside_is_kept_found_and_kept_apart(store: Pos
         lambda url: url.rpartition("/")[0] + "/nowhere",
         lambda url: url.replace(PASSWORD, f"{PASSWORD}%zz"),
         lambda url: url + "?no_such_option=1",
+        lambda url: url.replace(PASSWORD, f"x@{PASSWORD}"),  # not %-coded: the host would be what comes after it
+        lambda url: url.replace(PASSWORD, f"12/{PASSWORD}"),  # the database would
     ],
 )
 async def test_no_error_shows_the_password(

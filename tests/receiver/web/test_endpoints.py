@@ -285,6 +285,7 @@ BAD = [
     ({"url": "https://[::1]/geheim"}, "url"), ({"url": "https://169.254.169.254/geheim"}, "url"),
     ({"url": "ftp://x.example/geheim"}, "url"), ({"url": "geheim"}, "url"), ({"url": ""}, "url"),
     ({"url": "https://x.example/" + "x" * 2048}, "url"), ({"url": "https://x.example/\r\nb: c"}, "url"),
+    ({"url": "https://x.example/" + "\u4e2d" * 700}, "url"),  # 2,118 bytes
     ({"url": "https://x.example/\u202egeheim"}, "url"), ({"url": "https://x.example/ geheim"}, "url"),
     ({"url": "javascript:geheim"}, "url"), ({"url": "file:///geheim"}, "url"),
     ({"types": ["job.nothing"]}, "types"), ({"name": "a\nb"}, "name"), ({"name": ""}, "name"), ({"user": ""}, "user"),

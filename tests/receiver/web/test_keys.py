@@ -170,6 +170,7 @@ async def test_a_key_ends_when_it_expires(receiver: Receiver) -> None:
         ({"expires_at": "2026-11-21T12:00:00Z"}, "expires_at"),
         ({"expires_at": "2027-11-21T12:00:00"}, "expires_at"),
         ({"expires_at": "soon"}, "expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-23:00"}, "expires_at"),  # the year 10,000 in UTC, which nobody can read
         ({"key": "rhk_mine"}, "body"),
     ],
 )

@@ -23,6 +23,10 @@ SILENCE_MILLISECONDS = 10_000
 
 _OLDEST = 140_000
 _PREPARED = 2_000
+_UNREADABLE = (
+    "database_url cannot be read: it must be like postgresql://user:password@host:5432/database, with special "
+    "characters of the password as %-codes"
+)
 _PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)|(?<=password=)\S+")
 
 
@@ -31,10 +35,9 @@ def options_of(url: str) -> dict[str, Any]:
     try:
         options = conninfo_to_dict(url)
     except psycopg.Error:
-        raise ConfigurationError(
-            "database_url cannot be read: it must be like postgresql://user:password@host:5432/database, with special "
-            "characters of the password as %-codes"
-        ) from None
+        raise ConfigurationError(_UNREADABLE) from None
+    if _is_ambiguous(url):
+        raise ConfigurationError(_UNREADABLE)
     return {
         "connect_timeout": CONNECT_SECONDS,
         "application_name": "replyhook",
@@ -44,6 +47,12 @@ def options_of(url: str) -> dict[str, Any]:
         "tcp_user_timeout": SILENCE_MILLISECONDS,
         **options,
     }
+
+
+def _is_ambiguous(url: str) -> bool:
+    """Whether a password may have been taken for a host, a port or a database: those are shown in errors."""
+    authority, _, rest = url.partition("://")[2].partition("/")
+    return authority.count("@") > 1 or "@" in rest.partition("?")[0]
 
 
 def shown_error(error: Exception, url: str) -> str:

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import Connection, errors
 from psycopg.pq import TransactionStatus
 
+from replyhook.errors import ConfigurationError
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.stores.postgres.connection import (
     IDLE_MILLISECONDS,
@@ -120,6 +121,8 @@ class PostgreSQLEngine:
             connection = self._connected()
         except psycopg.Error as error:
             raise _NobodyCan(f"PostgreSQL cannot be reached: {shown_error(error, self._url)}") from None
+        except ConfigurationError as error:  # it is another one now, or was set up anew: that may be put right again
+            raise _NobodyCan(str(error)) from None
         try:
             try:
                 return self._committed(connection, batch)

@@ -5,10 +5,12 @@ from typing import Unpack
 
 from msgspec.structs import replace
 
+from replyhook.ids import new_id
 from replyhook_receiver.records import Accepted, Report
 from replyhook_receiver.stores.postgres.database import PostgreSQLDatabase
 from replyhook_receiver.stores.postgres.retention import PostgreSQLRetention
 from replyhook_receiver.stores.postgres.values import NUL, holdable
+from replyhook_receiver.stores.sql.idempotency import SQLIdempotency
 from replyhook_receiver.stores.sql.store import Options, SQLStore
 
 
@@ -17,6 +19,7 @@ class PostgreSQLStore(SQLStore):
 
     def __init__(self, url: str, **options: Unpack[Options]) -> None:
         super().__init__(partial(PostgreSQLDatabase, url), **options)
+        self.idempotency = SQLIdempotency(self.database, runner=new_id("rcv"))
         self.retention = PostgreSQLRetention(self.database)
 
     async def accept(self, report: Report) -> Accepted:

@@ -10,6 +10,11 @@ from replyhook_receiver.stores.sql.rows import from_ms, to_ms
 
 _PERSON = b"replyhook-sess"
 _OVER = "DELETE FROM sessions WHERE expires_ms < ? OR last_seen_ms < ?"
+_MOST_OF_A_KEY = 100
+_TOO_MANY = """
+    DELETE FROM sessions WHERE key_id = ? AND hash NOT IN (
+        SELECT hash FROM sessions WHERE key_id = ? ORDER BY last_seen_ms DESC, created_ms DESC, hash LIMIT ?)
+"""
 _ADD = "INSERT INTO sessions (hash, key_id, created_ms, last_seen_ms, expires_ms) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -24,6 +29,7 @@ class SQLSessions:
 
         def work(raw: Raw) -> None:
             raw.execute(_OVER, (to_ms(now), to_ms(now - IDLE_FOR)))
+            raw.execute(_TOO_MANY, (key_id, key_id, _MOST_OF_A_KEY - 1))
             raw.execute(_ADD, (_hash(session_id), key_id, to_ms(now), to_ms(now), to_ms(expires_at)))
 
         await self._database.write(work)

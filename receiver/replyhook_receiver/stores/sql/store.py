@@ -6,6 +6,7 @@ from typing import Required, TypedDict
 
 from replyhook.providers import PROVIDERS, make_provider
 from replyhook_receiver.deadlines import Deadlines
+from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import (
     Accepted,
@@ -136,6 +137,13 @@ class SQLStore:
 
     async def close(self) -> None:
         await self.database.close()
+
+    @property
+    def has_failed(self) -> bool:
+        try:
+            return not self.database.writer.healthy
+        except StoreUnavailable:  # it is not open
+            return False
 
     async def check(self) -> bool:
         return await self.database.check()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -109,8 +109,12 @@ class Pages:
 
 
 def url_of(request: Request, name: str, /, **path: str) -> str:
-    """The path of a route of ours, under whatever prefix we are mounted at; never another host's."""
-    return prefix_of(request) + str(request.app.url_path_for(name, **path))
+    """The path of a route of ours, under whatever prefix we are mounted at; never another host's.
+
+    What stands in it may have come with a request: a line end there would begin another header.
+    """
+    quoted = {key: quote(value, safe="") for key, value in path.items()}
+    return prefix_of(request) + str(request.app.url_path_for(name, **quoted))
 
 
 def page_at(request: Request, template: str, **path: str) -> str | None:

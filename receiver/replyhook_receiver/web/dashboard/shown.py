@@ -3,10 +3,13 @@
 import json
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 # What would turn the order of letters around, or hide some, stands there as its number (as in Trojan Source).
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _LONGEST = 200
+# Deeper JSON stands as it came: each line of it begins with as many blanks, so a small body makes a page of megabytes.
+_DEEPEST = 12
 _KIB = 1024
 
 
@@ -22,17 +25,26 @@ def harmless(text: str) -> str:
 
 
 def pretty(text: str) -> str:
-    """JSON with its lines apart; anything else as it is."""
+    """JSON with its lines apart, as people and providers write it; anything else as it is."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
         return harmless(text)
-    if not isinstance(content, dict | list):
+    if not isinstance(content, dict | list) or _is_deep(content):
         return harmless(text)
     try:
         return harmless(json.dumps(content, indent=2, ensure_ascii=False))
-    except (ValueError, RecursionError):
+    except ValueError:
         return harmless(text)
+
+
+def _is_deep(content: Any) -> bool:
+    """Whether lists and objects stand in one another more often than anybody means it."""
+    level = [content]
+    for _ in range(_DEEPEST):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for some in inner for each in some if isinstance(each, dict | list)]
+    return bool(level)
 
 
 def bytes_size(count: int | None) -> str:

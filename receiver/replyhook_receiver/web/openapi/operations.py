@@ -179,7 +179,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "PUT /v1/hold": _op("Pause the work", "receiver", receiver.HoldTold, query=queries.HoldQuery),
     "DELETE /v1/hold": _op("Go on", "receiver", receiver.HoldTold),
     "GET /metrics": _op("Figures for Prometheus", "receiver", Media(("text/plain",))),
-    "GET /healthz": _op("The process answers", "receiver", receiver.Alive, query=queries.NonceQuery),
+    "GET /healthz": _op(
+        "The process answers, and has not failed for good", "receiver",
+        answers={200: receiver.Alive, 503: receiver.Alive}, query=queries.NonceQuery,
+    ),
     "GET /readyz": _op(
         "Whether callbacks are taken, reach the disk, and work is being done", "receiver",
         answers={200: receiver.Ready, 503: receiver.Ready},

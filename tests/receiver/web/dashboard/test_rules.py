@@ -211,3 +211,14 @@ async def test_a_key_that_asks_too_often_is_told_so_on_a_page(tmp_path: Path) ->
 async def test_no_request_can_say_who_it_is_given_by(world: World) -> None:
     answer = await world.receiver.client.get("/v1/jobs", headers={"replyhook.given-access": "x"})
     assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("ident", ["%0d%0aset-cookie%3a%20a%3db", "%00", "%e4%b8%ad", "a%3Fb%23c", "%25"])
+@pytest.mark.parametrize("form", ["/callback/{}/bind", "/endpoints/{}/change", "/jobs/{}/cancel"])
+async def test_a_form_leads_back_to_where_it_was_whatever_stands_in_its_path(
+    receiver: Receiver, form: str, ident: str
+) -> None:
+    async with a_visitor(receiver) as visitor:
+        answer = await visitor.post(form.format(ident), {"csrf": await visitor.csrf(), "job": "none"})
+    assert answer.status_code == 303
+    assert answer.headers["location"].lower() == form.format(ident).rpartition("/")[0].lower()

@@ -32,6 +32,17 @@ def test_json_is_shown_with_its_lines_apart_and_anything_else_as_it_is() -> None
     assert shown.pretty('{"a": ' + "1" * 5000 + "}") == '{"a": ' + "1" * 5000 + "}"
 
 
+@pytest.mark.parametrize("depth", [13, 200, 900])
+def test_json_that_is_deeper_than_anybody_writes_it_makes_no_page_longer_than_it_is_itself(depth: int) -> None:
+    wide = "[" * depth + "1," * 40_000 + "1" + "]" * depth
+    assert shown.pretty(wide) == wide
+    assert shown.pretty('{"a":' * depth + "[]" + "}" * depth).count("\n") == 0
+
+
+def test_json_as_deep_as_it_may_be_is_laid_out() -> None:
+    assert shown.pretty("[" * 12 + "]" * 12).count("\n") == 22
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [

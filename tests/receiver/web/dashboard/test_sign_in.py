@@ -4,6 +4,7 @@ import sqlite3
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -239,3 +240,14 @@ async def test_what_is_no_form_is_refused(stranger: Visitor) -> None:
     many = "&".join("a=b" for _ in range(500))
     assert (await stranger.client.post("/sign-in", content=many, headers=kind)).status_code == 400
     assert (await stranger.client.post("/sign-in", content=b"a" * 100_000, headers=kind)).status_code == 413
+
+
+async def test_a_key_has_so_many_sessions_and_of_more_the_longest_unused_are_over(receiver: Receiver) -> None:
+    sessions, now = receiver.app.state.store.sessions, receiver.clock()
+    await sessions.begin("another", "key_2", now=now)
+    for number in range(103):
+        await sessions.begin(str(number), "key_1", now=now + timedelta(seconds=number))
+        await sessions.note_use("0", now=now + timedelta(seconds=number))
+    found = [number for number in range(103) if await sessions.find(str(number)) is not None]
+    assert found == [0, *range(4, 103)]
+    assert await sessions.find("another") is not None
