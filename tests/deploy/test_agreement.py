@@ -132,6 +132,27 @@ def test_a_container_of_compose_can_do_no_more_than_it_must(name: str) -> None:
             assert value.removeprefix("/run/secrets/") in service["secrets"]
 
 
+def test_whoever_brings_or_serves_videos_has_the_folder_they_are_in_and_the_keys_of_an_object_store() -> None:
+    ours = {name: each for name, each in SERVICES.items() if is_ours(each)}
+    assert {"receiver", "receiver-1", "worker-1"} < set(ours)
+    (owned,) = re.findall(
+        r"^RUN install --directory --owner=10001 .*?(/.*)$", TEXTS[DEPLOY / "Dockerfile"], re.MULTILINE
+    )
+    for name, each in ours.items():
+        (place,) = re.findall(r"\$\{REPLYHOOK_STORAGE_URL:-(.*)\}", each["environment"]["REPLYHOOK_STORAGE_URL"])
+        folder = place.removeprefix("file://") or "/data"
+        assert folder in [volume.partition(":")[2] for volume in each["volumes"]], name
+        assert folder in owned.split(), "a new volume would be root's"
+        (file,) = each["env_file"]
+        assert file == {"path": "${REPLYHOOK_SECRETS:-./secrets}/storage.env", "required": False}
+
+
+def test_compose_can_be_tried_without_a_bucket_for_backups() -> None:
+    tried = [each for each in SERVICES.values() if each["profiles"] == ["default"]]
+    assert tried
+    assert not any("backup_credentials" in each.get("secrets", []) for each in tried)
+
+
 def test_caddys_word_is_believed_where_caddy_is() -> None:
     (network,) = COMPOSE["networks"]["edge"]["ipam"]["config"]
     assert {each["environment"]["REPLYHOOK_TRUSTED_PROXIES"] for each in SERVICES.values() if is_ours(each)} == {
