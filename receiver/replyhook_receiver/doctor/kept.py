@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -55,6 +56,7 @@ def _database(examined: Examined) -> Iterator[Finding]:
         yield fail("database", f"{path} cannot be read ({error})", "restore it from its backup")
         return
     yield ok("database", f"{path}: WAL and FULL (each commit is synced) are in force, as the receiver opens it")
+    yield from _readable_by_others(path)
     steps = schema_steps()
     pending = [step for step in steps if step > schema]
     if schema > steps[-1]:
@@ -65,6 +67,18 @@ def _database(examined: Examined) -> Iterator[Finding]:
         yield warn("schema", found, "back up the database, then restart `replyhook serve`: it takes the steps")
     else:
         yield ok("schema", f"{schema}, the newest")
+
+
+def _readable_by_others(path: Path) -> Iterator[Finding]:
+    """Whether the mode of a file of the database, and its folder's, let others in; new ones are made 0600."""
+    others = stat.S_IXGRP | stat.S_IXOTH
+    if not path.parent.stat().st_mode & others:
+        return
+    files = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))]
+    read = [str(file) for file in files if file.exists() and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)]
+    if read:
+        found = f"others on this machine may read {read[0]}: callbacks, links and endpoints' secrets are in it"
+        yield warn("database file", found, f"chmod 600 {' '.join(read)}")
 
 
 def _hold(examined: Examined) -> Iterator[Finding]:
