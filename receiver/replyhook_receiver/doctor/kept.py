@@ -36,6 +36,13 @@ def check_kept(examined: Examined) -> Iterator[Finding]:
         yield _disk_of_database(examined)
     yield from _disk(examined)
     yield _storage(examined)
+    if examined.settings.folder_to_share is not None:
+        yield warn(
+            "shared storage",
+            f"videos go to the folder {examined.settings.folder_to_share}: fine only where all receivers and workers "
+            "share it, on another machine they are not found",
+            "set storage_url to an object store, or leave it if they all do",
+        )
 
 
 def _database(examined: Examined) -> Iterator[Finding]:

@@ -52,20 +52,24 @@ async def test_what_would_be_gone_with_the_process_is_not_acknowledged(
 
 
 @pytest.fixture
-def others_may_read() -> Iterator[None]:
+def others_may_read(tmp_path: Path) -> Iterator[None]:
+    tmp_path.chmod(0o755)
     before = os.umask(0o022)
     yield
     os.umask(before)
 
 
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
 @pytest.mark.usefixtures("others_may_read")
 async def test_a_new_database_is_private_in_a_folder_that_is_not(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
     store = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
     await store.open()
     try:
         await store.accept(report(a_job(), running(1)))
-        found = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        found = modes(tmp_path)
     finally:
         await store.close()
     assert found == {"replyhook.db": 0o600, "replyhook.db-wal": 0o600, "replyhook.db-shm": 0o600}
@@ -73,8 +77,7 @@ async def test_a_new_database_is_private_in_a_folder_that_is_not(tmp_path: Path)
 
 @pytest.mark.usefixtures("others_may_read")
 def test_an_operators_new_databases_are_private_too(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
     upkeep.migrate(tmp_path / "migrated.db")
     with a_side(tmp_path / "copied.db", is_target=True):
         pass
-    assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
+    assert set(modes(tmp_path).values()) == {0o600}
