@@ -1,8 +1,11 @@
 """What the files of deploy/ say of replyhook, of each other, and of those who may read them, is so."""
 
+import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,3 +218,24 @@ def test_secrets_are_made_once_and_are_what_the_receiver_takes(tmp_path: Path) -
     settings = load(env | {"REPLYHOOK_HOST": "0.0.0.0"})  # noqa: S104 - keys are there
     assert settings.signing_keys[0].get_secret_value() == contents["signing_keys"]
     assert settings.notification_secrets
+
+
+def test_an_operators_commands_have_the_services_settings_folder_and_secrets(tmp_path: Path) -> None:
+    """With the settings that the page has one write, and the script's paths moved here."""
+    etc, program = tmp_path / "etc", Path(sys.executable).with_name("replyhook")
+    script = TEXTS[DEPLOY / "replyhook-admin.sh"].replace("/etc/replyhook", str(etc))
+    subprocess.run(["sh", str(DEPLOY / "make-secrets.sh"), str(etc / "secrets"), "postgres"], check=True)  # noqa: S607
+    (etc / "secrets/database_url").unlink()
+    (etc / "secrets/providers__fal__api_key").write_text("a-key-of-fals")
+    (toml,) = re.findall(r"<< 'TOML'\n(.*?)^TOML", TEXTS[DEPLOY / "README.md"], flags=re.DOTALL | re.MULTILINE)
+    assert 'data_dir = "/var/lib/replyhook"' in toml, "where StateDirectory= is"
+    (etc / "replyhook.toml").write_text(toml)
+    admin = tmp_path / "admin"
+    admin.write_text(script.replace("/opt/replyhook/bin/replyhook", str(program)))
+    command = ["sh", str(admin), "config", "show", "--set", "--json"]
+    done = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True)
+    found = {each["name"]: each["value"] for each in json.loads(done.stdout)["settings"]}
+    assert found["data_dir"] == "/var/lib/replyhook"
+    assert found["providers.fal.api_key"]
+    assert {"signing_keys", "api_keys", "notification_secrets"} < set(found)
+    assert "postgres_password" not in done.stdout + done.stderr

@@ -49,7 +49,10 @@ def _database(examined: Examined) -> Iterator[Finding]:
     path = examined.settings.database_path
     if not path.exists():
         there = _existing(path.parent)
-        if os.access(there, os.W_OK):
+        if examined.is_public and not any(examined.secrets.values()):
+            found = f"neither {path} nor any key is there, but public_url is set: is this what the receiver runs with?"
+            yield warn("database", found, "give doctor the receiver's --config, its environment and its data_dir")
+        elif os.access(there, os.W_OK):
             yield ok("database", f"{path} is not there yet: `replyhook serve` makes it")
         else:
             yield fail("database", f"{there} cannot be written", "make it writable, or set data_dir")
