@@ -11,6 +11,7 @@ import pytest
 from replyhook.providers import PROVIDERS
 from replyhook_receiver.cli.providers import capabilities_notes, capabilities_table
 from replyhook_receiver.config import Settings
+from replyhook_receiver.extras import how_to_install
 from replyhook_receiver.lifecycle import diagram
 from replyhook_receiver.sandbox.app import PROVIDERS as IMITATED
 from replyhook_receiver.web.route_scopes import rules_table
@@ -45,6 +46,21 @@ def test_a_providers_file_opens_with_where_its_facts_come_from(name: str) -> Non
     assert "https://" in opening
     assert re.search(r"read \w+ 20\d\d", opening)
     assert re.search(r"[Ss]igns", opening)
+
+
+def test_what_has_to_be_installed_is_said_with_where_it_is_while_no_index_has_it() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = set()
+    for path in (ROOT / "receiver").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        named |= set(re.findall(r"how_to_install\([\"'](\w+)[\"']\)", text))
+        assert path.name == "extras.py" or "install 'replyhook[" not in text, path
+    assert named
+    assert named <= set(extras)
+    assert "(in a folder with its source: pip install '.[cloud]')" in how_to_install("cloud")
+    pages = README + (ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    pages += (ROOT / "deploy/capacity.md").read_text(encoding="utf-8")
+    assert "install 'replyhook[" not in pages
 
 
 def test_settings_are_the_same_in_code_readme_and_example() -> None:

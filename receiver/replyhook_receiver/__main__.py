@@ -3,6 +3,8 @@
 import sys
 from importlib.util import find_spec
 
+from replyhook_receiver.extras import how_to_install
+
 _NEEDED = (
     "click",
     "rich",
@@ -22,7 +24,7 @@ def main() -> None:
     if any(find_spec(name) is None for name in _NEEDED):
         sys.stderr.write(
             "replyhook: only the client library is installed; the command line and the receiver need more:\n"
-            "    pip install 'replyhook[all]'\n"
+            f"    {how_to_install('all')}\n"
         )
         sys.exit(NOT_CONFIGURED)
     from replyhook_receiver.cli import run

@@ -290,6 +290,12 @@ class Settings(BaseSettings):
         return replace(place, endpoint=self.storage_endpoint) if isinstance(place, Bucket) else place
 
     @property
+    def folder_to_share(self) -> Path | None:
+        """The folder of videos that all receivers and workers have to share; None where each finds them anyhow."""
+        place = self.storage_place
+        return place if self.postgres_url is not None and isinstance(place, Path) else None
+
+    @property
     def storage_path(self) -> Path:
         """The folder videos come into: where they stay, or wait for their upload."""
         place = self.storage_place

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from replyhook.errors import ConfigurationError
+from replyhook_receiver.extras import how_to_install
 
 _NAME = "service.name"
 _PROTOCOL = "http/protobuf"
@@ -40,7 +41,7 @@ def exported(environ: Mapping[str, str]) -> Iterator[None]:
 
 def _check(environ: Mapping[str, str]) -> None:
     if not all(_is_there(name) for name in _NEEDED):
-        raise ConfigurationError("tracing = true needs more packages: pip install 'replyhook[otel]'")
+        raise ConfigurationError(f"tracing = true needs more packages: {how_to_install('otel')}")
     exporter = environ.get("OTEL_TRACES_EXPORTER", "otlp")
     if exporter not in ("otlp", "none"):
         raise ConfigurationError("OTEL_TRACES_EXPORTER can be otlp, or none: the receiver sends nothing else")

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.errors import StoreUnavailable
+from replyhook_receiver.extras import how_to_install
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.records import Accepted
 from replyhook_receiver.stores.traces import JobTrace, Traces
@@ -48,7 +49,7 @@ class Tracing:
 
     def __init__(self, traces: Traces) -> None:
         if find_spec("opentelemetry") is None:
-            raise ConfigurationError("tracing = true needs more packages: pip install 'replyhook[otel]'")
+            raise ConfigurationError(f"tracing = true needs more packages: {how_to_install('otel')}")
         from replyhook_receiver.spans import Side, Spans
 
         self._traces = traces

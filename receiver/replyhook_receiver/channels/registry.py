@@ -17,6 +17,7 @@ from replyhook_receiver.channels.webhook import WebhookChannel
 from replyhook_receiver.config import Settings
 from replyhook_receiver.endpoint_rules import APPRISE, EMAIL, WEBHOOK, shown_endpoint_url
 from replyhook_receiver.errors import ChannelTrouble, NetworkRefused, NetworkTrouble, ReceiverTrouble
+from replyhook_receiver.extras import how_to_install
 from replyhook_receiver.net import NOT_PUBLIC, Door
 from replyhook_receiver.records import DeliveryRecord
 
@@ -24,7 +25,7 @@ GROUP = "replyhook.channels"
 TIMEOUT_SECONDS = 25.0
 _HOW_TO_HAVE = {
     EMAIL: "set smtp_host and smtp_from",
-    APPRISE: "pip install 'replyhook[apprise]', and name its endpoints in the settings",
+    APPRISE: f"{how_to_install('apprise')}, and name its endpoints in the settings",
 }
 
 _log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ import click
 from replyhook_receiver.cli.bench_engine import engine
 from replyhook_receiver.cli.bench_live import latency, streams
 from replyhook_receiver.cli.bench_shared import ingest_shared
+from replyhook_receiver.extras import how_to_install
 
 if TYPE_CHECKING:
     from replyhook_receiver.bench import IngestResult
@@ -69,7 +70,7 @@ def ingest(
     Compared in one run, in turn, with the server on one core and the load on another: a bare Starlette route that only
     reads the body (bare), this receiver with a token alone (token) and with fal's signatures (fal), and the usual
     hand-written way, FastAPI and SQLAlchemy with a commit for each callback (handwritten, when
-    `pip install 'replyhook[bench]'` has brought its packages).
+    the extra [bench] has brought its packages).
 
     With --database one and two receivers on one PostgreSQL, with the CPU time of each, beside what that PostgreSQL
     takes of the same rows with nothing around them; databases are made there and removed again.
@@ -93,7 +94,7 @@ def ingest(
         )
         return
     if not has_handwritten():
-        click.echo("the hand-written case is left out: pip install 'replyhook[bench]'", err=True)
+        click.echo(f"the hand-written case is left out: {how_to_install('bench')}", err=True)
     with tempfile.TemporaryDirectory(prefix="replyhook-bench-", dir=directory) as folder:
         options = IngestOptions(
             folder=Path(folder),

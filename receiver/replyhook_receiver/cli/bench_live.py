@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replyhook_receiver.extras import how_to_install
+
 if TYPE_CHECKING:
     from replyhook_receiver.bench.latency import LatencyResult
     from replyhook_receiver.bench.streams import StreamsResult
@@ -90,7 +92,7 @@ def latency(
     from replyhook_receiver.serving import configure_logging
 
     if not HAS_PYAV:
-        raise click.ClickException("this bench makes and checks a real video: pip install 'replyhook[all]'")
+        raise click.ClickException(f"this bench makes and checks a real video: {how_to_install('all')}")
     configure_logging("error")
     with tempfile.TemporaryDirectory(prefix="replyhook-bench-", dir=directory) as folder:
         options = LatencyOptions(

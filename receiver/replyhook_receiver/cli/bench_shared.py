@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replyhook.errors import ConfigurationError
+from replyhook_receiver.extras import how_to_install
 
 if TYPE_CHECKING:
     from replyhook_receiver.bench.shared import SharedResult
@@ -27,7 +28,7 @@ def ingest_shared(
 ) -> None:
     """Measure, and print."""
     if find_spec("psycopg") is None:
-        raise ConfigurationError("to measure PostgreSQL needs more: pip install 'replyhook[bench]'")
+        raise ConfigurationError(f"to measure PostgreSQL needs more: {how_to_install('bench')}")
     import uvloop
 
     from replyhook_receiver.bench.shared import SharedOptions, run_shared

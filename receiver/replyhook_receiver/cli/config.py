@@ -60,6 +60,7 @@ def check(file: Path | None) -> None:
     wrong, and what is allowed. Exit code 4: something is.
     """
     from replyhook_receiver.configuring import checked, gather, meant_variable, unknown_variables
+    from replyhook_receiver.file_secrets import secrets_in
 
     path = config_file(file)
     said = gather(environ_of_settings(), toml_file=path)
@@ -67,8 +68,12 @@ def check(file: Path | None) -> None:
     unknown = [f"{name}: there is no such setting{meant_variable(name)}" for name in unknown_variables(os.environ)]
     if unknown:
         raise ConfigurationError("in the environment:\n  " + "\n  ".join(unknown))
-    if path is not None and path.stat().st_mode & 0o077:
-        click.echo(f"warning: others on this machine may read {path}: chmod 600 {path}", err=True)
+    inside = secrets_in(path) if path is not None else []
+    if path is not None and inside and path.stat().st_mode & 0o077:
+        click.echo(
+            f"warning: others on this machine may read {path}, and {', '.join(inside)} in it: chmod 600 {path}",
+            err=True,
+        )
     what = f"{path} and the environment are" if path is not None else "the environment is"
     again = f"replyhook config show{f' --config {path}' if path else ''}"
     click.echo(f"{what} right; `{again}` lists what is in force", err=True)

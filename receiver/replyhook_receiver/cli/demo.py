@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replyhook_receiver.cli.sandbox import FaultOption
+from replyhook_receiver.extras import how_to_install
 
 if TYPE_CHECKING:
     from replyhook_receiver.demo import DemoResult
@@ -50,7 +51,7 @@ def demo(as_json: bool, directory: Path, serve: bool, timeout: float, fault: str
     from replyhook_receiver.serving import configure_logging
 
     if not HAS_PYAV:
-        raise click.ClickException("the demo makes and checks real videos: pip install 'replyhook[all]'")
+        raise click.ClickException(f"the demo makes and checks real videos: {how_to_install('all')}")
     if fault not in {known.value for known in Fault}:
         raise click.BadParameter(f"{fault!r} is none of {', '.join(Fault)}", param_hint="--fault")
     configure_logging("error")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from replyhook_receiver.extras import how_to_install
+
 
 class FaultOption(click.Option):
     """An option whose help lists the faults: the sandbox, which is heavy, is imported only when that is read."""
@@ -58,7 +60,7 @@ def sandbox(
     from replyhook_receiver.media import HAS_PYAV
 
     if not HAS_PYAV:
-        raise click.ClickException("the sandbox makes real videos: pip install 'replyhook[all]'")
+        raise click.ClickException(f"the sandbox makes real videos: {how_to_install('all')}")
     from replyhook_receiver.sandbox import Fault, SandboxOptions, create_sandbox, sandbox_settings
     from replyhook_receiver.serving import configure_logging, free_socket, server_config
 

@@ -9,7 +9,7 @@ import click
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.cli.port_holders import who_listens_on
-from replyhook_receiver.cli.settings import said_for
+from replyhook_receiver.cli.settings import said_for, warn_of_a_folder_to_share
 
 if TYPE_CHECKING:
     from socket import socket
@@ -65,6 +65,7 @@ def serve(
         raise ConfigurationError(
             "--no-worker is for receivers on PostgreSQL (database_url): on SQLite nobody else can do the work"
         )
+    warn_of_a_folder_to_share(settings)
     configure_logging(settings.log_level, settings.log_format)
     allow_many_connections()
     secrets = secrets_for(settings)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from replyhook_receiver.config import Settings
     from replyhook_receiver.configuring import Said
@@ -35,3 +37,14 @@ def config_file(config: Path | None) -> Path | None:
 def environ_of_settings() -> dict[str, str]:
     """The environment, without the name of the file."""
     return {name: value for name, value in os.environ.items() if name != _CONFIG}
+
+
+def warn_of_a_folder_to_share(settings: "Settings") -> None:
+    """Say at the start that on another machine a video in a folder here is not found."""
+    folder = settings.folder_to_share
+    if folder is not None:
+        click.echo(
+            f"warning: videos go to the folder {folder}, which is fine only where all receivers and workers of this "
+            "PostgreSQL share it; else set storage_url to an object store",
+            err=True,
+        )

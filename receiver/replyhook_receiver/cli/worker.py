@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replyhook.errors import ConfigurationError, ReplyhookError
-from replyhook_receiver.cli.settings import settings_from
+from replyhook_receiver.cli.settings import settings_from, warn_of_a_folder_to_share
 
 if TYPE_CHECKING:
     from socket import socket
@@ -52,6 +52,7 @@ def worker(config: Path | None, health_port: int | None, health_host: str) -> No
             "a worker of its own needs a database that several processes share: set database_url to postgresql://…; "
             "on SQLite `replyhook serve` does the work itself"
         )
+    warn_of_a_folder_to_share(settings)
     configure_logging(settings.log_level, settings.log_format)
     allow_many_connections()
     bound = None if health_port is None else _bound(health_host, health_port)

@@ -8,6 +8,7 @@ from replyhook.providers import CallbackKind, Provider
 from replyhook_receiver.configuring import unknown_variables
 from replyhook_receiver.doctor.examined import Examined
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
+from replyhook_receiver.file_secrets import secrets_in
 from replyhook_receiver.own_secrets import kept_path
 
 _USERS = "providers.fal.user_ids (or REPLYHOOK_PROVIDERS__FAL__USER_IDS)"
@@ -31,10 +32,10 @@ def _settings(examined: Examined) -> Iterator[Finding]:
         yield ok("settings", "from the environment and the defaults; no file")
     else:
         yield ok("settings", f"from {examined.config}, the environment and the defaults")
-    if examined.config is not None and _is_open_to_others(examined.config):
-        yield warn(
-            "settings file", f"others on this machine may read {examined.config}", f"chmod 600 {examined.config}"
-        )
+    inside = secrets_in(examined.config) if examined.config is not None else []
+    if examined.config is not None and inside and _is_open_to_others(examined.config):
+        found = f"others on this machine may read {examined.config}, and {', '.join(inside)} in it"
+        yield warn("settings file", found, f"chmod 600 {examined.config}")
 
 
 def _keys(examined: Examined) -> Iterator[Finding]:

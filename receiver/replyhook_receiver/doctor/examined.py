@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from replyhook_receiver.config import Settings, is_loopback
 from replyhook_receiver.doctor.kept_in_postgres import rows_in_postgres
@@ -54,6 +55,12 @@ class Examined:
         if self.settings.public_url:
             return self.settings.public_url
         return self.local_url if is_loopback(self.settings.host) else ""
+
+    @property
+    def is_public(self) -> bool:
+        """Whether providers reach it from elsewhere, by the settings."""
+        host = urlsplit(self.settings.public_url).hostname
+        return host is not None and not is_loopback(host)
 
     @cached_property
     def _used(self) -> frozenset[str]:

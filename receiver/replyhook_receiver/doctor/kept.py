@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -35,13 +36,23 @@ def check_kept(examined: Examined) -> Iterator[Finding]:
         yield _disk_of_database(examined)
     yield from _disk(examined)
     yield _storage(examined)
+    if examined.settings.folder_to_share is not None:
+        yield warn(
+            "shared storage",
+            f"videos go to the folder {examined.settings.folder_to_share}: fine only where all receivers and workers "
+            "share it, on another machine they are not found",
+            "set storage_url to an object store, or leave it if they all do",
+        )
 
 
 def _database(examined: Examined) -> Iterator[Finding]:
     path = examined.settings.database_path
     if not path.exists():
         there = _existing(path.parent)
-        if os.access(there, os.W_OK):
+        if examined.is_public and not any(examined.secrets.values()):
+            found = f"neither {path} nor any key is there, but public_url is set: is this what the receiver runs with?"
+            yield warn("database", found, "give doctor the receiver's --config, its environment and its data_dir")
+        elif os.access(there, os.W_OK):
             yield ok("database", f"{path} is not there yet: `replyhook serve` makes it")
         else:
             yield fail("database", f"{there} cannot be written", "make it writable, or set data_dir")
@@ -55,6 +66,7 @@ def _database(examined: Examined) -> Iterator[Finding]:
         yield fail("database", f"{path} cannot be read ({error})", "restore it from its backup")
         return
     yield ok("database", f"{path}: WAL and FULL (each commit is synced) are in force, as the receiver opens it")
+    yield from _readable_by_others(path)
     steps = schema_steps()
     pending = [step for step in steps if step > schema]
     if schema > steps[-1]:
@@ -65,6 +77,18 @@ def _database(examined: Examined) -> Iterator[Finding]:
         yield warn("schema", found, "back up the database, then restart `replyhook serve`: it takes the steps")
     else:
         yield ok("schema", f"{schema}, the newest")
+
+
+def _readable_by_others(path: Path) -> Iterator[Finding]:
+    """Whether the mode of a file of the database, and its folder's, let others in; new ones are made 0600."""
+    others = stat.S_IXGRP | stat.S_IXOTH
+    if not path.parent.stat().st_mode & others:
+        return
+    files = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))]
+    read = [str(file) for file in files if file.exists() and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)]
+    if read:
+        found = f"others on this machine may read {read[0]}: callbacks, links and endpoints' secrets are in it"
+        yield warn("database file", found, f"chmod 600 {' '.join(read)}")
 
 
 def _hold(examined: Examined) -> Iterator[Finding]:

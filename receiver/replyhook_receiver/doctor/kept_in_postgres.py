@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from replyhook.errors import ConfigurationError
 from replyhook.urls import shown_url
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
+from replyhook_receiver.extras import how_to_install
 from replyhook_receiver.stores.sql.connection import Row
 from replyhook_receiver.stores.workers import SILENT_AFTER
 
@@ -18,7 +19,7 @@ def check_postgres(url: str) -> Iterator[Finding]:
     try:
         from replyhook_receiver.stores.postgres import upkeep
     except ImportError as error:
-        yield fail("database", f"PostgreSQL needs more ({error})", "pip install 'replyhook[postgres]'")
+        yield fail("database", f"PostgreSQL needs more ({error})", how_to_install("postgres"))
         return
     try:
         schema, newest = upkeep.examine(url)

@@ -18,6 +18,7 @@ from anyio import to_thread
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.errors import StorageTrouble
+from replyhook_receiver.extras import how_to_install
 from replyhook_receiver.places import Bucket
 from replyhook_receiver.storage.base import Incoming, Unchecked, Whole, checked_name, poster_name
 from replyhook_receiver.storage.local import LocalStorage
@@ -234,7 +235,7 @@ class ObjectStorage:
 def _opened(bucket: Bucket) -> "S3Store | GCSStore | AzureStore":
     if not HAS_OBSTORE:
         raise ConfigurationError(
-            f"videos in {bucket.scheme}:// need the extra that talks to object stores: pip install 'replyhook[cloud]'"
+            f"videos in {bucket.scheme}:// need the extra that talks to object stores: {how_to_install('cloud')}"
         )
     client: ClientConfig = {"connect_timeout": "10s", "timeout": "120s"}
     if bucket.endpoint.startswith("http://"):

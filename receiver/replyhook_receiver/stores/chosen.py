@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.config import Settings, database_of
+from replyhook_receiver.extras import how_to_install
 from replyhook_receiver.stores.copying import Side
 from replyhook_receiver.stores.sql.store import Options, SQLStore
 from replyhook_receiver.stores.sqlite import SQLiteStore, upkeep
@@ -58,6 +59,6 @@ def _installed() -> "ModuleType":
         from replyhook_receiver.stores.postgres import upkeep as of_postgres
     except ImportError as error:
         raise ConfigurationError(
-            f"database_url is PostgreSQL, and that needs more ({error}): pip install 'replyhook[postgres]'"
+            f"database_url is PostgreSQL, and that needs more ({error}): {how_to_install('postgres')}"
         ) from error
     return of_postgres

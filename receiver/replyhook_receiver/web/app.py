@@ -180,7 +180,14 @@ def _routes(
         now=now,
     )
     redirects = parts.settings.storage_redirects
-    videos = Videos(store=store, storage=parts.storage, links=parts.links, redirects=redirects, now=now)
+    videos = Videos(
+        store=store,
+        storage=parts.storage,
+        links=parts.links,
+        redirects=redirects,
+        now=now,
+        folder_to_share=parts.settings.folder_to_share,
+    )
     links = StreamLinks(tokens=parts.tokens, public_url=parts.public_url)
     live = StreamApi(stream=stream, store=store, announcer=parts.announcer, links=links, now=now)
     queue = working.queue

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.counters import Questions, Refusals
+from replyhook_receiver.extras import how_to_install
 from replyhook_receiver.measures import ACK_BUCKETS, Measures
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.gauges import Levels
@@ -59,7 +60,7 @@ class MetricsApi:
         shared: bool = False,
     ) -> None:
         if find_spec("prometheus_client") is None:
-            raise ConfigurationError("metrics = true needs one package more: pip install 'replyhook[metrics]'")
+            raise ConfigurationError(f"metrics = true needs one package more: {how_to_install('metrics')}")
         self._store = store
         self._stream = stream
         self._measures = measures

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -45,16 +46,25 @@ Find = Callable[[JobRecord], Awaitable[Kept | None]]
 
 
 class Videos:
-    """What the routes stand on. With ``redirects`` an object store serves its videos itself."""
+    """What the routes stand on. With ``redirects`` an object store serves its videos itself; what is not found in a
+    ``folder_to_share`` may lie in another process's."""
 
     def __init__(
-        self, *, store: Store, storage: Storage, links: VideoLinks, redirects: bool, now: Callable[[], datetime]
+        self,
+        *,
+        store: Store,
+        storage: Storage,
+        links: VideoLinks,
+        redirects: bool,
+        now: Callable[[], datetime],
+        folder_to_share: Path | None = None,
     ) -> None:
         self._store = store
         self._storage = storage
         self._links = links
         self._redirects = redirects
         self._now = now
+        self._folder_to_share = folder_to_share
 
     def routes(self, keys: ApiKeys) -> list[Route]:
         """A job's video and its poster, for those with a key; by a signed link for everybody."""
@@ -122,10 +132,21 @@ class Videos:
             if link is not None:
                 return _redirected(link, kept.digest)
         size = await self._storage.size(kept.name)
-        if size is None or size != (kept.bytes or size):
+        if size is None:
+            return self._not_found(job)
+        if size != (kept.bytes or size):
             _log.error("what is stored of %s has %s bytes instead of %s", job.id, size, kept.bytes)
-            return problem(500, "what was stored is missing or damaged: our fault, not yours; it is logged")
+            return problem(500, "what was stored is damaged: our fault, not yours; it is logged")
         return self._body(request, kept.name, size, headers)
+
+    def _not_found(self, job: JobRecord) -> Response:
+        folder = self._folder_to_share
+        if folder is None:
+            _log.error("what was stored of %s is not there: no file", job.id)
+            return problem(500, "what was stored is missing: our fault, not yours; it is logged")
+        _log.error("what was stored of %s: no file in %s. Stored by a receiver with another folder?", job.id, folder)
+        why = "stored by a receiver or worker with another folder?"
+        return problem(500, f"what was stored is not found here ({why}): our fault, not yours; it is logged")
 
     def _body(self, request: Request, name: str, size: int, headers: dict[str, str]) -> Response:
         if request.method == "HEAD":

@@ -147,6 +147,30 @@ def test_a_variable_of_the_environment_that_is_no_setting_is_named_with_what_was
     assert "did you mean REPLYHOOK_DOWNLOADS_PER_HOST?" in told
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('port = 1\ndatabase_url = "sqlite:///x.db"\napi_keys = []\n[providers.fal]\nmax_jobs = 3\n', ""),
+        (f'signing_keys = ["{SECRETS[0]}"]\n', "signing_keys"),
+        (f'[providers.fal]\napi_key = "{SECRETS[2]}"\n', "providers.fal.api_key"),
+        (f'database_url = "postgresql://u:{SECRETS[4]}@db.internal/replyhook"\n', "database_url"),
+        (f'[[endpoints]]\nname = "chat"\nurl = "https://chat.example.com/{SECRETS[3]}"\n', "endpoints"),
+    ],
+)
+def test_a_file_that_others_may_read_is_warned_of_only_with_secrets_in_it(
+    tmp_path: Path, text: str, named: str
+) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(text)
+    file.chmod(0o644)
+    told = run(tmp_path, "config", "check", "my.toml").stderr
+    assert ("others on this machine may read" in told) is bool(named)
+    assert named in told
+    assert not any(secret in told for secret in SECRETS)
+    file.chmod(0o600)
+    assert "others" not in run(tmp_path, "config", "check", "my.toml").stderr
+
+
 def test_a_first_file_is_made_of_flags_and_variables_right_private_and_never_over_another(tmp_path: Path) -> None:
     order = ["config", "init", "my.toml", "--provider", "fal", "--provider", "useapi", "--host", "0.0.0.0"]  # noqa: S104
     order += ["--public-url", "https://hooks.example.com", "--data-dir", "/var/lib/replyhook", "--port", "80"]

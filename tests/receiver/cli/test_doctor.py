@@ -185,6 +185,28 @@ def test_pending_migrations_a_second_process_and_a_newer_schema_are_told(tmp_pat
         assert examined(CLEAN, tmp_path, "--port", port, code=code)["schema"]["outcome"] == outcome
 
 
+def test_a_public_receiver_that_is_looked_for_in_the_wrong_place_is_not_green(tmp_path: Path) -> None:
+    public = ("--port", str(free_port()), "--public-url", "https://receiver.invalid")
+    found = examined(CLEAN, tmp_path, *public, code=0)["database"]
+    assert found["outcome"] == "warn"
+    assert "data_dir" in found["todo"]
+    with_keys = CLEAN | {"REPLYHOOK_SIGNING_KEYS": "k" * 40}
+    assert examined(with_keys, tmp_path, *public, code=0)["database"]["outcome"] == "ok"
+
+
+def test_a_database_that_others_may_read_is_told_with_its_log(tmp_path: Path) -> None:
+    folder = tmp_path / "replyhook-data"
+    assert run(CLEAN, tmp_path, "db", "migrate").returncode == 0
+    assert "database file" not in examined(CLEAN, tmp_path, "--port", str(free_port()), code=0)
+    (folder / "replyhook.db").chmod(0o644)
+    assert "database file" not in examined(CLEAN, tmp_path, "--port", str(free_port()), code=0)  # the folder is closed
+    folder.chmod(0o755)
+    found = examined(CLEAN, tmp_path, "--port", str(free_port()), code=0)["database file"]
+    assert found["outcome"] == "warn"
+    assert found["todo"].startswith("chmod 600 ")
+    assert "replyhook.db" in found["todo"]
+
+
 def test_what_is_wrong_with_keys_storage_disk_mail_and_variables_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     settings = {

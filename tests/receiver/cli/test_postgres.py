@@ -52,6 +52,16 @@ def test_the_commands_know_postgres_and_never_show_its_password(env: dict[str, s
     assert "WAL" not in words
 
 
+def test_a_folder_of_videos_that_all_have_to_share_is_warned_of(env: dict[str, str], tmp_path: Path) -> None:
+    (found,) = (line for line in run(env, tmp_path, "doctor").stdout.splitlines() if "shared storage" in line)
+    assert "warn" in found
+    for command in ("serve", "worker"):
+        wrong = env | {"REPLYHOOK_SIGNING_KEYS": ""}  # it ends at once, but has said so before
+        assert "warning: videos go to the folder" in run(wrong, tmp_path, command).stderr
+        elsewhere = wrong | {"REPLYHOOK_STORAGE_URL": "s3://bucket/videos"}
+        assert "warning: videos" not in run(elsewhere, tmp_path, command).stderr
+
+
 def test_a_receiver_does_not_make_up_keys_that_the_others_would_not_know(env: dict[str, str], tmp_path: Path) -> None:
     del env["REPLYHOOK_SIGNING_KEYS"]
     refused = run(env, tmp_path, "serve", "--port", "0")

@@ -1,13 +1,15 @@
 """A database that is deleted, moved or replaced while it is open takes nothing more, and says so."""
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from replyhook_receiver.errors import StoreUnavailable
-from replyhook_receiver.stores.sqlite import SQLiteStore
+from replyhook_receiver.stores.sqlite import SQLiteStore, upkeep
+from replyhook_receiver.stores.sqlite.copying import a_side
 from tests.contracts.store_contract import a_job, describe, report, running
 
 
@@ -47,3 +49,35 @@ async def test_what_would_be_gone_with_the_process_is_not_acknowledged(
         assert not await store.check()
     finally:
         await store.close()
+
+
+@pytest.fixture
+def others_may_read(tmp_path: Path) -> Iterator[None]:
+    tmp_path.chmod(0o755)
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("others_may_read")
+async def test_a_new_database_is_private_in_a_folder_that_is_not(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
+    await store.open()
+    try:
+        await store.accept(report(a_job(), running(1)))
+        found = modes(tmp_path)
+    finally:
+        await store.close()
+    assert found == {"replyhook.db": 0o600, "replyhook.db-wal": 0o600, "replyhook.db-shm": 0o600}
+
+
+@pytest.mark.usefixtures("others_may_read")
+def test_an_operators_new_databases_are_private_too(tmp_path: Path) -> None:
+    upkeep.migrate(tmp_path / "migrated.db")
+    with a_side(tmp_path / "copied.db", is_target=True):
+        pass
+    assert set(modes(tmp_path).values()) == {0o600}

@@ -183,7 +183,7 @@ async def test_a_lost_video_is_gone(receiver: Receiver, host: Host) -> None:
 
 @pytest.mark.parametrize("damage", ["gone", "shorter", "a link out of the folder"])
 async def test_a_video_that_is_not_as_it_was_stored_is_our_fault_and_not_served(
-    receiver: Receiver, host: Host, clip: bytes, tmp_path: Path, damage: str
+    receiver: Receiver, host: Host, clip: bytes, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, link = await stored(receiver, host, clip)
     (file,) = receiver.files()
@@ -197,6 +197,21 @@ async def test_a_video_that_is_not_as_it_was_stored_is_our_fault_and_not_served(
     answer = await receiver.client.get(link)
     assert is_problem(answer, 500)
     assert b"sss" not in answer.content
+    assert ("no file" in caplog.text) is (damage == "gone")
+    assert "None bytes" not in caplog.text
+
+
+async def test_a_video_in_another_receivers_folder_is_told_as_that(
+    tmp_path: Path, host: Host, clip: bytes, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_receiver(tmp_path, host, database_url=postgres_url) as receiver:
+        _, link = await stored(receiver, host, clip)
+        next(iter(receiver.files())).rename(tmp_path / "another")
+        answer = await receiver.client.get(link)
+    assert is_problem(answer, 500)
+    assert "another folder?" in answer.json()["detail"]
+    assert str(tmp_path) not in answer.text
+    assert "no file in" in caplog.text
 
 
 # Signed links

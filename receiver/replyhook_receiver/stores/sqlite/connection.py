@@ -11,6 +11,7 @@ import aiosqlite
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.stores.schema_steps import COPY, HALF_COPIED, newest, number_of, pending_steps, steps
+from replyhook_receiver.stores.sqlite.private import make_private
 
 T = TypeVar("T")
 
@@ -38,6 +39,8 @@ async def connect(path: Path, *, read_only: bool = False, never_writes: bool = F
     """
 
     def open_file() -> sqlite3.Connection:
+        if not (read_only or never_writes):
+            make_private(path)
         name = f"{path.absolute().as_uri()}?mode=ro" if never_writes else path
         raw = sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=never_writes)
         raw.row_factory = sqlite3.Row

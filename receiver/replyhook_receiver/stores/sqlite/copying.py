@@ -10,6 +10,7 @@ from replyhook.errors import ConfigurationError
 from replyhook_receiver.stores.schema_steps import COPY
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sqlite import connection
+from replyhook_receiver.stores.sqlite.private import make_private
 from replyhook_receiver.stores.sqlite.serving_lock import held, holder_of
 
 _SECONDS = 10.0
@@ -56,10 +57,13 @@ def a_side(path: Path, *, is_target: bool) -> Iterator[SQLiteSide]:
             "let what is under way end, stop the receiver, then copy"
         )
     try:
-        with held(path), closing(sqlite3.connect(path, isolation_level=None, timeout=_SECONDS)) as raw:
-            raw.row_factory = sqlite3.Row
-            _prepare(raw, path, is_target=is_target)
-            yield SQLiteSide(raw, f"the database {path}")
+        with held(path):
+            if is_target:
+                make_private(path)
+            with closing(sqlite3.connect(path, isolation_level=None, timeout=_SECONDS)) as raw:
+                raw.row_factory = sqlite3.Row
+                _prepare(raw, path, is_target=is_target)
+                yield SQLiteSide(raw, f"the database {path}")
     except sqlite3.Error as error:
         raise ConfigurationError(f"the database {path} cannot be used: {error}") from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.stores.sqlite import connection
+from replyhook_receiver.stores.sqlite.private import make_private
 
 _SECONDS = 10.0
 
@@ -21,6 +22,7 @@ def pending_migrations(path: Path) -> list[str]:
 def migrate(path: Path) -> list[str]:
     """Run what is pending, each in a transaction of its own; the names of those. Makes the file where there is none."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path)
     with _errors(path), closing(sqlite3.connect(path, isolation_level=None, timeout=_SECONDS)) as raw:
         found = connection.pending(raw)
         connection.migrate(raw)
