@@ -117,6 +117,7 @@ async def test_a_bulk_retry_says_first_how_many_and_puts_back_only_what_matches(
         ({"until": "2026-11-21T12:00:00"}, "until"),
         ({"error": ""}, "error"),
         ({"job": "j" * 300}, "job"),
+        ({"job": "order-44"}, "job"),
         ({"state": "dead"}, "body"),
         ([], "body"),
     ],
@@ -130,7 +131,7 @@ async def test_what_cannot_be_put_back_is_a_422_that_names_the_field(
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=x", "before=job_1", "status=lost", "colour=red", "since=now", "error="]
+    "query", ["limit=0", "limit=x", "before=job_1", "status=lost", "colour=red", "since=now", "error=", "job=order-44"]
 )
 async def test_a_list_that_cannot_be_had_is_a_422_that_names_the_filter(receiver: Receiver, query: str) -> None:
     response = await receiver.client.get(f"/v1/deliveries?{query}", headers=AUTH)
