@@ -14,7 +14,7 @@ import msgspec
 from replyhook.errors import JobNotFound
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless, harmless_json
-from replyhook_receiver.cli.on_file import reads_database
+from replyhook_receiver.cli.on_file import reads_database, sqlite_file
 from replyhook_receiver.cli.shown import output_option, print_rows
 
 T = TypeVar("T")
@@ -27,6 +27,7 @@ database_option = click.option(
     "--database",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
+    callback=sqlite_file,
     help="The receiver's database file, to work on it without the API; the receiver may be running on it.",
 )
 
