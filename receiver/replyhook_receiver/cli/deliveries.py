@@ -144,10 +144,15 @@ def _cells(delivery: dict[str, Any]) -> tuple[str | None, ...]:
         delivery["job_id"],
         endpoint["host"] or endpoint["channel"],
         status,
-        str(delivery["tries"]),
+        _tries(delivery),
         delivery["created_at"][:19],
         why,
     )
+
+
+def _tries(delivery: dict[str, Any]) -> str:
+    tries, counted = delivery["tries"], delivery["counted"]
+    return str(tries) if counted >= tries else f"{tries}, {counted} since it was put back"
 
 
 def _attempt_cells(attempt: dict[str, Any]) -> tuple[str | None, ...]:

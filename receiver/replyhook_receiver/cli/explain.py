@@ -143,7 +143,9 @@ def _delivery(entry: dict[str, Any]) -> str:
 
 
 def _tries(entry: dict[str, Any]) -> str:
-    return "" if entry["attempts"] < 2 else f" after {entry['attempts']} tries"
+    counted = entry.get("counted", entry["attempts"])
+    since = "" if counted >= entry["attempts"] else f", {counted} since it was put back"
+    return "" if entry["attempts"] < 2 else f" after {entry['attempts']} tries{since}"
 
 
 def _problem(entry: dict[str, Any]) -> str:

@@ -62,6 +62,10 @@ async def test_a_delivery_is_shown_with_its_tries_and_without_where_exactly_it_w
     assert host.seen[0][2]["webhook-id"] == host.seen[1][2]["webhook-id"] == listed["notification_id"]
     delivered = await get(receiver, f"/v1/deliveries/{listed['id']}")
     assert (delivered["status"], delivered["last_status"], delivered["tries"]) == ("delivered", 204, 2)
+    assert delivered["counted"] == 1, "the other one was before it was put back"
+    story = (await get(receiver, f"/v1/jobs/{delivered['job_id']}/timeline"))["data"]
+    (entry,) = (entry for entry in story if entry["kind"] == "delivery")
+    assert (entry["attempts"], entry["counted"]) == (2, 1)
     assert delivered["delivered_at"]
 
 
