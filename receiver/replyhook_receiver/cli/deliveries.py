@@ -9,7 +9,7 @@ import click
 from replyhook.notifications import NotificationType
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless
-from replyhook_receiver.cli.history_shown import read_moment
+from replyhook_receiver.cli.history_shown import read_moment, when
 from replyhook_receiver.cli.job_names import job_meant
 from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option, print_rows, print_values
@@ -145,7 +145,7 @@ def _cells(delivery: dict[str, Any]) -> tuple[str | None, ...]:
         endpoint["host"] or endpoint["channel"],
         status,
         _tries(delivery),
-        delivery["created_at"][:19],
+        when(delivery["created_at"]),
         why,
     )
 
@@ -158,7 +158,7 @@ def _tries(delivery: dict[str, Any]) -> str:
 def _attempt_cells(attempt: dict[str, Any]) -> tuple[str | None, ...]:
     figures = [None if attempt[name] is None else str(attempt[name]) for name in ("latency_ms", "status")]
     why = "under way" if attempt["under_way"] else attempt["problem"]
-    return (str(attempt["number"]), attempt["begun_at"][:23], *figures, why, attempt["answer"])
+    return (str(attempt["number"]), when(attempt["begun_at"]), *figures, why, attempt["answer"])
 
 
 refuse_database(deliveries)
