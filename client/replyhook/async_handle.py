@@ -18,7 +18,7 @@ from replyhook.results import JobResult
 from replyhook.steps import Purpose
 from replyhook.transport import AsyncTransport, OnProgress
 from replyhook.trouble import ConnectionTrouble, not_fetched
-from replyhook.watching import Until, Watch, check_wait
+from replyhook.watching import OnTrouble, Until, Watch, check_wait
 
 OnEvent = Callable[[Notification], Awaitable[object] | object]
 
@@ -52,16 +52,18 @@ class AsyncJobHandle:
         until: Until = "stored",
         past_overdue: bool = False,
         on_event: OnEvent | None = None,
+        on_trouble: OnTrouble | None = None,
     ) -> Notification:
         """Block until the video is stored (or the provider has ``succeeded``), told by the receiver's push.
 
         ``timeout`` is in seconds; None waits for ever. ``on_event`` is called with each notification, from the job's
-        first. Returns the notification that ended the wait, at once where the job has ended before. Raises
+        first. ``on_trouble`` is told why the receiver cannot be heard, once until it is
+        heard again. Returns the notification that ended the wait, at once where the job has ended before. Raises
         ``JobFailed``; ``JobOverdue``, unless ``past_overdue``; ``WaitTimeout``; and the receiver's refusals. It may be
         called again after each of them.
         """
         check_wait(timeout, until)
-        watch = Watch(self, until, past_overdue=past_overdue)
+        watch = Watch(self, until, past_overdue=past_overdue, on_trouble=on_trouble)
         async with aclosing(self._follow(watch, timeout)) as notifications:
             async for notification in notifications:
                 if on_event is not None:
@@ -132,7 +134,7 @@ class AsyncJobHandle:
                         self._check_deadline(deadline, watch)
             except (ConnectionTrouble, ReceiverUnavailable) as error:
                 if deadline is None or time.monotonic() < deadline:
-                    watch.trouble = str(error)  # the stream is opened again where it was cut
+                    watch.lose(str(error))  # the stream is opened again where it was cut
             self._check_deadline(deadline, watch)
             await asyncio.sleep(min(watch.next_pause(), left))
 

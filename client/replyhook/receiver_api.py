@@ -56,6 +56,8 @@ class ReceiverAPI:
     api_key: str = field(repr=False)
 
     def __post_init__(self) -> None:
+        if not self.url:
+            raise ConfigurationError("no receiver_url: pass receiver_url= or set REPLYHOOK_RECEIVER_URL")
         check_address(self.url, what="receiver_url")
         if not self.api_key:
             raise ConfigurationError("no api_key for the receiver: pass api_key= or set REPLYHOOK_API_KEY")

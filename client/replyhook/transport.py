@@ -52,7 +52,17 @@ def _trouble(error: Exception, request: HTTPRequest | None = None) -> Connection
             is_another = error.request.url.host != httpx.URL(request.url).host
     if is_another:
         return Elsewhere(type(error).__name__)
-    return ConnectionTrouble(f"{type(error).__name__}: {error}", maybe_sent=not isinstance(error, _NEVER_SENT))
+    return ConnectionTrouble(
+        f"{type(error).__name__}: {error}{_where(error)}", maybe_sent=not isinstance(error, _NEVER_SENT)
+    )
+
+
+def _where(error: Exception) -> str:
+    """Whose trouble it was: host and port, and nothing else of an address, since a path or a query may be secret."""
+    try:
+        return f" ({error.request.url.netloc.decode()})" if isinstance(error, httpx.HTTPError) else ""
+    except RuntimeError:  # it never came to a request
+        return ""
 
 
 class Transport:

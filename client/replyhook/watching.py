@@ -1,5 +1,6 @@
 """When a job that is watched over the receiver's stream has come to its end: pure, fed one event at a time."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -7,6 +8,8 @@ from replyhook.errors import InvalidRequest, JobFailed, JobOverdue, ReplyhookErr
 from replyhook.notifications import SNAPSHOT, Notification, NotificationType, read_notification
 
 Until = Literal["stored", "succeeded"]
+OnTrouble = Callable[[str], None]
+"""Is told why the receiver cannot be heard, once until it is heard again."""
 
 _FAILURES = frozenset({NotificationType.JOB_FAILED, NotificationType.JOB_CANCELED, NotificationType.VIDEO_FAILED})
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -27,8 +30,11 @@ class Watch:
     snapshot is judged, and everything after it.
     """
 
-    def __init__(self, job: Any, until: Until = "stored", *, past_overdue: bool = False) -> None:
+    def __init__(
+        self, job: Any, until: Until = "stored", *, past_overdue: bool = False, on_trouble: OnTrouble | None = None
+    ) -> None:
         self._job = job
+        self._on_trouble = on_trouble
         self._until = until
         self._past_overdue = past_overdue
         self._is_past = True
@@ -59,6 +65,12 @@ class Watch:
     def connect(self) -> None:
         """The stream is opened anew: what comes first is the past again."""
         self._is_past = True
+
+    def lose(self, why: str) -> None:
+        """The stream was cut, or could not be opened: it is tried again."""
+        if self.trouble is None and self._on_trouble is not None:
+            self._on_trouble(why)
+        self.trouble = why
 
     def take(self, name: str, cursor: str, text: str) -> Notification | None:
         """Read one stream event: the notification it is, or None. Afterwards the wait may have ended."""

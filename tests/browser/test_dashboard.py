@@ -137,6 +137,38 @@ async def test_times_are_in_the_viewers_zone(browser: Browser, stage: Stage) -> 
         assert minutes != int(at[14:16])
 
 
+async def test_a_moment_is_asked_for_as_it_is_seen(browser: Browser, stage: Stage) -> None:
+    await asyncio.to_thread(told, stage, reference="asked for", body=b"{}")
+    async with a_visit(browser, stage, zone="Asia/Kathmandu") as visit:
+        await visit.go("/jobs")
+        await expect(visit.page.locator("footer [data-zone]")).to_have_text(re.compile("Asia/Kath?mandu"))
+        seen = visit.page.locator("time").first
+        shift = "at => new Date(new Date(at).getTime() + 345 * 60000 + %d).toISOString().slice(0, 16)"
+        at = await seen.get_attribute("datetime") or ""
+        before, after = [await visit.page.evaluate(shift % ms, at) for ms in (-120_000, 120_000)]
+        field, rows = visit.page.locator("[name=created_after]"), visit.page.locator("tbody tr")
+        await field.fill(before)
+        await visit.page.get_by_role("button", name="Filter").click()
+        await expect(field).to_have_value(before)
+        assert await rows.count() > 0
+        await field.fill(after)
+        await visit.page.get_by_role("button", name="Filter").click()
+        await expect(field).to_have_value(after)
+        await expect(visit.page.get_by_text("No job is like that")).to_be_visible()
+
+
+async def test_a_phone_shows_the_list_first_and_its_filters_when_they_are_opened(
+    browser: Browser, stage: Stage
+) -> None:
+    async with a_visit(browser, stage, width=390) as visit:
+        for path in ("/jobs", "/callbacks", "/deliveries"):
+            await visit.go(path)
+            button = visit.page.get_by_role("button", name="Filter")
+            await expect(button).to_be_hidden()
+            await visit.page.locator(".of-filters > summary").click()
+            await expect(button).to_be_visible()
+
+
 async def test_an_open_page_goes_to_sign_in_when_its_key_is_revoked(browser: Browser, stage: Stage) -> None:
     auth = {"authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(base_url=stage.receiver_url, headers=auth) as client:

@@ -9,6 +9,7 @@ import pytest
 
 from replyhook import AsyncClient, InvalidRequest, JobFailed, JobOverdue, WaitTimeout
 from replyhook.errors import JobNotFound, ReceiverError
+from replyhook.watching import Watch
 from tests.library.conftest import FAL, Driver
 from tests.library.loopback import ACCEPTED_ID, PING, World, event, hangs_up, late, says, script
 
@@ -263,3 +264,21 @@ def test_a_wait_ends_on_time_whatever_the_receiver_does(drive: Driver, job: Any,
     within(1.6, wait)
     world.streams(script(STORED))
     assert drive(job.wait(5)).type == "video.stored"  # the job goes on, and can be waited for again
+
+
+def test_an_outage_is_told_of_once_until_the_receiver_is_heard_again(drive: Driver, job: Any, world: World) -> None:
+    troubles: list[str] = []
+    world.streams(script(event(1, "job.running"), then="cut"), script(STORED))
+    drive(job.wait(5, on_trouble=troubles.append))
+    assert len(troubles) == 1
+
+
+def test_a_receiver_that_stays_away_is_told_of_once(job: Any) -> None:
+    troubles: list[str] = []
+    watch = Watch(job, on_trouble=troubles.append)
+    watch.lose("refused")
+    watch.lose("refused")
+    assert troubles == ["refused"]
+    watch.take("job.snapshot", "", '{"type": "job.snapshot", "timestamp": "2026-11-21T12:00:00Z", "data": {}}')
+    watch.lose("refused again")
+    assert troubles == ["refused", "refused again"]

@@ -10,6 +10,7 @@ from replyhook.providers import PROVIDERS
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless, harmless_json
 from replyhook_receiver.cli.history_shown import LONGEST_CELL, print_found, read_moment, told_in_words, when
+from replyhook_receiver.cli.job_names import job_meant
 from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option
 from replyhook_receiver.lifecycle import Verdict
@@ -20,7 +21,7 @@ _SHOWN_BODY = 4_000
 _HEADINGS = ("callback", "received", "provider", "job", "source", "trust", "verdict", "says")
 
 provider_option = click.option("--provider", type=click.Choice(sorted(PROVIDERS)), help="Only this provider's.")
-job_option = click.option("--job", help="Only this job's.")
+job_option = click.option("--job", help="Only this job's, by its id or your reference.")
 verdict_option = click.option(
     "--verdict", type=click.Choice([verdict.value for verdict in Verdict]), help="Only what became of so."
 )
@@ -57,6 +58,7 @@ def callbacks() -> None:
 @output_option
 def list_callbacks(output: str, orphans: bool, unrecognised: bool, **filters: Any) -> None:
     """List callbacks, newest first. Without what came in them: that is `callbacks get`."""
+    filters["job"] = job_meant(filters["job"])
     flags = {"orphans": "true" if orphans else None, "unrecognised": "true" if unrecognised else None}
     print_found(ask("GET", "/v1/callbacks", query=filters | flags), output, _HEADINGS, _row)
 

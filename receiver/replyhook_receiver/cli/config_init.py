@@ -70,7 +70,10 @@ def init(
     _check(values, wanted)
     write_settings(file, settings_text(file.name, values, wanted.providers, wanted.notify), force=force)
     click.echo(f"{file} is written, with fresh keys, readable for you alone. What to do next:", err=True)
-    click.echo(f"  replyhook config check {file}\n  replyhook serve --config {file}", err=True)
+    click.echo(
+        f"  replyhook config check {file}\n  replyhook serve --config {file}\n  replyhook doctor --config {file}",
+        err=True,
+    )
     click.echo(f"Programs call it with REPLYHOOK_API_KEY, the entry of api_keys in {file}.", err=True)
     for name, given in wanted.providers.items():
         if "api_key" not in given:

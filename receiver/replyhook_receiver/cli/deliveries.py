@@ -9,7 +9,8 @@ import click
 from replyhook.notifications import NotificationType
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless
-from replyhook_receiver.cli.history_shown import read_moment
+from replyhook_receiver.cli.history_shown import read_moment, when
+from replyhook_receiver.cli.job_names import job_meant
 from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option, print_rows, print_values
 
@@ -20,7 +21,7 @@ def _filters(command: Any) -> Any:
     options = [
         click.option("--status", type=click.Choice(_STATUSES), help="Only these."),
         click.option("--endpoint", help="Only to this endpoint, by its id."),
-        click.option("--job", help="Only about this job."),
+        click.option("--job", help="Only about this job, by its id or your reference."),
         click.option(
             "--type", "kind", type=click.Choice([kind.value for kind in NotificationType]), help="Only these."
         ),
@@ -50,6 +51,7 @@ def deliveries() -> None:
 @output_option
 def list_deliveries(output: str, **asked: Any) -> None:
     """List deliveries, newest first."""
+    asked["job"] = job_meant(asked["job"])
     page = ask("GET", f"/v1/deliveries?{urlencode(_given(asked))}")
     if output == "json":
         print_values(page, output)
@@ -95,9 +97,12 @@ def retry(delivery: str | None, dry_run: bool, yes: bool, output: str, **asked: 
         if given or dry_run:
             raise click.UsageError("either one delivery by its id, or a filter")
         _print([ask("POST", f"/v1/deliveries/{quote(delivery, safe='')}/retry")], output)
+        click.echo(f"{harmless(delivery)} is put back: it is tried again now, under the same webhook-id", err=True)
         return
     if not given:
         raise click.UsageError("name a delivery or a filter; for all dead letters: --status dead")
+    if "job" in given:
+        given["job"] = job_meant(given["job"], is_one=True)
     if not dry_run and not yes and sys.stdin.isatty():
         matching = ask("POST", "/v1/deliveries/retry", content={**given, "dry_run": True})["matching"]
         click.confirm(f"put {matching} deliveries back?", abort=True, err=True)
@@ -139,16 +144,21 @@ def _cells(delivery: dict[str, Any]) -> tuple[str | None, ...]:
         delivery["job_id"],
         endpoint["host"] or endpoint["channel"],
         status,
-        str(delivery["tries"]),
-        delivery["created_at"][:19],
+        _tries(delivery),
+        when(delivery["created_at"]),
         why,
     )
+
+
+def _tries(delivery: dict[str, Any]) -> str:
+    tries, counted = delivery["tries"], delivery["counted"]
+    return str(tries) if counted >= tries else f"{tries}, {counted} since it was put back"
 
 
 def _attempt_cells(attempt: dict[str, Any]) -> tuple[str | None, ...]:
     figures = [None if attempt[name] is None else str(attempt[name]) for name in ("latency_ms", "status")]
     why = "under way" if attempt["under_way"] else attempt["problem"]
-    return (str(attempt["number"]), attempt["begun_at"][:23], *figures, why, attempt["answer"])
+    return (str(attempt["number"]), when(attempt["begun_at"]), *figures, why, attempt["answer"])
 
 
 refuse_database(deliveries)

@@ -7,7 +7,7 @@ import click
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.cli.findings_shown import output_option, print_findings
-from replyhook_receiver.cli.settings import config_file, settings_from
+from replyhook_receiver.cli.settings import config_file, settings_from, tell_of_unread_file
 
 
 @click.command()
@@ -40,6 +40,7 @@ def doctor(
     from replyhook_receiver.doctor.findings import fail
 
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
+    tell_of_unread_file(config)
     try:
         settings = settings_from(config, flags)
     except ConfigurationError as error:

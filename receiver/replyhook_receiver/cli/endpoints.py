@@ -10,6 +10,7 @@ from replyhook.notifications import NotificationType
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.exit_codes import FAILURE
 from replyhook_receiver.cli.harmless import harmless
+from replyhook_receiver.cli.job_names import job_meant
 from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option, print_rows
 
@@ -64,14 +65,14 @@ def add(
 
 @endpoints.command("list")
 @click.option("--user", help="Only this user's.")
-@click.option("--job", help="One job's own.")
+@click.option("--job", help="One job's own, by its id or your reference.")
 @click.option("--before", help="Only those older than this endpoint.")
 @click.option("--limit", type=click.IntRange(1, 100), default=50, show_default=True, help="At most so many.")
 @reads_database
 @output_option
 def list_endpoints(user: str | None, job: str | None, before: str | None, limit: int, output: str) -> None:
     """List the places, newest first."""
-    filters = {"user": user, "job": job, "before": before, "limit": limit}
+    filters = {"user": user, "job": job_meant(job), "before": before, "limit": limit}
     query = urlencode({name: value for name, value in filters.items() if value is not None})
     page = ask("GET", f"/v1/endpoints?{query}")
     if output == "json":

@@ -8,6 +8,7 @@ from replyhook.jobs import JobStatus
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.callbacks import job_option, limit_option, provider_option, source_option, verdict_option
 from replyhook_receiver.cli.history_shown import print_found, read_moment, told_in_words, when
+from replyhook_receiver.cli.job_names import job_meant
 from replyhook_receiver.cli.on_file import reads_database
 from replyhook_receiver.cli.shown import output_option
 
@@ -34,6 +35,7 @@ def events() -> None:
 @output_option
 def list_events(output: str, **filters: Any) -> None:
     """List events, newest first: what was told, and what became of it."""
+    filters["job"] = job_meant(filters["job"])
     headings = ("event", "at", "provider", "job", "source", "verdict", "says")
     print_found(ask("GET", "/v1/events", query=filters), output, headings, _row)
 

@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 import click
 
-from replyhook.errors import JobNotFound
 from replyhook.jobs import JobStatus
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless, harmless_json
 from replyhook_receiver.cli.history_shown import LONGEST_CELL, is_terminal, told_in_words
+from replyhook_receiver.cli.job_names import job_called
 from replyhook_receiver.cli.on_file import reads_database
 from replyhook_receiver.cli.shown import output_option
 
@@ -35,7 +35,7 @@ def explain(ref: str, output: str) -> None:
 
     Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY, or --database FILE.
     """
-    job_id = _job_called(ref)
+    job_id = job_called(ref)
     story = ask("GET", f"/v1/jobs/{quote(job_id, safe='')}/timeline")
     if output == "id":
         click.echo(harmless(job_id))
@@ -46,23 +46,6 @@ def explain(ref: str, output: str) -> None:
             click.echo(harmless_json(entry, indent=False))
     else:
         _print(story)
-
-
-def _job_called(ref: str) -> str:
-    """The id of the job that is meant. Raises ``JobNotFound`` saying what to do."""
-    found = ask("GET", "/v1/find", query={"name": ref})["data"]
-    shown = harmless(ref, longest=LONGEST_CELL)
-    if not found:
-        raise JobNotFound(f"nothing is called {shown} here: neither job, callback, event, delivery nor reference")
-    jobs: list[str] = list(dict.fromkeys(each["job_id"] for each in found if each["job_id"]))
-    if not jobs:
-        raise JobNotFound(
-            f"{shown} is an orphan: nobody has named its job yet. `replyhook callbacks get {harmless(found[0]['id'])}` "
-            "shows it, `replyhook callbacks bind` says whose it is"
-        )
-    if len(jobs) > 1:
-        click.echo(f"{len(jobs)} jobs are called so; the newest is told. The others: {', '.join(jobs[1:])}", err=True)
-    return jobs[0]
 
 
 def _print(story: dict[str, Any]) -> None:
@@ -160,7 +143,9 @@ def _delivery(entry: dict[str, Any]) -> str:
 
 
 def _tries(entry: dict[str, Any]) -> str:
-    return "" if entry["attempts"] < 2 else f" after {entry['attempts']} tries"
+    counted = entry.get("counted", entry["attempts"])
+    since = "" if counted >= entry["attempts"] else f", {counted} since it was put back"
+    return "" if entry["attempts"] < 2 else f" after {entry['attempts']} tries{since}"
 
 
 def _problem(entry: dict[str, Any]) -> str:

@@ -14,7 +14,8 @@ import msgspec
 from replyhook.errors import JobNotFound
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless, harmless_json
-from replyhook_receiver.cli.on_file import reads_database
+from replyhook_receiver.cli.history_shown import when
+from replyhook_receiver.cli.on_file import reads_database, sqlite_file
 from replyhook_receiver.cli.shown import output_option, print_rows
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ database_option = click.option(
     "--database",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
+    callback=sqlite_file,
     help="The receiver's database file, to work on it without the API; the receiver may be running on it.",
 )
 
@@ -170,5 +172,5 @@ def _print(listed: list[dict[str, Any]], output: str) -> None:
 
 def _row(each: dict[str, Any]) -> tuple[str | None, ...]:
     scopes, user = " ".join(each["scopes"]), each["user"] or "everybody"
-    times = (each["last_used_at"] or "never", each["expires_at"] or "never")
+    times = tuple(when(each[name]) if each[name] else "never" for name in ("last_used_at", "expires_at"))
     return each["id"], f"{each['starts_with']}…", each["name"], scopes, user, each["state"], *times

@@ -1,6 +1,7 @@
 """`--database FILE`: a command's question, answered by the receiver's own code in this process, from the file alone."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +17,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FILE = "replyhook.database"
 _NOWHERE = "http://127.0.0.1"
+_SCHEME = re.compile(r"\w+:/")  # a path keeps one slash of two
 
 
-def _remember(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
-    ctx.meta[_FILE] = value
+def sqlite_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """What ``--database`` names: a file, since what PostgreSQL holds is told by a receiver alone."""
+    if value is not None and _SCHEME.match(str(value)):
+        words = (
+            "it is for SQLite files. What PostgreSQL holds, a receiver tells: leave --database out and set "
+            "REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY"
+        )
+        raise click.BadParameter(words, ctx=ctx, param=param)
+    return value
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    ctx.meta[_FILE] = sqlite_file(ctx, param, value)
 
 
 def _refuse(ctx: click.Context, _: click.Parameter, value: str | None) -> None:

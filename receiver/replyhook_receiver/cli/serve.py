@@ -9,7 +9,7 @@ import click
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.cli.port_holders import who_listens_on
-from replyhook_receiver.cli.settings import said_for, warn_of_a_folder_to_share
+from replyhook_receiver.cli.settings import said_for, tell_of_unread_file, warn_of_a_folder_to_share
 
 if TYPE_CHECKING:
     from socket import socket
@@ -57,6 +57,7 @@ def serve(
     if inherited is not None:
         host, port = inherited.getsockname()[:2]
     flags = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
+    tell_of_unread_file(config)
     said = said_for(config, flags)
     settings = checked(said)
     for name in unknown_variables(os.environ):
@@ -82,6 +83,7 @@ def serve(
         if hold is not None:
             hold.tell(url=url, token=instance.token)
         click.echo(f"replyhook receiver on {url} (providers call {settings.public_url or url})", err=True)
+        click.echo(f"its dashboard: {settings.public_url or url}/ (sign in with an API key)", err=True)
         if secrets.made_here:
             click.echo(f"keys that nobody configured are in {secrets.made_here}, readable for you alone", err=True)
         run_in_foreground(app, host=settings.host, port=settings.port, bound=bound, tell=tell)

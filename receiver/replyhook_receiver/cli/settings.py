@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from replyhook_receiver.configuring import Said
 
 _CONFIG = "REPLYHOOK_CONFIG"
+_USUAL = Path("replyhook.toml")
 
 
 def settings_from(config: Path | None, flags: Mapping[str, Any] | None = None) -> "Settings":
@@ -32,6 +33,12 @@ def config_file(config: Path | None) -> Path | None:
     """The settings file that is read: the ``--config`` of a command, or the environment's."""
     named = os.environ.get(_CONFIG)
     return config or (Path(named) if named else None)
+
+
+def tell_of_unread_file(config: Path | None) -> None:
+    """Say that the settings file in this folder is not read, where nobody has named any: it is easily thought so."""
+    if config_file(config) is None and _USUAL.is_file():
+        click.echo(f"note: {_USUAL} is here and is not read: --config {_USUAL} reads it", err=True)
 
 
 def environ_of_settings() -> dict[str, str]:

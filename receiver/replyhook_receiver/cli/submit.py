@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from replyhook.providers import PROVIDERS
 from replyhook_receiver.cli.jobs import download_option, open_client, timeout_option
 from replyhook_receiver.cli.shown import output_option, print_estimates
 from replyhook_receiver.cli.waiting import bar, print_as_known, print_called, wait_and_print
@@ -137,6 +138,10 @@ def _providers(text: str) -> str | list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
         raise click.BadParameter(f"{text!r} is not NAME, NAME,NAME or auto", param_hint="--provider")
+    for name in names:
+        if name not in PROVIDERS and name != "auto":
+            words = f"there is no provider {name!r}; there are {', '.join(sorted(PROVIDERS))}"
+            raise click.BadParameter(words, param_hint="--provider")
     return names[0] if len(names) == 1 else names
 
 

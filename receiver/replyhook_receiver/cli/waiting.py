@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replyhook.errors import JobFailed, JobOverdue, ReplyhookError, WaitTimeout
-from replyhook_receiver.cli.harmless import harmless_json
+from replyhook_receiver.cli.harmless import harmless, harmless_json
 from replyhook_receiver.cli.shown import print_job
 
 if TYPE_CHECKING:
@@ -28,13 +28,23 @@ def wait_and_print(
     """Wait for a job's end, tell of each push, save the video if asked to, print the job. Raises what these raise."""
     try:
         with _told(job.id) as tell:
-            job.wait(timeout, until="stored" if download else until, past_overdue=past_overdue, on_event=tell)
+            job.wait(
+                timeout,
+                until="stored" if download else until,
+                past_overdue=past_overdue,
+                on_event=tell,
+                on_trouble=_tell_trouble,
+            )
     except (JobFailed, JobOverdue, WaitTimeout):
         print_as_known(job, output)
         raise
     if download is not None:
         download_to(job, download)
     print_job(job.result(), output)
+
+
+def _tell_trouble(why: str) -> None:
+    click.echo(f"the receiver cannot be heard ({harmless(why)}); trying again", err=True)
 
 
 def print_as_known(job: "JobHandle", output: str) -> None:

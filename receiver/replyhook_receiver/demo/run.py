@@ -234,7 +234,7 @@ async def _explain(stage: _Stage, provider: str, job_id: str) -> str:
     kept = (await _get(stage, f"{stage.receiver_url}/v1/callbacks?job={job_id}", api_key)).get("data", [])
     refused = (await _get(stage, f"{stage.receiver_url}/v1/refusals", api_key)).get(provider, {})
     verdicts = ", ".join(callback["verdict"] for callback in reversed(kept))
-    reasons = ", ".join(f"{count} times: {reason}" for reason, count in refused.items())
+    reasons = ", ".join(f"{count} time{'s' * (count != 1)}: {reason}" for reason, count in refused.items())
     shown = await _get(stage, f"{stage.receiver_url}/v1/jobs/{job_id}", api_key)
     why = shown.get("overdue_reason") or shown.get("video", {}).get("problem")
     parts = [f"the job is {shown.get('status')}" + (f": {why}" if why else "")]

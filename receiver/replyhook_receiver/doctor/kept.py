@@ -13,7 +13,7 @@ from pathlib import Path
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.doctor.examined import Examined
-from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
+from replyhook_receiver.doctor.findings import Finding, Outcome, fail, ok, warn
 from replyhook_receiver.doctor.kept_in_postgres import check_postgres
 from replyhook_receiver.errors import ReceiverTrouble
 from replyhook_receiver.places import Bucket
@@ -28,7 +28,10 @@ _BUCKET_SECONDS = 20.0
 def check_kept(examined: Examined) -> Iterator[Finding]:
     """The database first."""
     if examined.settings.postgres_url is not None:
-        yield from check_postgres(examined.settings.postgres_url)
+        found = list(check_postgres(examined.settings.postgres_url))
+        yield from found
+        if found[0].outcome is not Outcome.FAIL:
+            yield from _hold(examined)
     else:
         yield from _database(examined)
         yield from _hold(examined)
@@ -93,7 +96,7 @@ def _readable_by_others(path: Path) -> Iterator[Finding]:
 
 def _hold(examined: Examined) -> Iterator[Finding]:
     """Whether the work was paused and forgotten: nothing else looks wrong then."""
-    if not examined.settings.database_path.exists():
+    if examined.settings.postgres_url is None and not examined.settings.database_path.exists():
         return
     held = examined.rows("SELECT since_ms, reason FROM hold")
     if not held:

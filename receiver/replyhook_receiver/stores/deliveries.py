@@ -40,7 +40,10 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySummary:
-    """A delivery as people look at it. ``attempts`` are all that were ever begun; ``problem`` is the last one's."""
+    """A delivery as people look at it. ``attempts`` are all that were ever begun; ``problem`` is the last one's.
+
+    ``counted`` are those that count towards giving up: not those before it was put back.
+    """
 
     id: str
     notification_id: str
@@ -55,6 +58,7 @@ class DeliverySummary:
     delivered_at: datetime | None
     next_attempt_at: datetime | None
     attempts: int
+    counted: int
     answer: int | None
     problem: str | None
     superseded_by: str | None

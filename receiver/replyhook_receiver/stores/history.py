@@ -112,7 +112,7 @@ class WorkRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryStory:
-    """One delivery and how it went. ``attempts`` is how often it was tried."""
+    """One delivery and how it went. ``attempts`` are all its tries; ``counted`` those since it was put back."""
 
     id: str
     notification_id: str
@@ -122,6 +122,7 @@ class DeliveryStory:
     url: str = field(repr=False)
     status: str
     attempts: int
+    counted: int
     answer: int | None
     problem: str | None
     created_at: datetime

@@ -183,6 +183,7 @@ class Delivery(Told, kw_only=True):
     delivered_at: Moment | None
     next_attempt_at: Moment | None
     tries: int
+    counted: int
     last_status: int | None
     problem: str | None
     superseded_by: str | None

@@ -144,6 +144,7 @@ def _shown(delivery: DeliverySummary) -> dict[str, Any]:
         "delivered_at": delivery.delivered_at,
         "next_attempt_at": delivery.next_attempt_at,
         "tries": delivery.attempts,
+        "counted": delivery.counted,
         "last_status": delivery.answer,
         "problem": delivery.problem,
         "superseded_by": delivery.superseded_by,

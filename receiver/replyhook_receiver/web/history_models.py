@@ -198,7 +198,7 @@ class StoredEntry(_Entry, tag="stored"):
 
 
 class DeliveryEntry(_Entry, tag="delivery"):
-    """A notification was brought to an endpoint, or is to be."""
+    """A notification was brought to an endpoint, or is to be. ``counted``: tries that count since it was put back."""
 
     id: str
     notification_id: str
@@ -208,6 +208,7 @@ class DeliveryEntry(_Entry, tag="delivery"):
     endpoint: str
     status: DeliveryStatus
     attempts: int
+    counted: int
     answer: int | None
     problem: str | None
     created_at: Moment

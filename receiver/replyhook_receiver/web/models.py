@@ -43,6 +43,7 @@ MAX_TARGETS = 20
 _DEEPEST = 32
 _JSON = "application/json"
 _LONGEST_DETAIL = 500
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
 def told(**schema: Any) -> Meta:
@@ -217,7 +218,9 @@ async def read_model(request: Request, kind: type[Model], *, empty: bytes = b"")
         return msgspec.json.decode(body or empty, type=kind)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `")
-        field = where.rstrip("`").removeprefix("$").removeprefix(".") or "body"
+        field = where.rstrip("`").removeprefix("$").removeprefix(".")
+        missing = _MISSING.fullmatch(what)
+        field = ".".join(filter(None, (field, missing[1] if missing else ""))) or "body"
         raise UnreadableBody(f"{field}: {what[:1].lower()}{what[1:]}"[:_LONGEST_DETAIL], field=field) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:_LONGEST_DETAIL]

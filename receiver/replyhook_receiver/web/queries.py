@@ -62,7 +62,14 @@ When = Annotated[
 ]
 Provider = Annotated[str, Meta(extra_json_schema={"enum": sorted(PROVIDERS)}, extra={"one_of": sorted(PROVIDERS)})]
 Error = Annotated[str, _text(LONGEST_TEXT, "Only those whose last error contains this, in any case.")]
-OfJob = Annotated[str, _text(LONGEST_TEXT, "Only this job's.")]
+OfJob = Annotated[
+    str,
+    Meta(
+        pattern=f"^job_{_ID}$",
+        description="Only this job's.",
+        extra=_allowed("a job's id: job_ and 26 characters; /v1/find tells it by a reference"),
+    ),
+]
 User = Annotated[str, _text(LONGEST_TEXT, "Only this user's.")]
 Reference = Annotated[str, _text(LONGEST_NAME, "Only those with this reference of the caller's.")]
 

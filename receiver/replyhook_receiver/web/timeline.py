@@ -110,6 +110,7 @@ def _delivery(delivery: DeliveryStory) -> Entry:
         "endpoint": shown_target(delivery.url),
         "status": delivery.status,
         "attempts": delivery.attempts,
+        "counted": delivery.counted,
         "answer": delivery.answer,
         "problem": delivery.problem,
         "created_at": delivery.created_at,

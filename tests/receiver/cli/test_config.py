@@ -268,3 +268,14 @@ def test_bash_is_told_the_commands_that_begin_so(tmp_path: Path) -> None:
         program, env=ENV | more, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.stdout.split() == ["plain,doctor"]
+
+
+def test_a_settings_file_that_lies_here_and_is_not_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "replyhook.toml").write_text('host = "127.0.0.1"\n')
+    command = [sys.executable, "-m", "replyhook_receiver", "doctor"]
+    env = {"PATH": "/usr/bin:/bin"}
+    for more, is_said in (((), True), (("--config", "replyhook.toml"), False)):
+        done = subprocess.run(
+            [*command, *more], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ("replyhook.toml is here and is not read" in done.stderr) is is_said, done.stderr

@@ -261,3 +261,19 @@ def test_an_orphan_is_found_and_bound_from_the_command_line(stage: Stage) -> Non
     assert ok(stage, "explain", orphan, "-o", "id").strip() == job
     assert ok(stage, "explain", "987654321", "-o", "id").strip() == job
     assert json.loads(ok(stage, "callbacks", "bind", orphan, job, "-o", "json"))["id"] == job
+
+
+def test_a_filter_takes_a_jobs_reference_and_says_where_nothing_is_called_so(stage: Stage) -> None:
+    hook = f"http://127.0.0.1:{free_port()}/hook"
+    command = ["submit", stage.source, "on", "--provider", "fal", "--quality", "540p", "--ref", "order-44"]
+    job = ok(stage, *command, "--notify", hook, "-o", "id").strip()
+    for group in ("callbacks", "events", "deliveries", "endpoints"):
+        by_id = ok(stage, group, "list", "--job", job, "-o", "id")
+        assert by_id, group
+        assert ok(stage, group, "list", "--job", "order-44", "-o", "id") == by_id
+        unknown = run(stage, group, "list", "--job", "order-45")
+        assert (unknown.returncode, unknown.stdout) == (5, ""), unknown.stderr
+        assert "nothing is called order-45" in unknown.stderr
+    ok(stage, *command, "--no-wait")
+    retry = run(stage, "deliveries", "retry", "--job", "order-44", "--yes")
+    assert (retry.returncode, "several jobs are called so" in retry.stderr) == (2, True)

@@ -129,6 +129,13 @@ def test_a_file_that_cannot_be_read_is_told_in_words(stage: Stage, tmp_path: Pat
     assert f"{file_of(stage)}: there is no job job_1" in missing.stderr
 
 
+def test_postgres_is_no_file_and_that_is_said() -> None:
+    for command in (("jobs", "list"), ("keys", "create")):
+        refused = run(CLEAN, *command, "--database", "postgresql://u:geheim@h/d", code=2)
+        assert "it is for SQLite files" in refused.stderr
+        assert "geheim" not in refused.stderr
+
+
 def test_a_look_at_a_stopped_receivers_file_is_in_no_ones_way(tmp_path: Path) -> None:
     pytest.importorskip("av", reason="the sandbox makes real videos")
     with a_stage(tmp_path) as stage:

@@ -49,6 +49,7 @@ def test_the_commands_know_postgres_and_never_show_its_password(env: dict[str, s
     words = run(env, tmp_path, "doctor").stdout
     assert "synchronous_commit and fsync are in force" in words
     assert "the newest" in words
+    assert "work is done as it is due" in words
     assert "WAL" not in words
 
 

@@ -291,7 +291,7 @@ async def test_another_jobs_provider_job_is_a_409_that_does_not_show_it(receiver
         ({"outcome": "unknown", "reason": "x"}, "body"),
         ({"outcome": "refused", "error": 7}, "error"),
         ({"outcome": "done"}, "outcome"),
-        ({}, "body"),
+        ({}, "outcome"),
     ],
     ids=lambda value: repr(value)[:40],
 )  # fmt: skip

@@ -62,6 +62,10 @@ async def test_a_delivery_is_shown_with_its_tries_and_without_where_exactly_it_w
     assert host.seen[0][2]["webhook-id"] == host.seen[1][2]["webhook-id"] == listed["notification_id"]
     delivered = await get(receiver, f"/v1/deliveries/{listed['id']}")
     assert (delivered["status"], delivered["last_status"], delivered["tries"]) == ("delivered", 204, 2)
+    assert delivered["counted"] == 1, "the other one was before it was put back"
+    story = (await get(receiver, f"/v1/jobs/{delivered['job_id']}/timeline"))["data"]
+    (entry,) = (entry for entry in story if entry["kind"] == "delivery")
+    assert (entry["attempts"], entry["counted"]) == (2, 1)
     assert delivered["delivered_at"]
 
 
@@ -117,6 +121,7 @@ async def test_a_bulk_retry_says_first_how_many_and_puts_back_only_what_matches(
         ({"until": "2026-11-21T12:00:00"}, "until"),
         ({"error": ""}, "error"),
         ({"job": "j" * 300}, "job"),
+        ({"job": "order-44"}, "job"),
         ({"state": "dead"}, "body"),
         ([], "body"),
     ],
@@ -130,7 +135,7 @@ async def test_what_cannot_be_put_back_is_a_422_that_names_the_field(
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=x", "before=job_1", "status=lost", "colour=red", "since=now", "error="]
+    "query", ["limit=0", "limit=x", "before=job_1", "status=lost", "colour=red", "since=now", "error=", "job=order-44"]
 )
 async def test_a_list_that_cannot_be_had_is_a_422_that_names_the_filter(receiver: Receiver, query: str) -> None:
     response = await receiver.client.get(f"/v1/deliveries?{query}", headers=AUTH)

@@ -1,6 +1,7 @@
 """A few connections that only read, each with a thread of its own; one that was lost is made again."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 READERS = 4
 PATIENCE_SECONDS = 5.0
+_log = logging.getLogger(__name__)
 
 
 class Readers:
@@ -74,8 +76,9 @@ class Readers:
             connection = connect(self._url, read_only=True)
             return work(PostgreSQLRaw(connection)), connection
         except psycopg.OperationalError as error:
-            words = named(error) if connection is not None else shown_error(error, self._url)
-            return StoreUnavailable(f"the store cannot be read ({words})"), _usable(connection)
+            if connection is None:  # its words name addresses and paths, which are for the log alone
+                _log.warning("PostgreSQL cannot be reached: %s", shown_error(error, self._url))
+            return StoreUnavailable(f"the store cannot be read ({named(error)})"), _usable(connection)
         except psycopg.Error as error:
             return StoreUnavailable(f"the store cannot be read ({named(error)})"), _usable(connection)
         except Exception as error:

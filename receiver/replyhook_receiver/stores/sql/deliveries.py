@@ -32,6 +32,7 @@ _DELIVERY = """
 """
 _SUMMARIES = f"""
     SELECT d.*, n.id AS notification_id, n.type, n.job_id, e.channel, e.url, t.state, t.due_ms, h.reason, e.disabled_ms,
+        t.attempts AS counted,
         (SELECT count(*) FROM attempts a WHERE a.delivery_id = d.id) AS attempts
     FROM deliveries d
     JOIN notifications n ON n.sequence = d.notification
@@ -192,6 +193,7 @@ def _summary_from(row: Row) -> DeliverySummary:
         delivered_at=from_ms(row["delivered_ms"]),
         next_attempt_at=from_ms(row["due_ms"]) if waits_for is WaitsFor.TIME else None,
         attempts=row["attempts"],
+        counted=row["attempts"] if row["counted"] is None else row["counted"],
         answer=row["answer"],
         problem=row["problem"],
         superseded_by=row["superseded_by"],

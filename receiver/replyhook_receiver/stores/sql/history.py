@@ -53,7 +53,8 @@ _ANNOUNCED = "SELECT id, type, created_ms, body FROM notifications WHERE job_id 
 _WORK = "SELECT * FROM tasks WHERE subject = ? ORDER BY created_ms, kind"
 _DELIVERIES = """
     SELECT d.id, d.status, d.answer, d.problem, d.created_ms, d.delivered_ms, d.endpoint_id, n.id AS notification_id,
-        n.type, e.channel, e.url, coalesce(t.attempts, 0) AS attempts
+        n.type, e.channel, e.url, t.attempts AS counted,
+        (SELECT count(*) FROM attempts a WHERE a.delivery_id = d.id) AS attempts
     FROM notifications n
     JOIN deliveries d ON d.notification = n.sequence
     JOIN endpoints e ON e.id = d.endpoint_id
@@ -254,6 +255,7 @@ def _delivery(row: Row) -> DeliveryStory:
         url=row["url"],
         status=row["status"],
         attempts=row["attempts"],
+        counted=row["attempts"] if row["counted"] is None else row["counted"],
         answer=row["answer"],
         problem=row["problem"],
         created_at=_time(row["created_ms"]),

@@ -1,6 +1,7 @@
 """*Job*: all that is known of one, in order; its video; and what can be done about it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -53,13 +54,14 @@ class JobPage:
         """The page."""
         job_id, user = request.path_params["id"], access_of_visit(request).user
         told = await ask(request, "GET", f"/v1/jobs/{job_id}/timeline")
-        job = told["job"]
+        job, entries = told["job"], _waiting(told["data"], told["now"])
         deeds = await self._store.audit.of_job(job_id)
         return await self._ground.pages.show(
             request,
             "job.html",
             job=job,
-            entries=told["data"],
+            entries=entries,
+            waits_until=next((each["waits_until"] for each in entries if each.get("task") == "download"), None),
             is_whole=told["is_whole"],
             callbacks=await _whole_callbacks(request, told["data"]),
             tries=await _tries(request, told["data"]),
@@ -141,6 +143,22 @@ class JobPage:
         """How much of its video is on this machine already; None where nothing is, or another machine fetches it."""
         job = await self._store.job(job_id)
         return None if job is None else self._storage.so_far(name_of(job))
+
+
+def _waiting(entries: Sequence[dict[str, Any]], now: str) -> list[dict[str, Any]]:
+    """The entries; of work it is said until when it waits, where its time has not come."""
+    at = datetime.fromisoformat(now)
+    return [
+        {**entry, "waits_until": entry["due_at"] if _is_later(entry, at) else None}
+        if entry["kind"] == "task"
+        else entry
+        for entry in entries
+    ]
+
+
+def _is_later(entry: dict[str, Any], now: datetime) -> bool:
+    is_ready = entry["state"] == "ready" and entry["due_at"] is not None
+    return is_ready and datetime.fromisoformat(entry["due_at"]) > now
 
 
 async def _whole_callbacks(request: Request, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class Pages:
             "wait": shown.wait_of,
             "time_attribute": shown.time_attribute,
             "time_words": shown.time_words,
+            "time_field": shown.time_field,
             "words": shown.words_of,
         }
 
@@ -77,6 +78,7 @@ class Pages:
             visit=visit,
             may=lambda route: may(visit.access, route) if visit is not None else False,
             url=lambda name, /, **path: url_of(request, name, **path),
+            docs=f"{prefix_of(request)}/docs",
             page_at=lambda template, **path: page_at(request, template, **path),
             query=with_query,
             asset=lambda name: url_of(request, "static", hash=self._static.hash(name), name=name),

@@ -87,6 +87,14 @@ def time_words(at: datetime | str) -> str:
     return f"{_moment(at):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def time_field(at: str | None) -> str:
+    """A moment as a field for one takes it, in UTC; nothing where it is none."""
+    try:
+        return f"{_moment(at):%Y-%m-%dT%H:%M}" if at else ""
+    except (ValueError, OverflowError):
+        return ""
+
+
 def _moment(at: datetime | str) -> datetime:
     return (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
 

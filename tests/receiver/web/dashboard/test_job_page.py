@@ -170,3 +170,35 @@ async def test_a_page_may_load_videos_from_the_object_store_that_they_are_in(
         policy = (await visitor.get("/jobs")).headers["content-security-policy"]
     assert f"media-src 'self' {object_server.endpoint};" in policy
     assert "Signature" not in policy
+
+
+async def test_a_replay_says_what_it_repeats_and_not_that_nothing_came(receiver: Receiver, visitor: Visitor) -> None:
+    job = await a_job(receiver, error="gone wrong")
+    callback = receiver.rows("SELECT id FROM callbacks")[0][0]
+    page = await press(visitor, job, "replay", callback=callback)
+    repeat = receiver.rows("SELECT id FROM callbacks WHERE source = 'replay'")[0][0]
+    for text in (page, (await visitor.get(f"/callback/{repeat}")).text):
+        assert "this was a replay of" in text
+        assert f'/callback/{callback}"><code>{callback}' in text
+    assert "0 B" not in page
+
+
+async def test_lists_say_why_and_which_zone_their_moments_are_of(receiver: Receiver, visitor: Visitor) -> None:
+    await a_job(receiver, error="gone wrong")
+    page = (await visitor.get("/jobs?created_after=2026-11-21T10:00:00%2B02:00")).text
+    assert 'name="created_after" value="2026-11-21T08:00"' in page
+    assert "Times are in <span data-zone>UTC</span>" in page
+    assert 'data-label="Why">gone wrong' in page
+    assert 'href="/docs"' in page
+
+
+async def test_a_download_that_waits_for_its_next_try_says_until_when(
+    receiver: Receiver, visitor: Visitor, host: Host
+) -> None:
+    job = await a_job(receiver, word="COMPLETED", url=host.will("/busy.mp4", says(503)))
+    await until(
+        lambda: receiver.rows("SELECT 1 FROM tasks WHERE kind = 'download' AND attempts > 0 AND state = 'ready'")
+    )
+    page = (await visitor.get(f"/jobs/{job}")).text
+    assert "for its next try" in page
+    assert "<progress aria-label" not in page

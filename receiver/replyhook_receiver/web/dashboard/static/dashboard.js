@@ -14,6 +14,27 @@ function localize(root) {
   }
 }
 
+// Fields for a moment hold UTC as they come; what is typed and seen is in the viewer's zone, what is sent says so.
+const zone = exactTime.resolvedOptions().timeZone || "UTC";
+const two = (number) => String(number).padStart(2, "0");
+
+function localizeFields() {
+  for (const words of document.querySelectorAll("[data-zone]")) words.textContent = zone;
+  for (const field of document.querySelectorAll("input[type=datetime-local]")) {
+    const at = new Date(field.defaultValue + "Z");
+    if (Number.isNaN(at.getTime())) continue;
+    const day = [String(at.getFullYear()).padStart(4, "0"), two(at.getMonth() + 1), two(at.getDate())].join("-");
+    field.value = day + "T" + two(at.getHours()) + ":" + two(at.getMinutes());
+  }
+}
+
+document.addEventListener("formdata", (event) => {
+  for (const field of event.target.querySelectorAll("input[type=datetime-local]")) {
+    const at = new Date(field.value);
+    if (!Number.isNaN(at.getTime())) event.formData.set(field.name, at.toISOString());
+  }
+});
+
 function askBefore(form) {
   const dialog = document.getElementById("confirm");
   dialog.querySelector("#confirm-words").textContent = form.dataset.confirm;
@@ -41,6 +62,10 @@ document.addEventListener("submit", (event) => {
 });
 document.addEventListener("DOMContentLoaded", () => {
   localize(document);
+  localizeFields();
+  // On a phone the filters would fill the screen.
+  const filters = document.querySelector("details.of-filters:not([data-asked])");
+  if (filters && window.matchMedia("(max-width: 44rem)").matches) filters.open = false;
   // On a phone the pages' names may be wider than the screen: the current one is to be seen.
   const current = document.querySelector("nav [aria-current=page]");
   if (current) current.scrollIntoView({ block: "nearest", inline: "nearest" });
