@@ -102,7 +102,6 @@ class BoundedProtocol(ShortWayProtocol):
     _headers_due: float | None = None
     _deadline: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
-    _answers_once_more = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)

@@ -129,6 +129,8 @@ class ShortWayProtocol(HttpToolsProtocol):
     _is_amid_message = False
     _idle_until: float | None = None
     _idle_timer: asyncio.TimerHandle | None = None
+    _answers_once_more = False
+    """Whether the server is about to end: what still comes is answered as the connection's last."""
 
     def takes_short_way(self, piece: bytes) -> bool:
         """Whether ``piece`` was a callback that is answered, now or later; if not, it is to be read as ever."""
@@ -149,7 +151,7 @@ class ShortWayProtocol(HttpToolsProtocol):
         }
         body, reader.body, reader.headers = reader.body, b"", []  # it stays, and with it whatever it holds
         before = self.cycle
-        self.cycle = cycle = _Cycle(reader.keep_alive)  # type: ignore[assignment] # it has what is asked of it
+        self.cycle = cycle = _Cycle(reader.keep_alive and not self._answers_once_more)  # type: ignore[assignment] # it has what is asked of it
         if self._callbacks.take(scope, body, lambda answer: self._answer(cycle, answer)):
             self._unset_keepalive_if_required()
             return True
