@@ -179,7 +179,7 @@ def test_what_the_receiver_warns_of_is_told(tmp_path: Path) -> None:
         (2, ["submit", "SOURCE", "on", "--provider", "fal,,useapi"], {}, "NAME,NAME"),
         (2, ["submit", "SOURCE", "on", "--provider", "auto", "--duration", "99"], {}, "duration=99"),
         (2, ["submit", "SOURCE", "on", "--estimate", "--download", "x"], {}, "--download"),
-        (4, ["submit", "SOURCE", "on", "--provider", "fal,sora"], {}, "sora"),
+        (2, ["submit", "SOURCE", "on", "--provider", "fal,sora"], {}, "sora"),
         (4, ["submit", "SOURCE", "[[refuse:401]]", "--provider", "fal,useapi"], {}, "no provider is left"),
         (
             1,  # one of them lacks its key, the other cannot
@@ -197,7 +197,7 @@ def test_what_the_receiver_warns_of_is_told(tmp_path: Path) -> None:
         (3, ["submit", "SOURCE", "[[fault:failed]]", "--provider", "fal"], {}, "failed"),
         (4, ["jobs", "list"], {"REPLYHOOK_API_KEY": ""}, "REPLYHOOK_API_KEY"),
         (4, ["jobs", "list"], {"REPLYHOOK_API_KEY": "rhk_wrong"}, "API key"),
-        (4, ["submit", "SOURCE", "on", "--provider", "sora"], {}, "sora"),
+        (2, ["submit", "SOURCE", "on", "--provider", "sora"], {}, "sora"),
         (4, ["submit", "SOURCE", "[[refuse:401]]", "--provider", "fal"], {}, "refused"),
         (5, ["jobs", "get", UNKNOWN], {}, UNKNOWN),
         (5, ["jobs", "wait", UNKNOWN], {}, UNKNOWN),
