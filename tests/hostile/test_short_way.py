@@ -13,7 +13,7 @@ from replyhook_receiver.short_way import Answer
 from replyhook_receiver.web.callbacks import MAX_HEADERS
 from tests.hostile.stranger import Good, Served, Stranger, a_served_receiver
 from tests.hostile.wire import exchange, request
-from tests.receiver.support import callback_path, useapi_body
+from tests.receiver.support import callback_path, until, useapi_body
 
 MAX_BODY = 20_000
 PLAIN = [("content-type", b"application/json")]

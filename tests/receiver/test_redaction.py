@@ -112,7 +112,9 @@ def keys_and_endpoints(stage: Stage, places: str) -> list[str]:
 
 def wrong_requests(stage: Stage, link: str, key: str) -> list[str]:
     """Links and tokens, right and wrong; what is secret of them."""
-    streamed = json.loads(call(stage, "/v1/stream/links", b"{}", authorization=f"Bearer {KEY}"))["url"]
+    streamed = json.loads(
+        call(stage, "/v1/stream/links", b"{}", authorization=f"Bearer {KEY}", **{"content-type": "application/json"})
+    )["url"]
     stream = urlsplit(streamed).path.rpartition("/")[2]
     call(stage, f"/videos/{link}")
     call(stage, f"/videos/{link}x")
