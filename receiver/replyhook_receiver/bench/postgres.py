@@ -134,6 +134,7 @@ def _own() -> Iterator[Postgres]:
     try:
         if user is not None:
             shutil.chown(folder, user, "nogroup")
+            programs = _where_others_may_go(programs, folder)
         subprocess.run(  # noqa: S603 - the wheel's own program
             [str(programs / "initdb"), "-D", str(cluster), "-Upostgres", "-Atrust", "--encoding=utf8", "--no-sync"],
             user=user,
@@ -170,6 +171,19 @@ def _programs() -> Path:
         "there is no PostgreSQL to measure on: give one by --database postgresql://…, or have one brought on Linux by "
         + how_to_install("bench")
     )
+
+
+def _where_others_may_go(programs: Path, folder: Path) -> Path:
+    """The programs, or a copy of them in ``folder`` where they lie in one that is for root alone."""
+    if all(each.stat().st_mode & 0o005 == 0o005 for each in (programs, *programs.parents)):
+        return programs
+    package = programs.parent.parent
+    copied = folder / package.name / programs.parent.name
+    shutil.copytree(programs.parent, copied, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")  # beside the package, and looked for there
+    if libraries.exists():
+        shutil.copytree(libraries, folder / libraries.name)
+    return copied / programs.name
 
 
 def _free_port() -> int:
