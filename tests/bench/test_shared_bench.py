@@ -60,7 +60,7 @@ async def test_receivers_on_one_postgresql_are_measured_and_what_was_made_there_
     assert code == 0, told
     result = json.loads(said)
     assert [case["receivers"] for case in result["cases"]] == [1, 2]
-    assert all(case["requests_per_s"] > 0 and case["postgres_us"] > 0 for case in result["cases"])
+    assert all(case["requests_per_s"] > 0 and case["postgres_us"] >= 0 for case in result["cases"])  # in ticks of 10 ms
     assert result["one_to_limit"] > 0
     with psycopg.connect(postgres_server.url()) as connection:
         left = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'replyhook_bench%'").fetchall()

@@ -36,7 +36,7 @@ async def under_load(
         async with cluster.client() as client, providers.sending(client):
             await until(lambda: ledger.acknowledged.total() > 100, seconds=30)
             yield cluster
-            await until(cluster.are_ready, seconds=40)
+            await until(cluster.are_ready, seconds=90)
             before = ledger.acknowledged.total()
             await until(lambda: ledger.acknowledged.total() > before + 100, seconds=30)
         await cluster.rest(seconds=60)
