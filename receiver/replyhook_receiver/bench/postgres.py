@@ -134,7 +134,7 @@ def _own() -> Iterator[Postgres]:
     try:
         if user is not None:
             shutil.chown(folder, user, "nogroup")
-            programs = _where_others_may_go(programs, folder)
+            programs = where_others_may_go(programs, folder)
         subprocess.run(  # noqa: S603 - the wheel's own program
             [str(programs / "initdb"), "-D", str(cluster), "-Upostgres", "-Atrust", "--encoding=utf8", "--no-sync"],
             user=user,
@@ -173,7 +173,7 @@ def _programs() -> Path:
     )
 
 
-def _where_others_may_go(programs: Path, folder: Path) -> Path:
+def where_others_may_go(programs: Path, folder: Path) -> Path:
     """The programs, or a copy of them in ``folder`` where they lie in one that is for root alone."""
     if all(each.stat().st_mode & 0o005 == 0o005 for each in (programs, *programs.parents)):
         return programs
