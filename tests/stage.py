@@ -44,7 +44,7 @@ def running(*arguments: str, env: dict[str, str], cwd: Path, output: Path) -> It
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until the process answers there."""
-    for _ in range(300):
+    for _ in range(1200):
         assert process.poll() is None, "the server ended"
         try:
             with urlopen(url, timeout=1):  # noqa: S310 - loopback

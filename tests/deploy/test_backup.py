@@ -42,7 +42,7 @@ async def test_what_litestream_brought_to_an_object_store_is_a_receiver_again(
             "LITESTREAM_REPLICA_URL": f"s3://{BUCKET}/backup?endpoint={store.endpoint}&region=us-east-1&forcePathStyle=true",
         }
         async with a_server(lost, **providers.settings) as server, litestream(env) as replicating:
-            await until(lambda: httpx.get(f"{store.filer}/buckets/{BUCKET}/backup/").status_code == 200, seconds=30)
+            await until(lambda: httpx.get(f"{store.filer}/buckets/{BUCKET}/backup/").status_code == 200, seconds=60)
             await sent(server, providers, at_least=300)
             log = server.log
             await server.kill()
@@ -84,7 +84,7 @@ async def sent(server: Server, providers: Providers, *, at_least: int) -> None:
     """So many callbacks, each answered."""
     async with server.client() as client:
         senders = [asyncio.create_task(providers.keep_sending(client, of_videos=0)) for _ in range(8)]
-        await until(lambda: providers.ledger.acknowledged.total() >= at_least, seconds=30)
+        await until(lambda: providers.ledger.acknowledged.total() >= at_least, seconds=60)
         providers.stopping = True
         await asyncio.gather(*senders)
 

@@ -46,7 +46,7 @@ async def test_a_restart_beneath_caddy_fails_no_callback(tmp_path: Path, provide
             for _ in range(2):
                 async with started() as server:
                     enough = providers.ledger.acknowledged.total() + 150
-                    await until(lambda enough=enough: providers.ledger.acknowledged.total() > enough, seconds=30)
+                    await until(lambda enough=enough: providers.ledger.acknowledged.total() > enough, seconds=60)
                     await server.end()
             async with started():
                 providers.stopping = True
@@ -126,7 +126,7 @@ async def in_front_of(*upstreams: str, patience: str = "15s") -> AsyncIterator[t
     log: list[str] = []
     reading = asyncio.create_task(_read(process.stderr, log))
     try:
-        await until(lambda: any("serving initial configuration" in line for line in log), seconds=20)
+        await until(lambda: any("serving initial configuration" in line for line in log), seconds=60)
         yield url, log
     finally:
         process.terminate()

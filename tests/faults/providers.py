@@ -121,10 +121,11 @@ class Providers:
     @asynccontextmanager
     async def sending(self, client: httpx.AsyncClient) -> AsyncIterator[None]:
         """Many that send and endure while the context lasts; at its end what was not taken is sent again."""
-        senders = [asyncio.create_task(self.keep_sending(client, endures=True)) for _ in range(_AT_ONCE)]
-        yield
-        self.stopping = True
-        await asyncio.gather(*senders)
+        async with asyncio.TaskGroup() as senders:
+            for _ in range(_AT_ONCE):
+                senders.create_task(self.keep_sending(client, endures=True))
+            yield
+            self.stopping = True
         await self.send_again(client)
 
     async def keep_sending(self, client: httpx.AsyncClient, *, of_videos: float = 0.2, endures: bool = False) -> None:

@@ -34,7 +34,7 @@ async def test_what_a_host_that_was_cut_off_had_under_way_another_does_once_and_
             )
             far = await cluster.worker(at=there, DATABASE_URL=from_there, DATA_DIR=str(tmp_path / "of-the-other-host"))
             job = await a_job(cluster, providers)
-            await until(lambda: media.asked(VIDEO) == 1, seconds=20)
+            await until(lambda: media.asked(VIDEO) == 1, seconds=60)
             assert cluster.value(STATE) == "leased1"
             there.cut()
             await cluster.worker()
@@ -44,7 +44,7 @@ async def test_what_a_host_that_was_cut_off_had_under_way_another_does_once_and_
             there.mend()
             release.set()
             await noticed(far)
-            await until(far.server.is_ready, seconds=40)
+            await until(far.server.is_ready, seconds=60)
             await cluster.rest(seconds=40)
             assert told(postgres_url)[job, "video.stored"] == 1
             await works_again(cluster, far, providers)

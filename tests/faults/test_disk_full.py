@@ -26,7 +26,7 @@ async def test_files_that_may_not_grow_turn_callbacks_away_until_they_may(tmp_pa
         senders = [asyncio.create_task(providers.keep_sending(client)) for _ in range(PROVIDERS_AT_ONCE)]
         await until(lambda: ledger.acknowledged.total() > 200)
         limit_files(server, (tmp_path / "replyhook.db-wal").stat().st_size + 20_000)  # it ends within a batch
-        await until(lambda: ledger.turned_away.total() > 0, seconds=30)
+        await until(lambda: ledger.turned_away.total() > 0, seconds=60)
         limit_files(server, 0)
         await until(lambda: ledger.turned_away.total() > 20)
         before, turned_away = ledger.acknowledged.total(), ledger.turned_away.total()
@@ -65,7 +65,7 @@ async def is_unready_then_ready_again_without_traffic(server: Server) -> None:
         assert (status, found["store"]) == (503, False)
         await asyncio.sleep(0.5)
     limit_files(server, resource.RLIM_INFINITY)
-    await until(server.is_ready, seconds=5)
+    await until(server.is_ready, seconds=60)
 
 
 def limit_files(server: Server, size: int) -> None:

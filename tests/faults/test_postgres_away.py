@@ -34,11 +34,11 @@ async def under_load(
     ledger = providers.ledger
     async with a_cluster(folder, url, changed=changed, **providers.settings) as cluster:
         async with cluster.client() as client, providers.sending(client):
-            await until(lambda: ledger.acknowledged.total() > 100, seconds=30)
+            await until(lambda: ledger.acknowledged.total() > 100, seconds=60)
             yield cluster
             await until(cluster.are_ready, seconds=90)
             before = ledger.acknowledged.total()
-            await until(lambda: ledger.acknowledged.total() > before + 100, seconds=30)
+            await until(lambda: ledger.acknowledged.total() > before + 100, seconds=60)
         await cluster.rest(seconds=60)
         assert [member.starts for member in cluster.members] == [1] * 4, "one had to be begun again"
         await cluster.end()
@@ -52,9 +52,9 @@ async def nobody_is_taken(cluster: Cluster, providers: Providers) -> None:
     """Callbacks are turned away, with the time to come again, at every receiver; none is answered with a 200."""
     ledger = providers.ledger
     before = ledger.turned_away.total()
-    await until(lambda: ledger.turned_away.total() > before + 20, seconds=30)
+    await until(lambda: ledger.turned_away.total() > before + 20, seconds=120)
     taken = ledger.acknowledged.total()
-    await until(lambda: ledger.turned_away.total() > before + 40, seconds=30)
+    await until(lambda: ledger.turned_away.total() > before + 40, seconds=120)
     assert ledger.acknowledged.total() == taken
     for member in cluster.receivers:
         status, told = await member.server.readiness()
@@ -72,7 +72,7 @@ async def test_while_postgres_restarts_callbacks_are_turned_away_and_then_all_go
                 await nobody_is_taken(cluster, providers)
             finally:
                 await asyncio.to_thread(postgres_server.start)
-            await until(cluster.are_ready, seconds=40)
+            await until(cluster.are_ready, seconds=60)
 
 
 async def test_while_others_have_all_its_connections_callbacks_are_turned_away(
@@ -100,7 +100,7 @@ async def test_while_another_session_locks_our_tables_callbacks_are_turned_away_
         with psycopg.connect(postgres_url) as other:
             other.execute("LOCK TABLE jobs, tasks, events IN ACCESS EXCLUSIVE MODE")
             await nobody_is_taken(cluster, providers)
-    assert LOCK_SECONDS - 1 < providers.ledger.slowest_seconds < 4 * LOCK_SECONDS
+    assert LOCK_SECONDS - 1 < providers.ledger.slowest_seconds < 10 * LOCK_SECONDS
 
 
 async def test_a_statement_that_takes_too_long_is_given_up_and_its_callbacks_come_again(
@@ -110,10 +110,10 @@ async def test_a_statement_that_takes_too_long_is_given_up_and_its_callbacks_com
         with psycopg.connect(postgres_url, autocommit=True) as other:
             other.execute(_SLOW)
             before = providers.ledger.turned_away.total()
-            await until(lambda: providers.ledger.turned_away.total() > before + 20, seconds=30)
+            await until(lambda: providers.ledger.turned_away.total() > before + 20, seconds=60)
             other.execute("SET lock_timeout = 0; DROP TRIGGER slow ON events")
-        await until(cluster.are_ready, seconds=40)
-    assert providers.ledger.slowest_seconds < 4 * LOCK_SECONDS
+        await until(cluster.are_ready, seconds=60)
+    assert providers.ledger.slowest_seconds < 10 * LOCK_SECONDS
 
 
 @pytest.mark.parametrize("in_a_pipeline", [False, True])
@@ -132,7 +132,7 @@ async def test_a_process_that_stands_still_in_a_transaction_holds_up_the_others_
         started = time.monotonic()
         async with a_cluster(tmp_path, postgres_url, receivers=1, workers=1, **providers.settings) as cluster:
             seconds = time.monotonic() - started
-            assert LOCK_SECONDS < seconds < 6 * LOCK_SECONDS, "one that begins meanwhile waits, and gives not up"
+            assert LOCK_SECONDS < seconds < 20 * LOCK_SECONDS, "one that begins meanwhile waits, and gives not up"
             await cluster.end()
 
 

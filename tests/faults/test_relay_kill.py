@@ -55,11 +55,11 @@ async def when_billed(sandbox: Sandbox, _data_dir: Path) -> None:
     async def one_is() -> bool:
         return any([(await sandbox.calls(provider))["billed"] for provider in PROMPTS])
 
-    await until(one_is, seconds=30)
+    await until(one_is, seconds=60)
 
 
 async def when_noted(_sandbox: Sandbox, data_dir: Path) -> None:
-    await until(lambda: all(submissions(data_dir).values()), seconds=30)
+    await until(lambda: all(submissions(data_dir).values()), seconds=60)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_a_submit_that_a_kill_came_upon_is_never_sent_again(
     in_the_middle = {provider for provider, outcome in submissions(data_dir).items() if outcome is None}
 
     async with a_server(data_dir, changed="short-leases", port=port, **settings) as server:
-        await until(lambda: all(submissions(data_dir).values()), seconds=30)
+        await until(lambda: all(submissions(data_dir).values()), seconds=60)
         await asyncio.sleep(2.5)  # longer than a lease: time for one submit too many
         ended = {provider: await shown(server, job_id) for provider, job_id in jobs.items()}
         calls = {provider: await sandbox.calls(provider) for provider in PROMPTS}
@@ -96,7 +96,7 @@ async def test_a_submit_that_a_kill_came_upon_is_never_sent_again(
         if moment is when_noted:
             assert set(outcomes.values()) == {"accepted"}
         if calls["fal"]["submit"]:  # fal calls back all the same, and that settles it
-            await until(lambda: _is_stored(server, jobs["fal"]), seconds=30)
+            await until(lambda: _is_stored(server, jobs["fal"]), seconds=60)
         assert {provider: (await sandbox.calls(provider))["submit"] for provider in PROMPTS} == {
             provider: call["submit"] for provider, call in calls.items()
         }

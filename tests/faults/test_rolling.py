@@ -68,12 +68,12 @@ async def test_begun_again_one_after_another_nothing_is_lost_and_a_stream_that_i
                 async with providers.sending(client):
                     for member in cluster.members:
                         before = ledger.acknowledged.total()
-                        await until(lambda before=before: ledger.acknowledged.total() > before + 50, seconds=30)
+                        await until(lambda before=before: ledger.acknowledged.total() > before + 50, seconds=60)
                         code, _ = await member.server.end()
                         assert code == 0
                         await member.start()
                 await cluster.rest(seconds=60)
-                await until(lambda: follower.heard[-1:] == sequences(postgres_url)[-1:], seconds=20)
+                await until(lambda: follower.heard[-1:] == sequences(postgres_url)[-1:], seconds=60)
         await cluster.end()
     assert ledger.turned_away.total() == 0
     assert follower.connections > 1
@@ -95,11 +95,11 @@ async def test_whoever_listens_at_one_receiver_misses_nothing_of_another_though_
             async with follower.following(), providers.sending(client):
                 for _ in range(CUTS):
                     heard = len(follower.heard)
-                    await until(lambda heard=heard: len(follower.heard) > heard + 10, seconds=30)
+                    await until(lambda heard=heard: len(follower.heard) > heard + 10, seconds=60)
                     await asyncio.to_thread(cut_the_listeners, postgres_url, least=len(cluster.members))
                 providers.stopping = True
                 await cluster.rest(seconds=60)
-                await until(lambda: follower.heard[-1:] == sequences(postgres_url)[-1:], seconds=20)
+                await until(lambda: follower.heard[-1:] == sequences(postgres_url)[-1:], seconds=60)
                 assert (follower.heard, follower.connections) == (sequences(postgres_url), 1)
         await cluster.end()
     assert providers.ledger.unanswered == []

@@ -31,7 +31,7 @@ async def test_a_restart_under_load_refuses_no_connection_and_loses_no_answered_
         for _ in range(3):
             async with activated(held, tmp_path, **providers.settings) as server:
                 before = providers.ledger.acknowledged.total()
-                await until(lambda before=before: providers.ledger.acknowledged.total() > before + 150, seconds=30)
+                await until(lambda before=before: providers.ledger.acknowledged.total() > before + 150, seconds=60)
                 code, _ = await server.end()
             assert code == 0, "".join(server.log)
         async with activated(held, tmp_path, **providers.settings):

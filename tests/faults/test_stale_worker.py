@@ -64,7 +64,7 @@ async def stood_still(cluster: Cluster, member: Member, job: str, kind: str) -> 
 async def noticed(member: Member) -> None:
     """Wait until it says that it has lost its work."""
     try:
-        await until(lambda: member.has_said(LOST), seconds=20)
+        await until(lambda: member.has_said(LOST), seconds=60)
     except TimeoutError:
         pytest.fail(f"it does not know that it lost its work: {member.log}")
 
@@ -80,7 +80,7 @@ async def works_again(cluster: Cluster, member: Member, providers: Providers) ->
     (other,) = [each for each in cluster.workers if each is not member]
     await other.server.end()
     job = await a_job(cluster, providers)
-    await until(lambda: is_stored(cluster, job), seconds=30)
+    await until(lambda: is_stored(cluster, job), seconds=60)
 
 
 async def is_stored(cluster: Cluster, job: str) -> bool:
@@ -105,7 +105,7 @@ async def test_a_download_that_was_taken_over_is_not_finished_by_who_had_it_befo
     ) as cluster:
         (stale,) = cluster.workers
         job = await a_job(cluster, providers)
-        await until(lambda: providers.host.asked(VIDEO) == 1, seconds=20)
+        await until(lambda: providers.host.asked(VIDEO) == 1, seconds=60)
         await stood_still(cluster, stale, job, "download")
         release.set()
         await noticed(stale)
@@ -126,7 +126,7 @@ async def test_a_delivery_that_was_taken_over_is_told_twice_by_the_same_id_and_n
     ) as cluster:
         (stale,) = cluster.workers
         job = await a_job(cluster, providers)
-        await until(lambda: providers.host.asked(HOOK) == 1, seconds=20)
+        await until(lambda: providers.host.asked(HOOK) == 1, seconds=60)
         await stood_still(cluster, stale, job, "notify")
         delivered = cluster.value("SELECT delivered_ms FROM deliveries")
         release.set()
@@ -148,7 +148,7 @@ async def test_a_paid_submit_is_never_sent_twice_and_its_late_answer_is_still_wo
         (receiver,) = cluster.receivers
         stale = await cluster.worker(PUBLIC_URL=receiver.url)
         jobs = [await relay(receiver.server, sandbox, provider) for provider in PROMPTS]
-        await until(lambda: sandbox.all_have("submit"), seconds=20)
+        await until(lambda: sandbox.all_have("submit"), seconds=60)
         stale.server.signal(signal.SIGSTOP)
         await cluster.worker(PUBLIC_URL=receiver.url, DATA_DIR=str(tmp_path / "of-another-host"))
         settled = "SELECT count(*) FROM jobs WHERE submission IS NOT NULL"
@@ -157,7 +157,7 @@ async def test_a_paid_submit_is_never_sent_twice_and_its_late_answer_is_still_wo
         assert cluster.value(unknown) > 0, "nobody took a submit over"
         stale.server.signal(signal.SIGCONT)
         for job in jobs:
-            await until(lambda job=job: is_stored(cluster, job), seconds=40)
+            await until(lambda job=job: is_stored(cluster, job), seconds=60)
         await cluster.rest(seconds=30)
         for provider in PROMPTS:
             calls = await sandbox.calls(provider)

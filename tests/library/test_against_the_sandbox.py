@@ -120,7 +120,7 @@ async def test_a_real_callback_after_the_question_is_a_duplicate(tmp_path: Path,
         await until(lambda: scene.is_stored(job.id))
         before = await verdicts(scene, job.id)
         assert before[-1] == ("reconcile", "applied")
-        await until(_has_duplicate(scene, job.id), seconds=20)
+        await until(_has_duplicate(scene, job.id), seconds=60)
         ended = [told for told in await scene.kinds_announced(job.id) if told not in ("job.queued", "job.running")]
         assert ended == WELL
 

@@ -61,7 +61,7 @@ class Clock:
         return self.passed.total_seconds()
 
 
-async def until(is_so: Callable[[], object], *, seconds: float = 8.0) -> None:
+async def until(is_so: Callable[[], object], *, seconds: float = 60.0) -> None:
     """Wait for what has no event; ``is_so`` may be a coroutine function."""
     async with asyncio.timeout(seconds):
         while True:

@@ -109,7 +109,7 @@ async def test_while_postgres_is_away_callbacks_are_turned_away_to_come_again_an
         answers = [await receiver.client.get("/readyz") for receiver in receivers]
         return all(answer.status_code == 200 for answer in answers)
 
-    await until(is_ready, seconds=20)
+    await until(is_ready, seconds=60)
     assert await call_back(second, path, useapi_body(job, "FAILED")) == 200
     assert (await first.job(job))["status"] == "failed"
     assert PASSWORD not in caplog.text

@@ -81,7 +81,7 @@ async def test_events_are_handed_on_signed_with_the_answer_shown_and_go_on_after
         async with receiver(tmp_path) as (client, port):
             running = listening(port, "-f", url, "--secret", WHSEC, "--count", "3", "-e", "job.failed")
             listener = await running.__aenter__()
-            await until(lambda: "listening" in listener.said, seconds=20)
+            await until(lambda: "listening" in listener.said, seconds=60)
             jobs = [await refused_job(client, user="ann")]
             await until(lambda: len(listener.told) == 1)
         async with receiver(tmp_path, port) as (client, _):

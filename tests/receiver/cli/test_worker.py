@@ -172,7 +172,7 @@ async def test_a_worker_that_is_told_to_end_puts_back_what_it_has_and_another_go
     video = host.will("/v.mp4", endless, endless, endless, says(200, clip, content_type="video/mp4"))
     first, _ = await asyncio.to_thread(site.start_worker, "one")
     jobs = await site.finish_jobs(3, video)
-    await until(lambda: downloads[0] == 3, seconds=20)
+    await until(lambda: downloads[0] == 3, seconds=60)
     first.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(first.wait, 20) == 0
     assert (await site.ready())["workers"] == 0
@@ -180,7 +180,7 @@ async def test_a_worker_that_is_told_to_end_puts_back_what_it_has_and_another_go
     assert waiting == [("ready", 0)] * 3
     _, port = await asyncio.to_thread(site.start_worker, "two")
     stored = b"SELECT job_id FROM assets WHERE status = 'stored'"
-    await until(lambda: asyncio.to_thread(lambda: len(rows(postgres_url, stored)) == len(jobs)), seconds=20)
+    await until(lambda: asyncio.to_thread(lambda: len(rows(postgres_url, stored)) == len(jobs)), seconds=60)
     async with httpx.AsyncClient(headers=AUTH) as client:
         metrics = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
         refused = await client.get(f"http://127.0.0.1:{port}/metrics", headers={"authorization": "Bearer other"})

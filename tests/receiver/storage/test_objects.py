@@ -151,7 +151,7 @@ async def test_killed_in_the_middle_it_is_uploaded_after_the_restart(
     command = [sys.executable, "-c", KILLED, object_server.endpoint, prefix, str(spool)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[3])  # noqa: ASYNC220 - started, not waited for
     try:
-        await until(object_server.unfinished, seconds=30)
+        await until(object_server.unfinished, seconds=60)
         process.send_signal(signal.SIGKILL)
     finally:
         process.kill()

@@ -54,7 +54,7 @@ async def test_the_first_round_is_planned_and_a_restart_does_not_put_it_off(tmp_
         clock.move(days=2)
         housekeeping = Housekeeping(store=store, storage=storage, keep=keep, now=clock)
         housekeeping.start()
-        await until(lambda: storage.local_path(VIDEO.name) is None, seconds=30)
+        await until(lambda: storage.local_path(VIDEO.name) is None, seconds=60)
         await housekeeping.stop()
         assert await store.retention.next_round() == clock() + DAY
         assert [path.exists() for path in aside] == [True, False]

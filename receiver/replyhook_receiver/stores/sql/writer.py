@@ -18,8 +18,6 @@ Settle = Callable[[Any], None]
 
 MAX_WAITING = 10_000
 MAX_BATCH = 500
-BUSY_BATCH = 16
-BUSY_PAUSE_SECONDS = 0.001
 
 _log = logging.getLogger(__name__)
 
@@ -90,18 +88,15 @@ class Writer:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _write(self) -> None:
-        written = 0
         try:
             while self._waiting or not self._closing:
                 if not self._waiting:
                     self._wake.clear()
                     await self._wake.wait()
                     continue
-                if written >= BUSY_BATCH and not self._closing:
-                    # Many are sending: a moment's patience makes the batch larger, and each one's share of it smaller.
-                    await asyncio.sleep(BUSY_PAUSE_SECONDS)
+                # What has come in meanwhile is read first: the batch is the larger, and each one's share of it smaller.
+                await asyncio.sleep(0)
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
-                written = len(batch)
                 await self._commit(batch)
         finally:
             for _, settle in self._waiting:

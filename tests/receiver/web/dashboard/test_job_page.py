@@ -139,7 +139,7 @@ async def test_a_video_that_was_lost_is_fetched_again(host: Host, receiver: Rece
         receiver.app.state.store._on_tasks()
         return (await receiver.job(job))["video"]["status"] in ("failed", "expired")
 
-    await until(is_lost, seconds=20)
+    await until(is_lost, seconds=60)
     asked = host.asked("/video.mp4")
     assert "put back: download" in await press(visitor, job, "retry")
     await until(lambda: host.asked("/video.mp4") > asked)
