@@ -88,7 +88,7 @@ class Sandbox:
 
     def jobs(self) -> list[dict[str, Any]]:
         """Every job that any provider has taken on, when all have ended."""
-        for _ in range(400):
+        for _ in range(3000):
             with urlopen(f"{self.url}/_sandbox/jobs", timeout=5) as answer:  # noqa: S310 - loopback
                 jobs: list[dict[str, Any]] = json.load(answer)
             if all(job["finished_at"] for job in jobs):
@@ -335,7 +335,7 @@ def test_with_a_real_receiver_no_more_jobs_are_billed_than_were_asked_for(
                 run(routing, transport, lambda _: None)
     finally:
         transport.close()
-    for _ in range(400):
+    for _ in range(3000):
         if all(receiver.has_submitted(job_id) for job_id in relayed):
             break
         time.sleep(0.02)

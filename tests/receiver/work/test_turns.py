@@ -68,7 +68,7 @@ async def held_by_two(bench: Bench, video: bytes, *, minutes: float = 600, **mor
 async def test_a_link_that_ends_soon_gets_a_place_and_what_gave_way_goes_on_where_it_stopped(
     tmp_path: Path, host: Host, long_video: bytes, clip: bytes
 ) -> None:
-    async with a_host("127.0.0.5") as other, two_places(tmp_path, host, Patience(look_seconds=OFTEN)) as bench:
+    async with a_host("127.0.0.5") as other, two_places(tmp_path, host, Patience(look_seconds=0.1)) as bench:
         slow = await held_by_two(bench, long_video)
         urgent = await told(bench, other.will("/good.mp4", says(200, clip)), minutes=1)
         await until(lambda: stored(bench, urgent), seconds=60)
