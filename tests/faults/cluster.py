@@ -17,7 +17,7 @@ from tests.faults.other_host import OtherHost
 from tests.receiver.support import WHSEC, until
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-_START_SECONDS = 60
+_START_SECONDS = 90
 _OPEN = "SELECT count(*) FROM tasks WHERE state NOT IN ('done', 'dead')"
 
 

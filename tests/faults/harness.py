@@ -27,7 +27,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
     "REPLYHOOK_PROVIDERS__USEAPI__MEDIA_HOSTS": "127.0.0.1",
 }
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-_START_SECONDS = 30
+_START_SECONDS = 90
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Server:
         self.signal(signal.SIGKILL)
         await self.process.wait()
 
-    async def end(self, *, seconds: float = 30) -> tuple[int | None, float]:
+    async def end(self, *, seconds: float = 60) -> tuple[int | None, float]:
         """SIGTERM: the exit code, and how many seconds it took."""
         started = time.monotonic()
         self.signal(signal.SIGTERM)

@@ -4,7 +4,8 @@ What a test needs to see otherwise is changed here, so that the product needs no
 """
 
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,26 @@ def short_statements() -> None:
     connection.STATEMENT_MILLISECONDS = 500
 
 
+def slow_copy() -> None:
+    """A copy takes a breath after every step, so that a test which kills it then comes in time."""
+    from replyhook_receiver.stores import copying
+
+    copy = copying.copy
+
+    def slowly(*sides: Any) -> Iterator[Any]:
+        for step in copy(*sides):
+            yield step
+            time.sleep(0.1)
+
+    copying.copy = slowly
+
+
 CHANGES: dict[str, Callable[[], None]] = {
     "short-leases": short_leases,
     "quick-downloads": quick_downloads,
     "short-statements": short_statements,
     "short-waits": short_waits,
+    "slow-copy": slow_copy,
     "without-fsync": without_fsync,
 }
 

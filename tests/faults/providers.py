@@ -22,6 +22,7 @@ TOKENS = TokenKeys((SIGNING_KEY,))
 VIDEO = "/video.mp4"
 HOOK = "/hook"
 _PATIENCE_SECONDS = 0.05
+_PACE_SECONDS = 0.02
 _AT_ONCE = 16
 
 
@@ -120,7 +121,8 @@ class Providers:
 
     @asynccontextmanager
     async def sending(self, client: httpx.AsyncClient) -> AsyncIterator[None]:
-        """Many that send and endure while the context lasts; at its end what was not taken is sent again."""
+        """Many that send and endure while the context lasts, each with a breath in between, so that those they send to
+        have room for other work; at the end what was not taken is sent again."""
         async with asyncio.TaskGroup() as senders:
             for _ in range(_AT_ONCE):
                 senders.create_task(self.keep_sending(client, endures=True))
@@ -147,8 +149,8 @@ class Providers:
                     answer = await self.send(client, report)
                     if answer is None and not endures:
                         return
-                    if answer != 200 and endures:
-                        await asyncio.sleep(_PATIENCE_SECONDS)
+                    if endures:
+                        await asyncio.sleep(_PACE_SECONDS if answer == 200 else _PATIENCE_SECONDS)
 
     def _reports(self, job: str, provider: str, *, with_video: bool) -> list[Report]:
         if provider == "useapi":

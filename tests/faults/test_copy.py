@@ -18,6 +18,7 @@ from tests.faults.providers import Providers
 from tests.receiver.support import until
 
 CUTS = 3
+LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 async def test_what_a_killed_receiver_has_under_way_is_done_on_the_copy_and_streams_go_on(
@@ -37,7 +38,7 @@ async def test_what_a_killed_receiver_has_under_way_is_done_on_the_copy_and_stre
         (open_tasks,) = raw.execute("SELECT count(*) FROM tasks WHERE state IN ('ready', 'leased')").fetchone()
     assert open_tasks > 0
 
-    cut = [await copy(data_dir, postgres_url, killed_after=random.randint(2, 25)) for _ in range(CUTS)]
+    cut = [await copy(data_dir, postgres_url, killed_after=random.randint(2, 15)) for _ in range(CUTS)]
     assert {code for code, _, _ in cut} == {-9}, "a copy was over before it was cut"
     code, checked, told = await copy(data_dir, postgres_url)
     assert code == 0, told
@@ -59,8 +60,9 @@ async def copy(data_dir: Path, url: str, *, killed_after: int | None = None) -> 
     """Run the command; the exit code, and what it said. Killed after so many lines of its progress."""
     named = data_dir.parent / "url"
     named.write_text(url)
+    program = ["-m", "replyhook_receiver"] if killed_after is None else [str(LAUNCHER), "slow-copy"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "replyhook_receiver", "db", "copy",
+        sys.executable, *program, "db", "copy",
         "--from", f"sqlite:///{data_dir / 'replyhook.db'}", "--to", f"@{named}",
         env=dict(os.environ), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

@@ -30,7 +30,7 @@ class Form:
     prints: bool = False
 
 
-SHORT = Form(kills=20, acknowledged=500, changed="short-leases", rest_seconds=20)
+SHORT = Form(kills=20, acknowledged=500, changed="short-leases", rest_seconds=90)
 LONG = Form(kills=100, acknowledged=10_000, changed=None, rest_seconds=180, prints=True)
 
 
@@ -49,7 +49,11 @@ async def test_everything_answered_before_a_kill_is_there_after_it_and_its_work_
 
     ledger, kills, started = providers.ledger, 0, time.monotonic()
     again = 0
-    while kills < form.kills or ledger.acknowledged.total() < form.acknowledged:
+    while (
+        kills < form.kills
+        or ledger.acknowledged.total() < form.acknowledged
+        or (kills < 5 * form.kills and not _have_come_upon_work(tmp_path))
+    ):
         async with a_server(tmp_path, changed=form.changed, **providers.settings) as server:
             again += len(ledger.unanswered)
             await _load_and_kill(server, providers)
@@ -84,10 +88,21 @@ async def _load_and_kill(server: Server, providers: Providers) -> None:
         await until(lambda: providers.ledger.acknowledged.total() > before + 20)
         await asyncio.sleep(random.uniform(0, 0.5))
         await server.kill()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.gather(*senders)
 
 
+def _have_come_upon_work(data_dir: Path) -> bool:
+    """Whether a kill has come upon a download, and one upon a notification."""
+    begun_again = "SELECT count(DISTINCT kind) FROM tasks WHERE attempts > 1 AND kind IN ('download', 'notify')"
+    return _asked(data_dir, begun_again) == 2
+
+
 def _is_at_rest(data_dir: Path) -> bool:
+    return bool(_asked(data_dir, "SELECT NOT EXISTS (SELECT 1 FROM tasks WHERE state IN ('ready', 'leased'))"))
+
+
+def _asked(data_dir: Path, statement: str) -> int:
     with closing(sqlite3.connect(f"file:{data_dir / 'replyhook.db'}?mode=ro", uri=True)) as raw:
-        return raw.execute("SELECT NOT EXISTS (SELECT 1 FROM tasks WHERE state IN ('ready', 'leased'))").fetchone()[0]
+        value: int = raw.execute(statement).fetchone()[0]
+    return value

@@ -17,7 +17,8 @@ from typing import Literal
 import aiosmtplib
 
 from replyhook.errors import ConfigurationError, InvalidRequest
-from replyhook_receiver.answers import Answer, kept_text
+from replyhook_receiver.answer_texts import kept_text
+from replyhook_receiver.answers import Answer
 from replyhook_receiver.channels.base import Poster
 from replyhook_receiver.channels.message import Message, read_message
 from replyhook_receiver.config import is_loopback

@@ -6,7 +6,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from replyhook.messages import HTTPRequest
 from replyhook.signatures import sign_standard_webhooks
-from replyhook_receiver.answers import Answer, kept_text
+from replyhook_receiver.answer_texts import kept_text
+from replyhook_receiver.answers import Answer
 from replyhook_receiver.errors import DeliveryRefused, EndpointGone
 from replyhook_receiver.net import Door
 from replyhook_receiver.records import DeliveryRecord

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from replyhook_receiver.answers import KEPT_BYTES, kept_text
+from replyhook_receiver.answer_texts import KEPT_BYTES, kept_text
 
 
 @pytest.mark.parametrize(
