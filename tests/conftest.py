@@ -30,6 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """A few more processes than cores: much of what is tested waits for others, or for its time."""
+    return (os.cpu_count() or 1) + 2
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a contract's test one run for each of its class's ``CASES[argument]``."""
     for argument, cases in getattr(metafunc.cls, "CASES", {}).items():
