@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from replyhook.ids import new_id
-from replyhook_receiver.serving import MAX_HEADER_BYTES
+from replyhook_receiver.bounds import MAX_HEADER_BYTES
 from tests.hostile.stranger import Good, Served, Stranger, a_served_receiver
 from tests.hostile.wire import connected, heard, replies, request
 from tests.receiver.support import useapi_body

@@ -10,7 +10,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from replyhook_receiver import serving
-from replyhook_receiver.serving import MAX_HEADER_BYTES, free_socket, served
+from replyhook_receiver.bounds import MAX_HEADER_BYTES
+from replyhook_receiver.serving import free_socket, served
 
 
 async def echo(request: Request) -> Response:

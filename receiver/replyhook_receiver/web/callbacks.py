@@ -14,10 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from replyhook.errors import KeysUnavailable, VerificationError
 from replyhook.tokens import ReplyToken
+from replyhook_receiver.bounds import MAX_HEADER_BYTES
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.records import Accepted
-from replyhook_receiver.serving import MAX_HEADER_BYTES
 from replyhook_receiver.short_way import Answer
 from replyhook_receiver.web.client_address import Network, client_address
 from replyhook_receiver.web.limits import FailureLimiter

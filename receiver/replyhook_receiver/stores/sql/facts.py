@@ -25,7 +25,7 @@ from replyhook_receiver.lifecycle import (
 from replyhook_receiver.records import Accepted, JobRecord, Report, SubmissionOutcome
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sql.connection import Raw
-from replyhook_receiver.stores.sql.rows import event_from, from_ms, to_json, to_ms, whole_ms
+from replyhook_receiver.stores.sql.rows import event_from, to_json, to_ms, whole_ms
 from replyhook_receiver.stores.sql.unit import Unit
 
 _LONGEST_NONCE = 200
@@ -130,7 +130,7 @@ def _apply(
         key = fact_key(provider=report.provider, account=report.account, job_id=job_id, event=event)
     if unit.is_known(key):
         if job is not None:
-            _tell_again(unit, job, event, key, report.trust, report.received_at)
+            tell_again(unit, job, event, key, report.trust, report.received_at)
         else:
             _tell_orphan_again(unit.raw, key, event)
         return Verdict.DUPLICATE, key
@@ -139,49 +139,12 @@ def _apply(
         return None, key
     decision = decide(state, event)
     _keep_event(unit, report, event, job, decision.verdict, key)
-    _carry_out(unit, job, decision, report.trust, report.received_at)
+    carry_out(unit, job, decision, report.trust, report.received_at)
     return decision.verdict, key
 
 
-def bind_orphans(raw: Raw, job: JobRecord, describe: Describe) -> None:
-    """Judge what was told of a job before its provider's id was known to be its own."""
-    unit = Unit(raw, describe)
-    orphans = raw.execute(
-        """
-        SELECT e.*, c.trust, c.received_ms FROM events e JOIN callbacks c ON c.id = e.callback_id
-        WHERE e.job_id IS NULL AND e.provider = ? AND e.account = ? AND e.provider_job_id = ?
-        ORDER BY c.rowid
-        """,
-        (job.provider, job.account, job.provider_job_id),
-    ).fetchall()
-    for row in orphans:
-        raw = unit.raw
-        current = unit.job(job.id) or job
-        event = event_from(row)
-        key = fact_key(provider=job.provider, account=job.account, job_id=job.id, event=event)
-        is_known = raw.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone() is not None
-        decision = decide(current.state, event)
-        verdict = Verdict.DUPLICATE if is_known else decision.verdict
-        raw.execute(
-            """
-            UPDATE callbacks SET job_id = ?, verdict = coalesce(verdict, ?), event_key = ?
-            WHERE job_id IS NULL AND event_key = ?
-            """,
-            (job.id, verdict, key, row["key"]),
-        )
-        trust, received_at = Trust(row["trust"]), from_ms(row["received_ms"])
-        assert received_at is not None  # noqa: S101 - the column is NOT NULL
-        if is_known:
-            raw.execute("DELETE FROM events WHERE key = ?", (row["key"],))
-            _tell_again(unit, current, event, key, trust, received_at)
-            continue
-        changed = (key, job.id, verdict, row["key"])
-        raw.execute("UPDATE events SET key = ?, job_id = ?, verdict = ? WHERE key = ?", changed)
-        _carry_out(unit, current, decision, trust, received_at)
-    unit.flush()
-
-
-def _carry_out(unit: Unit, job: JobRecord, decision: Decision, trust: Trust, at: datetime) -> None:
+def carry_out(unit: Unit, job: JobRecord, decision: Decision, trust: Trust, at: datetime) -> None:
+    """What was decided of a report: the job's change, who is told of it, and the work that follows."""
     _change_job(unit, job, decision, trust, at)
     if decision.announce is not None:
         unit.announce(job.id, decision.announce, at)
@@ -233,7 +196,7 @@ def expect_video(raw: Raw, job_id: str, result: Asset, describe: Describe) -> No
     unit.flush()
 
 
-def _tell_again(unit: Unit, job: JobRecord, event: JobEvent, key: str, trust: Trust, at: datetime) -> None:
+def tell_again(unit: Unit, job: JobRecord, event: JobEvent, key: str, trust: Trust, at: datetime) -> None:
     """The same fact again: nobody hears of it, but it may bring a detail that the first telling did not, and it never
     suppresses work that is not done."""
     decision = decide(job.state, event)

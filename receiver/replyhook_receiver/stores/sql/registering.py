@@ -21,7 +21,8 @@ from replyhook_receiver.records import (
 )
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sql.connection import Raw
-from replyhook_receiver.stores.sql.facts import announce, bind_orphans
+from replyhook_receiver.stores.sql.facts import announce
+from replyhook_receiver.stores.sql.orphans import bind_orphans
 from replyhook_receiver.stores.sql.overdue import expect, keep_overdue
 from replyhook_receiver.stores.sql.rows import EVENTS_OF_JOB, read_job, to_json, to_ms
 from replyhook_receiver.stores.sql.tasks import add_task
