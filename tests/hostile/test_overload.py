@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from replyhook_receiver import serving
+from replyhook_receiver import bounds
 from tests.hostile.stranger import Good, a_served_receiver
 from tests.receiver.support import API_KEY
 
@@ -79,7 +79,7 @@ async def test_requests_behind_one_another_without_end_are_cut_off(tmp_path: Pat
 
 
 async def test_answers_that_nobody_reads_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "UNREAD_SECONDS", 0.3)
+    monkeypatch.setattr(bounds, "UNREAD_SECONDS", 0.3)
     async with a_served_receiver(tmp_path) as running:
         assert (await Good.useapi(padding="x" * 200_000).sent_to(running)).is_ok  # so that an answer about it is long
         headers = {"authorization": f"Bearer {API_KEY}"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from replyhook_receiver import serving
+from replyhook_receiver import bounds
 from replyhook_receiver.web import callbacks
 from tests.hostile.stranger import Good, Stranger
 from tests.hostile.wire import connected, heard, replies, request
@@ -15,8 +15,8 @@ from tests.hostile.wire import connected, heard, replies, request
 def impatient() -> Iterator[None]:
     """The product's own limits, shortened before the server begins."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving, "HEADER_SECONDS", 0.3)
-        patch.setattr(serving, "LINGER_SECONDS", 0.2)
+        patch.setattr(bounds, "HEADER_SECONDS", 0.3)
+        patch.setattr(bounds, "LINGER_SECONDS", 0.2)
         patch.setattr(callbacks, "BODY_SECONDS", 0.4)
         yield
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from replyhook_receiver import serving
+from replyhook_receiver import bounds
 from replyhook_receiver.bounds import MAX_HEADER_BYTES
 from replyhook_receiver.serving import free_socket, served
 
@@ -42,7 +42,7 @@ async def test_endless_headers_are_cut_off_long_before_they_cost_anything() -> N
 
 
 async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "HEADER_SECONDS", 0.2)
     async with served(APP, free_socket()) as url:
         for start in (b"", b"POST / HTTP/1.1\r\nhost:"):
             reader, writer = await connect(url)
@@ -55,7 +55,7 @@ async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.Monk
 async def test_large_bodies_and_several_requests_on_one_connection_are_no_headers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(serving, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(bounds, "HEADER_SECONDS", 0.5)
     body = b"x" * (4 * MAX_HEADER_BYTES)
     request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     async with served(APP, free_socket()) as url:

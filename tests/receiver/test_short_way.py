@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from replyhook_receiver import serving
+from replyhook_receiver import bounds, serving
 from replyhook_receiver.serving import Server, free_socket, server_config
 from replyhook_receiver.short_way import Answer
 
@@ -177,7 +177,7 @@ async def test_an_answer_that_closes_ends_the_connection() -> None:
 async def test_a_connection_is_left_alone_while_its_callback_is_pending_and_closed_when_it_idles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(serving, "HEADER_SECONDS", 0.1)
+    monkeypatch.setattr(bounds, "HEADER_SECONDS", 0.1)
     async with running() as on:
         on.writer.write(CALLBACK)
         await on.slow.has(1)
