@@ -4,8 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ from nacl.signing import SigningKey
 
 from replyhook.ids import new_id
 from replyhook.tokens import TokenKeys
+from tests import program
 from tests.stage import CLEAN
 
 KEY = SigningKey(hashlib.sha256(b"the key of these tests").digest())
@@ -59,15 +58,13 @@ def told(
     """The exit code, and by check its outcome and what is said of it."""
     keys = ["--jwks", "jwks.json"] if provider == "fal" else []
     env = ENV | {f"REPLYHOOK_{name}": value for name, value in settings.items()}
-    ended = subprocess.run(
-        [sys.executable, "-m", "replyhook_receiver", "verify", "--provider", provider, *keys, "-o", "json", *arguments],
-        env=env, cwd=folder, input=request, capture_output=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert b"Traceback" not in ended.stderr, ended.stderr
-    assert PIXVERSE_SECRET.encode() not in ended.stdout + ended.stderr
+    words = ["verify", "--provider", provider, *keys, "-o", "json", *arguments]
+    ended = program.run(*words, env=env, cwd=folder, stdin=request)
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert PIXVERSE_SECRET not in ended.stdout + ended.stderr
     found = json.loads(ended.stdout)["checks"] if ended.stdout else []
-    words = {each["check"]: (each["outcome"], f"{each['found']} {each['todo'] or ''}") for each in found}
-    return ended.returncode, words or {"error": ("fail", ended.stderr.decode())}
+    by_check = {each["check"]: (each["outcome"], f"{each['found']} {each['todo'] or ''}") for each in found}
+    return ended.returncode, by_check or {"error": ("fail", ended.stderr)}
 
 
 def test_a_callback_that_is_right_passes_every_check_with_its_token(folder: Path) -> None:
