@@ -1,5 +1,6 @@
 """A process that has imported the program and forks one for each command: tests/program.py starts it."""
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -114,8 +115,18 @@ def import_the_program() -> None:
     gc.freeze()
 
 
+def leave(codes: list[int]) -> None:
+    """What runs last at an exit that is in order: all is done but to free the memory, which would copy it first."""
+    if codes:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(codes[0])
+
+
 def main() -> None:
-    """As `python -m replyhook_receiver`, in a fork; a fork's end is the interpreter's own."""
+    """As `python -m replyhook_receiver`, in a fork; it ends as the interpreter ends."""
+    codes: list[int] = []
+    atexit.register(leave, codes)  # the first to be registered is the last to be called
     sys.path.pop(0)  # the folder that we were started in
     import_the_program()
     order = Forker(socket.socket(fileno=int(sys.argv[1]))).order()
@@ -127,7 +138,12 @@ def main() -> None:
     os.chdir(order["cwd"])
     sys.path.insert(0, order["cwd"])
     sys.argv[1:] = order["arguments"]
-    runpy.run_module("replyhook_receiver", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("replyhook_receiver", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        codes.extend([end.code] if isinstance(end.code, int) else [])
+        raise
+    codes.append(0)
 
 
 if __name__ == "__main__":
