@@ -20,7 +20,8 @@ from typing import BinaryIO
 
 from tests.forking import NUMBER
 
-_OURS = {name: value for name, value in os.environ.items() if not name.startswith(("REPLYHOOK_", "OTEL_"))}
+_NOT_OURS = ("REPLYHOOK_", "OTEL_", "PYTHONUNBUFFERED")
+_OURS = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)}
 """What imports may read."""
 PATIENCE = 60.0
 _ordering = threading.Lock()
