@@ -27,6 +27,7 @@ from tests.receiver.support import (
     WHSEC,
     Host,
     callback_path,
+    pause,
     says,
     until,
     useapi_body,
@@ -127,7 +128,7 @@ def counted(answer: Any, *, seconds: float) -> tuple[Any, list[int]]:
         at_a_time[0] += 1
         at_a_time[1] = max(at_a_time)
         try:
-            await asyncio.sleep(seconds)
+            await pause(request, seconds)
             return await answer(request)
         finally:
             at_a_time[0] -= 1
