@@ -91,7 +91,7 @@ class Program:
 def run(
     *arguments: str, env: dict[str, str], cwd: Path | None = None, stdin: bytes = b"", timeout: float = PATIENCE
 ) -> subprocess.CompletedProcess[str]:
-    """A command, from its beginning to its end; as ``subprocess.run`` tells it."""
+    """A command, from its beginning to its end; as ``subprocess.run`` tells it, but that line ends stay as they are."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin)
         given.seek(0)
@@ -105,6 +105,15 @@ def run(
         for each in (out, err):
             each.seek(0)
         return subprocess.CompletedProcess(program.args, code, out.read().decode(), err.read().decode())
+
+
+def run_anew(
+    *arguments: str, env: dict[str, str], cwd: Path | None = None, stdin: bytes = b"", timeout: float = PATIENCE
+) -> subprocess.CompletedProcess[str]:
+    """The same in an interpreter that begins: it proves that the command imports what it needs."""
+    command = [sys.executable, "-m", "replyhook_receiver", *arguments]
+    done = subprocess.run(command, env=env, cwd=cwd, input=stdin, capture_output=True, timeout=timeout, check=False)
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @cache

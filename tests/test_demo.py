@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,16 @@ from replyhook.providers import PROVIDERS
 from tests import program
 
 
-def demo(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+def demo(
+    tmp_path: Path, *arguments: str, run: Callable[..., subprocess.CompletedProcess[str]] = program.run
+) -> tuple[int, dict[str, Any]]:
     command = ["demo", "--json", "--dir", str(tmp_path / "out"), *arguments]
-    done = program.run(*command, env=dict(os.environ), cwd=tmp_path, timeout=120)
+    done = run(*command, env=dict(os.environ), cwd=tmp_path, timeout=120)
     return done.returncode, json.loads(done.stdout)
 
 
 def test_every_provider_ends_with_a_playable_video_and_one_verified_notification(tmp_path: Path) -> None:
-    code, result = demo(tmp_path)
+    code, result = demo(tmp_path, run=program.run_anew)
     assert code == 0, result
     assert result["ok"] is True
     assert sorted(job["provider"] for job in result["jobs"]) == sorted(PROVIDERS)

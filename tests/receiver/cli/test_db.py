@@ -114,7 +114,7 @@ def test_the_work_is_held_and_goes_on(stage: Stage) -> None:
             found: dict[str, object] = json.load(answer)
             return found
 
-    assert run(stage, "hold", "status").stdout == "going on\n"
+    assert program.run_anew("hold", "status", env=stage.env).stdout == "going on\n"
     held = run(stage, "hold", "on", "--reason", "moving \x1b[2Jhouse")
     assert held.stdout.startswith("on hold since 20")
     assert "\x1b" not in held.stdout

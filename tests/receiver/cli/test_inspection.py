@@ -8,7 +8,6 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -230,19 +229,6 @@ def test_a_hostile_callback_moves_no_cursor(stage: Stage) -> None:
     assert not is_harmless(NASTY)
     missing = run(stage, "explain", NASTY.replace("\x00", ""))
     assert (missing.returncode, is_harmless(missing.stderr)) == (5, True)
-
-
-def test_the_readmes_example_works_as_written(stage: Stage) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    lines = readme.split("<!-- look -->\n```sh\n", 1)[1].split("```", 1)[0]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{stage.env['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", f"set -euo pipefail\n{lines}"],  # noqa: S607 - the one on the path
-        env=stage.env | {"PATH": path}, cwd=stage.folder, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "useapi  succeeded" in done.stdout
-    assert "duplicate: succeeded 100 %" in done.stdout
 
 
 def test_an_orphan_is_found_and_bound_from_the_command_line(stage: Stage) -> None:
