@@ -99,7 +99,7 @@ def test_a_canceled_job_fails_with_its_story_on_stdout(stage: Stage) -> None:
     assert waited.returncode == 3
     assert json.loads(waited.stdout)["status"] == "canceled"
     assert waited.stderr.splitlines()[-1].startswith("replyhook: job ")
-    refused = run(stage, "jobs", "cancel", submitted(stage))
+    refused = run(stage, "jobs", "cancel", submitted(stage, prompt="[[fault:never]]"))
     assert (refused.returncode, "useapi has no way" in refused.stderr) == (1, True)
 
 
