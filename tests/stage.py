@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from urllib.request import urlopen
 import msgspec
 
 from replyhook_receiver.serving import free_socket
+from tests.program import PATIENCE, Program
 
 KEY = "rhk_quick_start_key_0001"
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("REPLYHOOK_")}
@@ -28,21 +28,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(*arguments: str, env: dict[str, str], cwd: Path, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(*arguments: str, env: dict[str, str], cwd: Path, output: Path) -> Iterator[Program]:
     """One of our commands in a process of its own, interrupted at the end."""
     with output.open("ab") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "replyhook_receiver", *arguments], env=env, cwd=cwd, stdout=file, stderr=file
-        )
+        process = Program(*arguments, env=env, cwd=cwd, stdout=file, stderr=file)
     try:
         yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for(url: str, process: "Program | subprocess.Popen[bytes]") -> None:
     """Wait until the process answers there."""
     for _ in range(1200):
         assert process.poll() is None, "the server ended"
@@ -64,7 +62,7 @@ class Stage:
     env: dict[str, str]
     settings: dict[str, str] = field(default_factory=dict)
     """What the receiver is told besides, by the variable's name."""
-    receiver: subprocess.Popen[bytes] | None = None
+    receiver: Program | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -83,7 +81,7 @@ class Stage:
         """`kill -9`."""
         assert self.receiver is not None
         self.receiver.kill()
-        self.receiver.wait(timeout=20)
+        self.receiver.wait(timeout=PATIENCE)
 
     def calls(self, provider: str) -> dict[str, int]:
         """How often a provider was asked what."""

@@ -219,10 +219,18 @@ def test_a_job_of_unknown_outcome_is_bound_as_written(tmp_path: Path) -> None:
         assert job.wait(30, past_overdue=True).type == "video.stored"
 
 
-def test_what_happened_is_looked_into_as_written(tmp_path: Path) -> None:
-    with a_stage(tmp_path, speed=60) as stage:
-        printed = shell(f"{example('look')}\n{example('mended')}", stage, **stage.settings)
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """For examples that do not mind what others did there."""
+    with a_stage(tmp_path_factory.mktemp("stage"), speed=60) as running:
+        yield running
+
+
+def test_what_happened_is_looked_into_as_written(stage: Stage) -> None:
+    printed = shell(f"{example('look')}\n{example('mended')}", stage, **stage.settings)
+    assert re.search(r"useapi  succeeded", printed)
     assert re.search(r"callback +applied, token_only: succeeded", printed)
+    assert "duplicate: succeeded 100 %" in printed
     assert "again, under a new id" in printed
 
 
@@ -241,16 +249,14 @@ def test_endpoints_and_deliveries_work_as_written(tmp_path: Path) -> None:
     assert any("endpoint.test" in body for body in taken)
 
 
-def test_the_database_is_looked_after_as_written(tmp_path: Path) -> None:
-    with a_stage(tmp_path) as stage:
-        shell(example("database"), stage)
-    (copy,) = tmp_path.glob("replyhook-20*.db")
+def test_the_database_is_looked_after_as_written(stage: Stage) -> None:
+    shell(example("database"), stage)
+    (copy,) = stage.folder.glob("replyhook-20*.db")
     assert copy.stat().st_size > 0
 
 
-def test_keys_are_made_and_revoked_as_written(tmp_path: Path) -> None:
-    with a_stage(tmp_path, speed=60) as stage:
-        printed = shell(f"{example('keys')}\nreplyhook keys list", stage)
+def test_keys_are_made_and_revoked_as_written(stage: Stage) -> None:
+    printed = shell(f"{example('keys')}\nreplyhook keys list", stage)
     assert len(re.findall(r"^rhk_[\w-]{43}$", printed, flags=re.MULTILINE)) == 3
     assert (printed.count(" revoked "), printed.count("u_7")) == (1, 2)
 

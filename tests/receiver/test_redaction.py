@@ -3,8 +3,6 @@
 import json
 import re
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from replyhook import Client, ReplyhookError
 from replyhook.providers import PROVIDERS
 from replyhook.tokens import TokenKeys
 from replyhook_receiver.sandbox.faults import Fault
+from tests import program
 from tests.stage import CLEAN, KEY, Stage, a_stage, free_port
 
 pytest.importorskip("av", reason="the sandbox makes real videos")
@@ -56,8 +55,7 @@ def hostile_places() -> Iterator[str]:
 
 
 def cli(stage: Stage, *arguments: str) -> str:
-    command = [sys.executable, "-m", "replyhook_receiver", *arguments]
-    done = subprocess.run(command, env=stage.env, capture_output=True, text=True, timeout=60, check=False)
+    done = program.run(*arguments, env=stage.env)
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
 

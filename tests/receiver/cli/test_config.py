@@ -16,6 +16,7 @@ from replyhook.providers import PROVIDERS
 from replyhook_receiver.config import Settings
 from replyhook_receiver.configuring import load
 from replyhook_receiver.settings_writing import settings_text
+from tests import program
 from tests.stage import CLEAN
 
 PROGRAM = [sys.executable, "-m", "replyhook_receiver"]
@@ -24,10 +25,7 @@ SECRETS = ("geheim-geheim-geheim-1", "geheim-geheim-geheim-2", "geheim-fal-key",
 
 
 def run(folder: Path, *arguments: str, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        [*PROGRAM, *arguments], env=ENV | more, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+    ended = program.run(*arguments, env=ENV | more, cwd=folder)
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
     return ended
@@ -259,23 +257,20 @@ def test_a_shell_completes_our_commands(tmp_path: Path, shell: str) -> None:
 
 def test_bash_is_told_the_commands_that_begin_so(tmp_path: Path) -> None:
     more = {"_REPLYHOOK_COMPLETE": "bash_complete", "COMP_WORDS": "replyhook doc", "COMP_CWORD": "1"}
-    program = [
+    completing = [
         sys.executable,
         "-c",
         "import sys; sys.argv[0] = 'replyhook'; from replyhook_receiver.cli import run; run()",
     ]
     ended = subprocess.run(
-        program, env=ENV | more, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        completing, env=ENV | more, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.stdout.split() == ["plain,doctor"]
 
 
 def test_a_settings_file_that_lies_here_and_is_not_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "replyhook.toml").write_text('host = "127.0.0.1"\n')
-    command = [sys.executable, "-m", "replyhook_receiver", "doctor"]
     env = {"PATH": "/usr/bin:/bin"}
     for more, is_said in (((), True), (("--config", "replyhook.toml"), False)):
-        done = subprocess.run(
-            [*command, *more], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = program.run("doctor", *more, env=env, cwd=tmp_path)
         assert ("replyhook.toml is here and is not read" in done.stderr) is is_said, done.stderr

@@ -4,7 +4,6 @@ import json
 import sqlite3
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from replyhook.ids import new_id
+from tests import program
 from tests.stage import KEY, Stage, a_stage
 
 pytest.importorskip("av", reason="the sandbox makes real videos")
@@ -30,8 +30,7 @@ def stage(folder: Path) -> Iterator[Stage]:
 
 
 def run(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "replyhook_receiver", *arguments]
-    return subprocess.run(command, env=stage.env, capture_output=True, text=True, timeout=60, check=False)
+    return program.run(*arguments, env=stage.env)
 
 
 def in_place(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -115,7 +114,7 @@ def test_the_work_is_held_and_goes_on(stage: Stage) -> None:
             found: dict[str, object] = json.load(answer)
             return found
 
-    assert run(stage, "hold", "status").stdout == "going on\n"
+    assert program.run_anew("hold", "status", env=stage.env).stdout == "going on\n"
     held = run(stage, "hold", "on", "--reason", "moving \x1b[2Jhouse")
     assert held.stdout.startswith("on hold since 20")
     assert "\x1b" not in held.stdout

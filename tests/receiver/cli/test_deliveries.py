@@ -12,6 +12,7 @@ import pytest
 
 from replyhook.ids import new_id
 from replyhook_receiver.cli.harmless import harmless
+from tests import program
 from tests.stage import KEY, Stage, a_stage, free_port
 
 pytest.importorskip("av", reason="the sandbox makes real videos")
@@ -44,8 +45,7 @@ def ask(stage: Stage, method: str, path: str, content: object) -> None:
 
 
 def run(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [*PROGRAM, *arguments]
-    return subprocess.run(command, env=stage.env, capture_output=True, text=True, timeout=60, check=False)
+    return program.run("deliveries", *arguments, env=stage.env)
 
 
 def test_deliveries_are_listed_and_shown(stage: Stage, job: str) -> None:

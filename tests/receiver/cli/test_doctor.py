@@ -19,6 +19,7 @@ import pytest
 
 from replyhook_receiver.doctor.answering import clock_finding
 from replyhook_receiver.stores.sqlite.connection import schema_steps
+from tests import program
 from tests.receiver.channels.test_email import mail_server
 from tests.stage import CLEAN, KEY, Stage, a_stage, free_port, running, wait_for
 
@@ -27,9 +28,7 @@ PROGRAM = [sys.executable, "-m", "replyhook_receiver"]
 
 
 def run(env: dict[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, *arguments], env=env, cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
+    return program.run(*arguments, env=env, cwd=folder)
 
 
 def examined(env: dict[str, str], folder: Path, *arguments: str, code: int) -> dict[str, dict[str, Any]]:

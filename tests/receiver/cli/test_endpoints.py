@@ -3,18 +3,16 @@
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from anyio import to_thread
 from standardwebhooks import Webhook
 
+from tests import program
 from tests.receiver.support import LOOPBACK, Host, says
 from tests.stage import CLEAN, KEY, free_port, running, wait_for
 
-PROGRAM = [sys.executable, "-m", "replyhook_receiver", "endpoints"]
 MISSING = "ep_06gzvyj6038xt427xgy6esgkjx"
 
 
@@ -32,9 +30,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, *arguments], env=env, cwd=Path.cwd(), capture_output=True, text=True, timeout=60, check=False
-    )
+    return program.run("endpoints", *arguments, env=env)
 
 
 def done(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

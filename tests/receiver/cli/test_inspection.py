@@ -8,7 +8,6 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -16,6 +15,7 @@ import pytest
 
 from replyhook.ids import new_id
 from replyhook_receiver.cli.triggers import BODIES, NAMES
+from tests import program
 from tests.stage import KEY, Stage, a_stage, free_port
 
 pytest.importorskip("av", reason="the sandbox makes real videos")
@@ -31,10 +31,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def run(stage: Stage, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command, given = [*PROGRAM, *arguments], stage.env | env
-    # In bytes, since text mode would make line ends of what must not get through.
-    done = subprocess.run(command, env=given, cwd=stage.folder, capture_output=True, timeout=60, check=False)
-    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return program.run(*arguments, env=stage.env | env, cwd=stage.folder)
 
 
 def ok(stage: Stage, *arguments: str, **env: str) -> str:
@@ -232,19 +229,6 @@ def test_a_hostile_callback_moves_no_cursor(stage: Stage) -> None:
     assert not is_harmless(NASTY)
     missing = run(stage, "explain", NASTY.replace("\x00", ""))
     assert (missing.returncode, is_harmless(missing.stderr)) == (5, True)
-
-
-def test_the_readmes_example_works_as_written(stage: Stage) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    program = readme.split("<!-- look -->\n```sh\n", 1)[1].split("```", 1)[0]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{stage.env['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", f"set -euo pipefail\n{program}"],  # noqa: S607 - the one on the path
-        env=stage.env | {"PATH": path}, cwd=stage.folder, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "useapi  succeeded" in done.stdout
-    assert "duplicate: succeeded 100 %" in done.stdout
 
 
 def test_an_orphan_is_found_and_bound_from_the_command_line(stage: Stage) -> None:

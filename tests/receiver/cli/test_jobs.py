@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests import program
 from tests.stage import Stage, a_stage
 
 pytest.importorskip("av", reason="the sandbox makes real videos")
@@ -29,9 +30,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def run(stage: Stage, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [*PROGRAM, *arguments]
-    given = stage.env | env
-    return subprocess.run(command, env=given, cwd=stage.folder, capture_output=True, text=True, timeout=60, check=False)
+    return program.run(*arguments, env=stage.env | env, cwd=stage.folder)
 
 
 def submit(stage: Stage, *more: str, prompt: str = "on", provider: str = "useapi") -> subprocess.CompletedProcess[str]:
@@ -100,7 +99,7 @@ def test_a_canceled_job_fails_with_its_story_on_stdout(stage: Stage) -> None:
     assert waited.returncode == 3
     assert json.loads(waited.stdout)["status"] == "canceled"
     assert waited.stderr.splitlines()[-1].startswith("replyhook: job ")
-    refused = run(stage, "jobs", "cancel", submitted(stage))
+    refused = run(stage, "jobs", "cancel", submitted(stage, prompt="[[fault:never]]"))
     assert (refused.returncode, "useapi has no way" in refused.stderr) == (1, True)
 
 

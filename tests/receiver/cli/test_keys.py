@@ -4,7 +4,6 @@ import json
 import re
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,9 +14,9 @@ import httpx
 import pytest
 
 from replyhook.ids import new_id
+from tests import program
 from tests.stage import CLEAN, KEY, free_port, running, wait_for
 
-PROGRAM = [sys.executable, "-m", "replyhook_receiver", "keys"]
 MISSING = "key_06gzvyj6038xt427xgy6esgkjx"
 
 
@@ -28,8 +27,7 @@ class Place:
     env: dict[str, str]
 
     def run(self, *arguments: str, api: bool = True) -> subprocess.CompletedProcess[str]:
-        env = self.env if api else CLEAN
-        return subprocess.run([*PROGRAM, *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
+        return program.run("keys", *arguments, env=self.env if api else CLEAN)
 
     def done(self, *arguments: str, api: bool = True) -> subprocess.CompletedProcess[str]:
         ended = self.run(*arguments, api=api)

@@ -5,7 +5,6 @@ import os
 import re
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import program
 from tests.stage import CLEAN, Stage, a_stage
 from tests.test_quick_start import a_listener
 
-PROGRAM = [sys.executable, "-m", "replyhook_receiver"]
 LOOKS = [
     ("jobs", "list", "--provider", "useapi"),
     ("jobs", "get", "{job}"),
@@ -56,7 +55,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def run(env: dict[str, str], *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*PROGRAM, *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = program.run(*arguments, env=env)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done

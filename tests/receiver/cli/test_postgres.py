@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from replyhook.ids import new_id
 from replyhook.tokens import TokenKeys
+from tests import program
 from tests.receiver.postgres_server import PASSWORD
 from tests.stage import CLEAN, KEY, free_port, running, wait_for
 
@@ -30,8 +30,7 @@ def env(postgres_url: str) -> dict[str, str]:
 
 
 def run(env: dict[str, str], cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "replyhook_receiver", *arguments]
-    result = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    result = program.run(*arguments, env=env, cwd=cwd)
     assert PASSWORD not in result.stdout + result.stderr
     return result
 

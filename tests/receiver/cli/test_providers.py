@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,21 +10,19 @@ from replyhook.providers import PROVIDERS, make_provider
 from replyhook.tokens import TokenKeys
 from replyhook_receiver.configuring import load
 from replyhook_receiver.own_secrets import secrets_for
+from tests import program
 from tests.receiver.support import PUBLIC_URL, SIGNING_KEY, Host, a_receiver
 from tests.receiver.web.test_account_callbacks import PIXVERSE, is_ok, pixverse_body, send
+from tests.stage import CLEAN
 
 
 def replyhook(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The command as it is really run, in a folder of its own."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("REPLYHOOK_")}
-    return subprocess.run(
-        [sys.executable, "-m", "replyhook_receiver", "providers", *arguments],
-        cwd=folder, env=clean | environ, capture_output=True, text=True, check=False, timeout=20,
-    )  # fmt: skip
+    """The command, in a folder of its own."""
+    return program.run("providers", *arguments, cwd=folder, env=CLEAN | environ)
 
 
 def test_the_list_is_a_markdown_table_with_a_column_for_each_provider(tmp_path: Path) -> None:
-    done = replyhook(tmp_path, "list")
+    done = program.run_anew("providers", "list", env=CLEAN, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     table = [line for line in done.stdout.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]

@@ -14,18 +14,17 @@ import pytest
 
 from replyhook_receiver.stores.sqlite.connection import schema_steps
 from replyhook_receiver.stores.sqlite.serving_lock import holder_of
+from tests import program
+from tests.program import Program
 from tests.stage import CLEAN, KEY, free_port, running, wait_for
 
-PROGRAM = [sys.executable, "-m", "replyhook_receiver", "serve"]
 NOT_CONFIGURED = 4
 
 
 def refused(folder: Path, *arguments: str, **settings: str) -> str:
     """What a start that is refused says last; it says nothing of how it was found out."""
     env = CLEAN | {f"REPLYHOOK_{name}": value for name, value in settings.items()}
-    ended = subprocess.run(
-        [*PROGRAM, *arguments], env=env, cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = program.run("serve", *arguments, env=env, cwd=folder)
     assert ended.returncode == NOT_CONFIGURED, ended.stderr
     assert "Traceback" not in ended.stderr
     assert "geheim" not in ended.stderr
@@ -33,7 +32,7 @@ def refused(folder: Path, *arguments: str, **settings: str) -> str:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def served(tmp_path: Path) -> Iterator[tuple[Program, int]]:
     """A receiver that runs on its own data, and its port."""
     port = free_port()
     with running("serve", "--port", str(port), env=CLEAN, cwd=tmp_path, output=tmp_path / "log") as receiver:
@@ -50,7 +49,7 @@ def test_an_occupied_port_names_the_process_that_holds_it(tmp_path: Path) -> Non
 
 
 def test_a_second_server_on_one_database_is_refused_until_the_first_is_killed(
-    tmp_path: Path, served: tuple[subprocess.Popen[bytes], int]
+    tmp_path: Path, served: tuple[Program, int]
 ) -> None:
     receiver, port = served
     words = refused(tmp_path, "--port", "0")
@@ -71,7 +70,7 @@ def test_a_second_server_on_one_database_is_refused_until_the_first_is_killed(
         assert (database.parent / "replyhook.db.lock").stat().st_mode & 0o077 == 0
 
 
-def test_another_data_folder_is_another_receiver(tmp_path: Path, served: tuple[subprocess.Popen[bytes], int]) -> None:
+def test_another_data_folder_is_another_receiver(tmp_path: Path, served: tuple[Program, int]) -> None:
     port = free_port()
     more = ["serve", "--port", str(port), "--data-dir", "other"]
     with running(*more, env=CLEAN, cwd=tmp_path, output=tmp_path / "other.log") as other:
@@ -99,8 +98,7 @@ def test_a_wrong_settings_file_ends_the_start_with_its_line_and_key(
     tmp_path: Path, toml: str, words: list[str]
 ) -> None:
     (tmp_path / "replyhook.toml").write_text(toml)
-    command = [*PROGRAM, "--port", "0", "--config", "replyhook.toml"]
-    ended = subprocess.run(command, env=CLEAN, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    ended = program.run("serve", "--port", "0", "--config", "replyhook.toml", env=CLEAN, cwd=tmp_path)
     assert ended.returncode == NOT_CONFIGURED
     assert [word for word in words if word not in ended.stderr] == []
     assert "Traceback" not in ended.stderr
@@ -182,18 +180,12 @@ def test_a_disk_that_cannot_be_written_ends_the_start_in_words(read_only: Path, 
 
 def test_a_public_address_without_keys_is_refused_with_the_two_commands_that_mend_it(tmp_path: Path) -> None:
     env = CLEAN
-    ended = subprocess.run(
-        [*PROGRAM, "--host", "0.0.0.0", "--port", "0"], env=env, cwd=tmp_path, capture_output=True, text=True,  # noqa: S104 - it is refused
-        timeout=60, check=False,
-    )  # fmt: skip
+    ended = program.run("serve", "--host", "0.0.0.0", "--port", "0", env=env, cwd=tmp_path)  # noqa: S104 - it is refused
     assert ended.returncode == NOT_CONFIGURED
     init, serve = (line.split() for line in ended.stderr.splitlines() if line.startswith("  replyhook "))
     init = [word if word != "https://…" else "https://hooks.example.com" for word in init]
     serve = [*serve, "--port", str(free_port())]
-    made = subprocess.run(
-        [sys.executable, "-m", "replyhook_receiver", *init[1:]], env=env, cwd=tmp_path, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    made = program.run(*init[1:], env=env, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     with running(*serve[1:], env=env, cwd=tmp_path, output=tmp_path / "log") as receiver:
         wait_for(f"http://127.0.0.1:{serve[-1]}/readyz", receiver)

@@ -5,8 +5,8 @@ import hashlib
 import hmac
 import json
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote_plus
@@ -16,8 +16,10 @@ from nacl.signing import SigningKey
 
 from replyhook.ids import new_id
 from replyhook.tokens import TokenKeys
+from tests import program
 from tests.stage import CLEAN
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 KEY = SigningKey(hashlib.sha256(b"the key of these tests").digest())
 SIGNING_KEY = "signing-key-signing-key-signing-key"
 BODY = b'{"request_id": "r1", "status": "OK", "payload": {"video": {"url": "https://v3.fal.media/x.mp4"}}}'
@@ -54,26 +56,24 @@ def folder(tmp_path: Path) -> Path:
 
 
 def told(
-    folder: Path, request: bytes, *arguments: str, provider: str = "fal", **settings: str
+    folder: Path, request: bytes, *arguments: str, provider: str = "fal", run: Run = program.run, **settings: str
 ) -> tuple[int, dict[str, tuple[str, str]]]:
     """The exit code, and by check its outcome and what is said of it."""
     keys = ["--jwks", "jwks.json"] if provider == "fal" else []
     env = ENV | {f"REPLYHOOK_{name}": value for name, value in settings.items()}
-    ended = subprocess.run(
-        [sys.executable, "-m", "replyhook_receiver", "verify", "--provider", provider, *keys, "-o", "json", *arguments],
-        env=env, cwd=folder, input=request, capture_output=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert b"Traceback" not in ended.stderr, ended.stderr
-    assert PIXVERSE_SECRET.encode() not in ended.stdout + ended.stderr
+    words = ["verify", "--provider", provider, *keys, "-o", "json", *arguments]
+    ended = run(*words, env=env, cwd=folder, stdin=request)
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert PIXVERSE_SECRET not in ended.stdout + ended.stderr
     found = json.loads(ended.stdout)["checks"] if ended.stdout else []
-    words = {each["check"]: (each["outcome"], f"{each['found']} {each['todo'] or ''}") for each in found}
-    return ended.returncode, words or {"error": ("fail", ended.stderr.decode())}
+    by_check = {each["check"]: (each["outcome"], f"{each['found']} {each['todo'] or ''}") for each in found}
+    return ended.returncode, by_check or {"error": ("fail", ended.stderr)}
 
 
 def test_a_callback_that_is_right_passes_every_check_with_its_token(folder: Path) -> None:
     job = new_id("job")
     token = TokenKeys([SIGNING_KEY]).mint(provider="fal", job_id=job, now=datetime.now(UTC))
-    code, found = told(folder, fal_request(first=f"POST /callbacks/fal/{token} HTTP/1.1\r\n"))
+    code, found = told(folder, fal_request(first=f"POST /callbacks/fal/{token} HTTP/1.1\r\n"), run=program.run_anew)
     assert code == 0
     assert {outcome for outcome, _ in found.values()} == {"ok"}
     assert list(found) == ["token", "headers", "sender", "time", "signature", "body"]

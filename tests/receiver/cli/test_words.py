@@ -1,18 +1,15 @@
 """What commands say where something is not set up: what to set, who was asked, and the exit code for it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+from tests import program
 from tests.stage import KEY, free_port
 
-PROGRAM = [sys.executable, "-m", "replyhook_receiver"]
 CLEAN = {"PATH": "/usr/bin:/bin", "REPLYHOOK_API_KEY": KEY}
 
 
 def run(*arguments: str, code: int, **env: str) -> str:
-    command = [*PROGRAM, *arguments]
-    done = subprocess.run(command, env=CLEAN | env, capture_output=True, text=True, timeout=60, check=False)
+    done = program.run(*arguments, env=CLEAN | env)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     return done.stderr
 

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from replyhook.ids import new_id
+from tests import program
+from tests.program import Program
 from tests.receiver.support import (
     API_KEY,
     AUTH,
@@ -27,6 +27,7 @@ from tests.receiver.support import (
     WHSEC,
     Host,
     callback_path,
+    pause,
     says,
     until,
     useapi_body,
@@ -42,10 +43,7 @@ _JOBS = 12
 def test_on_sqlite_there_is_no_worker_of_its_own_and_no_receiver_without_one(
     tmp_path: Path, command: list[str], words: str
 ) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "replyhook_receiver", *command],
-        env=CLEAN, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    ended = program.run(*command, env=CLEAN, cwd=tmp_path)
     assert ended.returncode == 4
     assert words in ended.stderr
     assert "postgresql://" in ended.stderr or "PostgreSQL" in ended.stderr
@@ -61,7 +59,7 @@ class Site:
     env: dict[str, str]
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def start(self, *arguments: str, port: int, name: str) -> "subprocess.Popen[bytes]":
+    def start(self, *arguments: str, port: int, name: str) -> Program:
         process = self.stack.enter_context(
             running(
                 *arguments, env=self.env | {"REPLYHOOK_DATA_DIR": name}, cwd=self.folder, output=self.folder / "log"
@@ -70,7 +68,7 @@ class Site:
         wait_for(f"http://127.0.0.1:{port}/readyz", process)
         return process
 
-    def start_worker(self, name: str) -> tuple["subprocess.Popen[bytes]", int]:
+    def start_worker(self, name: str) -> tuple[Program, int]:
         port = free_port()
         return self.start("worker", "--health-port", str(port), port=port, name=name), port
 
@@ -130,7 +128,7 @@ def counted(answer: Any, *, seconds: float) -> tuple[Any, list[int]]:
         at_a_time[0] += 1
         at_a_time[1] = max(at_a_time)
         try:
-            await asyncio.sleep(seconds)
+            await pause(request, seconds)
             return await answer(request)
         finally:
             at_a_time[0] -= 1
