@@ -38,6 +38,7 @@ from tests.contracts.store_contract import (
     succeeded,
     the_job,
 )
+from tests.receiver.sqlite_file import lay
 
 JOBS = [a_job(number) for number in range(4)]
 TABLES = (
@@ -75,7 +76,7 @@ REPORTS = st.lists(
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
-    opened = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
+    opened = SQLiteStore(lay(tmp_path / "replyhook.db"), describe=describe)
     await opened.open()
     yield opened
     await opened.close()

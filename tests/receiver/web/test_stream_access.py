@@ -29,6 +29,7 @@ from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.web.stream_links import MAX_OPEN, StreamLinks
 from replyhook_receiver.web.stream_response import StreamTimes
+from tests.receiver.sqlite_file import lay
 from tests.receiver.support import API_KEY, NOW, SIGNING_KEY, TOKENS, Clock, until
 
 OWN = "rhk_own-key-of-ann-0123456789-0123"
@@ -102,7 +103,7 @@ class Live:
 async def live(tmp_path: Path) -> AsyncIterator[Live]:
     clock, keys = Clock(), Keys()
     announcer = Announcer(public_url="https://hooks.example.com", personal=frozenset())
-    store = SQLiteStore(tmp_path / "live.db", describe=announcer.body)
+    store = SQLiteStore(lay(tmp_path / "live.db"), describe=announcer.body)
     await store.open()
     stream = Stream(store)
     store.on_change(tasks=lambda: None, notifications=stream.nudge)

@@ -24,6 +24,7 @@ from replyhook_receiver.web.live import StreamApi
 from replyhook_receiver.web.problems import HANDLERS
 from replyhook_receiver.web.stream_links import StreamLinks
 from replyhook_receiver.web.stream_response import StreamTimes
+from tests.receiver.sqlite_file import lay
 from tests.receiver.support import API_KEY, NOW, TOKENS, until
 
 USERS = ("ann", "bob")
@@ -66,7 +67,7 @@ class Table:
 
 @pytest.fixture
 async def table(tmp_path: Path) -> AsyncIterator[Table]:
-    store = SQLiteStore(tmp_path / "live.db", describe=lambda *_: b"")
+    store = SQLiteStore(lay(tmp_path / "live.db"), describe=lambda *_: b"")
     await store.open()
     reads = CountedReads(store.streams)
     store.streams = reads
