@@ -5,8 +5,8 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import example, given, settings
@@ -82,11 +82,19 @@ async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
     await opened.close()
 
 
+@cache
+def an_empty_one() -> sqlite3.Connection:
+    """A database with the schema alone."""
+    raw = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(raw)
+    return raw
+
+
 def ending(batches: Sequence[Sequence[Report]]) -> dict[str, list[tuple[object, ...]]]:
     """Every table after these batches; two jobs were registered before, one of them submitted."""
-    with TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/x.db", isolation_level=None)) as raw:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as raw:  # nothing here is about the disk
+        an_empty_one().backup(raw)
         raw.row_factory = sqlite3.Row
-        migrate(raw)
         synchronise(raw, STANDING, NOW)
         raw.execute("UPDATE endpoints SET disabled_ms = ? WHERE name = 'paused'", (to_ms(NOW),))
         for job_id in JOBS[:2]:
