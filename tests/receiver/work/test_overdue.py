@@ -274,7 +274,7 @@ async def test_the_command_binds_an_unknown_job_and_the_receiver_asks_about_it_a
         assert (done.returncode, done.stderr) == (0, f"{job} is bound; its status is submitted\n")
         assert job in done.stdout
         store = app.state.store
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             while (await store.job(job)).asset.stored_at is None:
                 await asyncio.sleep(0.02)
         other = await asyncio.to_thread(replyhook, url, "bind", job, "r-2")
