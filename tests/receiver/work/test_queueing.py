@@ -32,7 +32,7 @@ class Crowd:
             for each in (name, "all"):
                 self.now[each] += 1
                 self.most[each] = max(self.most[each], self.now[each])
-            await pause(request, 0.05)
+            await pause(request, 0.3)
             for each in (name, "all"):
                 self.now[each] -= 1
             return Response(self.clip)
