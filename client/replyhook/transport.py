@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
+from replyhook.certificates import certificates
 from replyhook.errors import InvalidRequest, UnreadableMessage
 from replyhook.jobs import SourceKind, VideoSource
 from replyhook.local_video import OnUpload
@@ -69,7 +70,7 @@ class Transport:
     """Sends requests and reads answers, streams and videos; for the plain client."""
 
     def __init__(self, *, timeout_seconds: float) -> None:
-        self._http = httpx.Client(timeout=timeout_seconds)
+        self._http = httpx.Client(timeout=timeout_seconds, verify=certificates())
         self._seconds = timeout_seconds
 
     def close(self) -> None:
@@ -142,7 +143,7 @@ class AsyncTransport:
     """Sends requests and reads answers, streams and videos; for the async client."""
 
     def __init__(self, *, timeout_seconds: float) -> None:
-        self._http = httpx.AsyncClient(timeout=timeout_seconds)
+        self._http = httpx.AsyncClient(timeout=timeout_seconds, verify=certificates())
         self._seconds = timeout_seconds
 
     async def close(self) -> None:

@@ -11,7 +11,8 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import ip_network
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from types import TracebackType
 from urllib.parse import urljoin, urlsplit
 
@@ -19,6 +20,7 @@ import httpx
 import ssrfguard
 from ssrfguard.httpx import AsyncClient
 
+from replyhook.certificates import usual_certificates
 from replyhook.errors import ConfigurationError
 from replyhook.messages import HTTPRequest, HTTPResponse
 from replyhook_receiver.errors import AnswerTooLarge, HostNotListed, NetworkRefused, NetworkTrouble, Unreachable
@@ -66,6 +68,26 @@ class Incoming:
     chunks: AsyncIterator[bytes]
 
 
+@lru_cache(maxsize=8)
+def _policies(exceptions: tuple[IPv4Network | IPv6Network, ...]) -> tuple[ssrfguard.Policy, ssrfguard.Policy]:
+    """Whom we talk to over https, and over plain http. Raises ``ValueError``."""
+    https = ssrfguard.Policy(
+        allowed_schemes=frozenset({"https"}),
+        denied_networks=_PUBLIC_ONLY,
+        allowed_networks=exceptions,
+        allowed_ports=_ALL_PORTS,
+        max_redirects=MAX_REDIRECTS,
+    )
+    http = ssrfguard.Policy(
+        allowed_schemes=frozenset({"http"}),
+        denied_networks=_NOTHING_BUT_EXCEPTIONS,
+        allowed_networks=exceptions,
+        allowed_ports=_ALL_PORTS,
+        max_redirects=MAX_REDIRECTS,
+    )
+    return https, http
+
+
 class Door:
     """Sends requests to the outside. ``allowed_networks`` are the operator's exceptions to "no private address"."""
 
@@ -77,27 +99,15 @@ class Door:
         connections: int = 100,
     ) -> None:
         try:
-            exceptions = tuple(ip_network(text, strict=False) for text in allowed_networks)
-            self._https = ssrfguard.Policy(
-                allowed_schemes=frozenset({"https"}),
-                denied_networks=_PUBLIC_ONLY,
-                allowed_networks=exceptions,
-                allowed_ports=_ALL_PORTS,
-                max_redirects=MAX_REDIRECTS,
-            )
-            self._http = ssrfguard.Policy(
-                allowed_schemes=frozenset({"http"}),
-                denied_networks=_NOTHING_BUT_EXCEPTIONS,
-                allowed_networks=exceptions,
-                allowed_ports=_ALL_PORTS,
-                max_redirects=MAX_REDIRECTS,
-            )
+            self._https, self._http = _policies(tuple(ip_network(text, strict=False) for text in allowed_networks))
         except ValueError as error:
             raise ConfigurationError(f"allowed_networks cannot be read: {error}") from error
         self._resolver = resolver
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=20)
         self._clients = {
-            policy: AsyncClient(policy=policy, resolver=resolver, limits=limits, trust_env=False)
+            policy: AsyncClient(
+                policy=policy, resolver=resolver, limits=limits, trust_env=False, verify=usual_certificates()
+            )
             for policy in (self._https, self._http)
         }
 

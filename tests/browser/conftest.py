@@ -106,7 +106,7 @@ async def eventually(page: Page, expression: str) -> None:
 def submitted(stage: Stage, *, provider: str = "useapi", reference: str | None = None, wait: bool = True) -> str:
     """A job of the library's, waited for until its video is stored; its id."""
     with Client.from_env(stage.env) as client:
-        asked = {"video": stage.source, "prompt": "on", "duration": 5, "quality": "540p", "user": "u_7"}
+        asked = {"video": stage.source, "prompt": "on", "duration": 5, "quality": "360p", "user": "u_7"}
         job = client.submit(provider=provider, reply_ref=reference, **asked)  # type: ignore[arg-type] # texts and a number
         if wait:
             job.wait(timeout=60)

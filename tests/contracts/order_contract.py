@@ -42,7 +42,6 @@ from tests.contracts.store_contract import (
     the_job,
 )
 
-ORDERS = 8
 OTHER_LINK = "https://v3.fal.media/files/two.mp4"
 IN_ANY_ORDER = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors])
 
@@ -127,6 +126,9 @@ class End:
 class OrderContract:
     """Subclass with ``opened``: a new and empty store, made with ``describe``, closed at the end."""
 
+    ORDERS = 8
+    """In so many each story is told."""
+
     def opened(self) -> AbstractAsyncContextManager[Store]:
         raise NotImplementedError
 
@@ -149,7 +151,7 @@ class OrderContract:
         async with self.opened() as store:
             ends = [
                 await _tell(store, story, chance, number, provider=provider, by_account=by_account)
-                for number in range(ORDERS)
+                for number in range(self.ORDERS)
             ]
         assert all(end == ends[0] for end in ends), "\n".join(map(str, ends))
 

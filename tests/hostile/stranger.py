@@ -70,7 +70,7 @@ async def a_served_receiver(
         app = create_app(settings, secrets=replace(SECRETS, signing_keys=keys), now=clock, monotonic=clock.monotonic)
         bound = free_socket()
         port = bound.getsockname()[1]
-        async with served(app, bound) as url, httpx.AsyncClient(base_url=url, timeout=10) as client:
+        async with served(app, bound) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
             running = Served(client=client, settings=settings, clock=clock, fal=fal, app=app, port=port)
             assert (await Good.fal(running).sent_to(running)).is_ok
             yield running
@@ -159,12 +159,12 @@ class Stranger:
     served: Served
     log: pytest.LogCaptureFixture
 
-    async def sends(self, *pieces: bytes, seconds: float = 5.0) -> list[Reply]:
+    async def sends(self, *pieces: bytes, seconds: float = 30.0) -> list[Reply]:
         """What is answered."""
         return replies(await exchange(self.served.port, *pieces, seconds=seconds))
 
     async def is_refused(
-        self, *pieces: bytes, status: int | tuple[int, ...], hides: Iterable[str] = (), seconds: float = 5.0
+        self, *pieces: bytes, status: int | tuple[int, ...], hides: Iterable[str] = (), seconds: float = 30.0
     ) -> list[Reply]:
         """Refused with one of ``status`` (0: closed without a word), nothing kept, nothing told, the server alive."""
         before = self.kept()

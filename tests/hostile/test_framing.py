@@ -161,7 +161,7 @@ async def is_bad(stranger: Stranger, build: Build) -> None:
     """Refused as no HTTP, the callback in front not taken, and the one behind it not heard."""
     front, behind = Good.useapi(), Good.useapi()
     raw = build(front, behind.spoilt())
-    await stranger.is_refused(raw, status=400, hides=(front.token, behind.token), seconds=1.5)
+    await stranger.is_refused(raw, status=400, hides=(front.token, behind.token), seconds=30)
 
 
 async def test_what_is_cut_short_by_its_length_is_not_verified_and_its_rest_is_no_request(stranger: Stranger) -> None:

@@ -30,7 +30,7 @@ async def test_bodies_beyond_the_bound_are_turned_away_at_once_and_the_held_ones
             await asyncio.sleep(0.3)
             began = time.monotonic()
             turned_away = await padded().sent_to(running)
-            assert time.monotonic() - began < 0.5, "it waited"
+            assert time.monotonic() - began < 1.5, "it waited"  # as those do, for 2 s
             assert (turned_away.status, turned_away.headers.get("retry-after")) == (503, "5")
             assert not any(task.done() for task in held)
             other.execute("ROLLBACK")

@@ -50,7 +50,7 @@ async def connected(port: int) -> AsyncIterator[Connection]:
         writer.transport.abort()
 
 
-async def heard(reader: asyncio.StreamReader, *, seconds: float = 5.0, quiet: float = 0.25) -> bytes:
+async def heard(reader: asyncio.StreamReader, *, seconds: float = 30.0, quiet: float = 0.25) -> bytes:
     """All that is said until the connection is closed, or until it has been quiet for a while after something.
 
     Raises ``TimeoutError`` where nothing is said and nothing closed: left waiting is no answer.
@@ -70,7 +70,7 @@ async def heard(reader: asyncio.StreamReader, *, seconds: float = 5.0, quiet: fl
     return said
 
 
-async def exchange(port: int, *pieces: bytes, seconds: float = 5.0) -> bytes:
+async def exchange(port: int, *pieces: bytes, seconds: float = 30.0) -> bytes:
     """Send ``pieces`` one after another on one connection; what was answered, byte for byte."""
     async with connected(port) as (reader, writer):
         with contextlib.suppress(ConnectionError):

@@ -30,7 +30,7 @@ def client(drive: Driver, stage: Stage) -> Any:
 
 
 def asked(stage: Stage, provider: str = "useapi", prompt: str = "on") -> dict[str, Any]:
-    return {"provider": provider, "video": stage.source, "prompt": prompt, "duration": 5, "quality": "540p"}
+    return {"provider": provider, "video": stage.source, "prompt": prompt, "duration": 5, "quality": "360p"}
 
 
 def test_a_subscriber_sees_the_progress_and_nobody_asks_for_a_status(

@@ -1,14 +1,33 @@
 """What the receiver's tests share: a host on loopback, a running receiver, a real video."""
 
+import sys
 from collections.abc import AsyncIterator, Iterator
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 
 import pytest
 
+from replyhook_receiver.channels import registry
 from replyhook_receiver.sandbox.video import make_clip
 from tests.receiver.object_store import CREDENTIALS, ObjectServer, an_object_server
 from tests.receiver.postgres_server import PostgreSQLServer, a_postgres_server
 from tests.receiver.support import Host, Receiver, a_host, a_receiver
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed_packages() -> Iterator[None]:
+    """Look once for the channels that other packages add: going through all of them is half of a receiver's start.
+
+    A test that installs one on a path of its own has it found.
+    """
+    path, found = list(sys.path), entry_points(group=registry.GROUP)
+
+    def once(*, group: str) -> EntryPoints:
+        return found if sys.path == path and group == registry.GROUP else entry_points(group=group)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "entry_points", once)
+        yield
 
 
 @pytest.fixture

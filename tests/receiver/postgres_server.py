@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,8 +20,10 @@ import pytest
 from psycopg import sql
 
 from replyhook_receiver.bench.postgres import where_others_may_go
-from replyhook_receiver.stores.postgres.connection import connect
+from replyhook_receiver.stores.postgres.connection import PostgreSQLRaw, connect
 from replyhook_receiver.stores.postgres.migrations import migrate
+from replyhook_receiver.stores.postgres.partitions import make_ahead
+from tests.receiver.emptying import Emptying
 
 PASSWORD = "not-to-be-seen-7f3a"
 _SECONDS = 60.0
@@ -31,6 +34,9 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "log_min_messages": "fatal",
     "max_wal_size": "256MB",
+    "autovacuum": "off",
+    "jit": "off",
+    "scram_iterations": "1",
 }
 
 
@@ -44,6 +50,11 @@ class PostgreSQLServer:
     port: int
     process: "subprocess.Popen[bytes] | None" = field(default=None)
     _template: str | None = field(default=None)
+    _emptying: Emptying | None = field(default=None)
+    _copies: set[str] = field(default_factory=set)
+    """The URLs of all databases that were made with the schema in them."""
+    _emptied: list[str] = field(default_factory=list)
+    """Those of them that were given back, and are as new."""
 
     def url(self, database: str = "postgres") -> str:
         """Where a receiver finds a database."""
@@ -89,18 +100,31 @@ class PostgreSQLServer:
         return self.url(name)
 
     def new_store(self) -> str:
-        """The URL of a database of its own, with the schema in it: a copy, which is had sooner."""
+        """The URL of a database of its own, with the schema in it: one that was given back, or a copy."""
+        if self._emptied:
+            return self._emptied.pop()
         if self._template is None:
-            self._template = self.new_database().rpartition("/")[2]
-            with connect(self.url(self._template)) as connection:
-                migrate(connection)
+            self._template = self._with_schema().rpartition("/")[2]
         name = f"t{uuid4().hex[:20]}"
         copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         self.execute(copy.format(sql.Identifier(name), sql.Identifier(self._template)))
+        self._copies.add(self.url(name))
         return self.url(name)
 
+    def _with_schema(self) -> str:
+        url = self.new_database()
+        with connect(url) as connection:
+            migrate(connection)
+            make_ahead(PostgreSQLRaw(connection), datetime.now(UTC))
+        self._emptying = Emptying.to_be_like(url)
+        return url
+
     def drop(self, url: str) -> None:
-        """Take a database away, whoever is connected."""
+        """Take a database back, whoever is connected: emptied for the next, or else away with it."""
+        if url in self._copies and self._emptying is not None and self._emptying.empty(url):
+            self._emptied.append(url)
+            return
+        self._copies.discard(url)
         name = url.rpartition("/")[2]
         self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 

@@ -28,6 +28,7 @@ from replyhook_receiver.config import Settings
 from replyhook_receiver.own_secrets import Secrets
 from replyhook_receiver.serving import free_socket
 from replyhook_receiver.web.app import create_app
+from tests.receiver.sqlite_file import lay
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 LOOPBACK = "127.0.0.0/8"
@@ -316,7 +317,7 @@ class Receiver:
         return content
 
     async def eventually(
-        self, job_id: str, is_so: Callable[[dict[str, Any]], object], seconds: float = 8.0
+        self, job_id: str, is_so: Callable[[dict[str, Any]], object], seconds: float = 60.0
     ) -> dict[str, Any]:
         """The job once ``is_so`` of it."""
         deadline = time.monotonic() + seconds
@@ -370,6 +371,8 @@ async def a_receiver(
     for name, values in (providers or {}).items():
         given[name] = given.get(name, {}) | values
     settings = settings_for(folder, providers=given, **more)
+    if settings.postgres_url is None:
+        lay(settings.database_path)
     app = create_app(settings, secrets=SECRETS, now=clock, monotonic=clock.monotonic)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from replyhook.certificates import usual_certificates
 from replyhook_receiver.sandbox import SandboxOptions, create_sandbox
 
 KEY = "sandbox-key"
@@ -212,7 +213,7 @@ async def a_world(work_dir: Path, *, statuses: list[int] | None = None, **option
     app.router.routes.append(Route("/callbacks/{token:path}", listener.answer, methods=["POST"]))
     async with (
         serving(app, listening),
-        httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=10) as client,
+        httpx.AsyncClient(base_url=base_url, trust_env=False, verify=usual_certificates(), timeout=60) as client,
     ):
         yield World(base_url, client, listener, app)
 

@@ -1,6 +1,7 @@
 """A copy holds every row of every table as it was, goes on where it was cut, and refuses what would spoil it."""
 
 import random
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -20,7 +21,7 @@ from replyhook_receiver.stores.sqlite import upkeep
 from replyhook_receiver.stores.sqlite.serving_lock import held
 from tests.receiver.postgres_server import PASSWORD, PostgreSQLServer
 
-ROWS = 700
+ROWS = 510  # more than one batch of any table
 ONLY_ONE = {"hold", "key_hashing"}
 
 
@@ -32,9 +33,18 @@ def empty_url(postgres_server: PostgreSQLServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> str:
+def source(tmp_path: Path, filled: Path) -> str:
     """The URL of a SQLite database with rows of all kinds."""
     path = tmp_path / "source" / "replyhook.db"
+    path.parent.mkdir(mode=0o700)
+    shutil.copy(filled, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of one, for all tests to copy."""
+    path = tmp_path_factory.mktemp("filled") / "replyhook.db"
     upkeep.migrate(path)
     luck = random.Random(7)
     with closing(sqlite3.connect(path)) as raw, raw:
@@ -42,7 +52,7 @@ def source(tmp_path: Path) -> str:
         for table in KEYS:
             if table != "key_hashing":
                 fill(raw, table, 1 if table in ONLY_ONE else ROWS, luck)
-    return f"sqlite:///{path}"
+    return path
 
 
 def fill(raw: sqlite3.Connection, table: str, rows: int, luck: random.Random) -> None:

@@ -15,6 +15,7 @@ from replyhook_receiver.stores.sql.store import SQLStore
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Dead, Done, Task
 from tests.contracts.store_contract import LEASE, NOW, a_job, describe, report, succeeded
+from tests.receiver.sqlite_file import lay
 
 _KIND = TaskKind.FETCH_RESULT
 
@@ -23,7 +24,7 @@ _KIND = TaskKind.FETCH_RESULT
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SQLStore]:
     made: SQLStore
     if request.param == "sqlite":
-        made = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
+        made = SQLiteStore(lay(tmp_path / "replyhook.db"), describe=describe)
     else:
         made = PostgreSQLStore(request.getfixturevalue("postgres_url"), describe=describe)
     await made.open()

@@ -27,6 +27,7 @@ from tests.contracts.store_contract import (
     succeeded,
     the_job,
 )
+from tests.receiver.sqlite_file import lay
 
 HOUR = timedelta(hours=1)
 
@@ -35,7 +36,7 @@ HOUR = timedelta(hours=1)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SQLStore]:
     opened: SQLStore
     if request.param == "SQLite":
-        opened = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
+        opened = SQLiteStore(lay(tmp_path / "replyhook.db"), describe=describe)
     else:
         opened = PostgreSQLStore(request.getfixturevalue("postgres_url"), describe=describe)
     await opened.open()

@@ -13,6 +13,7 @@ from replyhook_receiver.stores.postgres import PostgreSQLStore, partitions
 from replyhook_receiver.stores.retention import KeepFor
 from replyhook_receiver.tasks import Done
 from tests.contracts.store_contract import LEASE, VIDEO, a_job, describe, failed, report, running, succeeded
+from tests.receiver.postgres_server import PostgreSQLServer
 
 DAY = timedelta(days=1)
 TODAY = datetime.now(UTC)
@@ -97,16 +98,22 @@ async def test_a_dump_that_is_being_made_holds_up_no_callback_and_keeps_the_part
     async with await psycopg.AsyncConnection.connect(postgres_url) as dump:
         await dump.execute(b"SELECT count(*) FROM callback_bodies")
         await asyncio.sleep(1.2)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             assert "bodies" not in await prune(store, TODAY + 4 * DAY)
             await store.accept(report(a_job(1), failed("r-2"), received_at=TODAY, body=BODY))
         await dump.rollback()
     assert (await prune(store, TODAY + 4 * DAY))["bodies"] == 2
 
 
-async def test_partitions_are_made_ahead_by_every_round(store: PostgreSQLStore) -> None:
+async def test_partitions_are_made_ahead_when_it_is_opened(postgres_server: PostgreSQLServer) -> None:
+    url = await asyncio.to_thread(postgres_server.new_database)
+    store = PostgreSQLStore(url, describe=describe)
+    await store.open()
     days = {f"callback_bodies_{TODAY + number * DAY:%Y%m%d}" for number in range(partitions.AHEAD.days)}
-    assert days <= set(await there(store))
+    found = set(await there(store))
+    await store.close()
+    await asyncio.to_thread(postgres_server.drop, url)
+    assert days <= found
 
 
 async def test_a_user_is_erased_with_bodies_and_all(store: PostgreSQLStore) -> None:

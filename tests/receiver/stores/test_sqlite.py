@@ -23,6 +23,7 @@ from replyhook_receiver.stores.sqlite.engine import SQLiteEngine
 from tests.contracts.endpoints_contract import EndpointsContract
 from tests.contracts.order_contract import OrderContract
 from tests.contracts.store_contract import Reopen, StoreContract, a_job, all_of, describe, report, running, the_job
+from tests.receiver.sqlite_file import lay
 from tests.receiver.support import until
 
 
@@ -33,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SQLiteStore]:
-    opened = SQLiteStore(path, describe=describe)
+    opened = SQLiteStore(lay(path), describe=describe)
     await opened.open()
     yield opened
     await opened.close()
@@ -44,7 +45,7 @@ class TestSQLiteEndpoints(EndpointsContract):
 
     @pytest.fixture
     async def store(self, path: Path) -> AsyncIterator[Store]:
-        opened = SQLiteStore(path, describe=describe)
+        opened = SQLiteStore(lay(path), describe=describe)
         await opened.open()
         yield opened
         await opened.close()
@@ -55,7 +56,7 @@ class TestSQLite(StoreContract):
 
     @pytest.fixture
     async def store(self, path: Path) -> AsyncIterator[Store]:
-        opened = SQLiteStore(path, describe=describe, at_one_endpoint=1000)
+        opened = SQLiteStore(lay(path), describe=describe, at_one_endpoint=1000)
         await opened.open()
         yield opened
         await opened.close()
@@ -79,7 +80,7 @@ class TestSQLiteInAnyOrder(OrderContract):
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Store]:
         with TemporaryDirectory() as folder:
-            store = SQLiteStore(Path(folder) / "replyhook.db", describe=describe, at_one_endpoint=1000)
+            store = SQLiteStore(lay(Path(folder) / "replyhook.db"), describe=describe, at_one_endpoint=1000)
             await store.open()
             try:
                 yield store
@@ -169,7 +170,7 @@ async def test_a_callers_end_does_not_take_its_write_back_and_the_worker_is_told
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         await told.wait()
     assert (await the_job(store, job)).status is JobStatus.RUNNING
 

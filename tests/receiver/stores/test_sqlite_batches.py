@@ -5,8 +5,8 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import example, given, settings
@@ -38,6 +38,7 @@ from tests.contracts.store_contract import (
     succeeded,
     the_job,
 )
+from tests.receiver.sqlite_file import lay
 
 JOBS = [a_job(number) for number in range(4)]
 TABLES = (
@@ -75,17 +76,25 @@ REPORTS = st.lists(
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
-    opened = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
+    opened = SQLiteStore(lay(tmp_path / "replyhook.db"), describe=describe)
     await opened.open()
     yield opened
     await opened.close()
 
 
+@cache
+def an_empty_one() -> sqlite3.Connection:
+    """A database with the schema alone."""
+    raw = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(raw)
+    return raw
+
+
 def ending(batches: Sequence[Sequence[Report]]) -> dict[str, list[tuple[object, ...]]]:
     """Every table after these batches; two jobs were registered before, one of them submitted."""
-    with TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/x.db", isolation_level=None)) as raw:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as raw:  # nothing here is about the disk
+        an_empty_one().backup(raw)
         raw.row_factory = sqlite3.Row
-        migrate(raw)
         synchronise(raw, STANDING, NOW)
         raw.execute("UPDATE endpoints SET disabled_ms = ? WHERE name = 'paused'", (to_ms(NOW),))
         for job_id in JOBS[:2]:

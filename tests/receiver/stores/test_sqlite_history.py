@@ -13,6 +13,7 @@ from replyhook_receiver.stores.sqlite import SQLiteStore
 from tests.contracts.history_contract import HistoryContract
 from tests.contracts.replay_contract import ReplayContract, unread
 from tests.contracts.store_contract import NOW, a_job, describe, submitted, succeeded
+from tests.receiver.sqlite_file import lay
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[Store]:
-    opened = SQLiteStore(path, describe=describe)
+    opened = SQLiteStore(lay(path), describe=describe)
     await opened.open()
     yield opened
     await opened.close()

@@ -10,11 +10,12 @@ from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from tests.contracts.relays_contract import IdempotencyContract, RelaysContract
 from tests.contracts.store_contract import describe
+from tests.receiver.sqlite_file import lay
 
 
 @asynccontextmanager
 async def a_store(path: Path, **max_jobs: int) -> AsyncIterator[Store]:
-    store = SQLiteStore(path, describe=describe, max_jobs=max_jobs)
+    store = SQLiteStore(lay(path), describe=describe, max_jobs=max_jobs)
     await store.open()
     try:
         yield store

@@ -41,6 +41,7 @@ from tests.contracts.store_contract import (
     the_job,
     told,
 )
+from tests.receiver.sqlite_file import lay
 
 DAY = timedelta(days=1)
 KEEP = KeepFor(bodies=30 * DAY, notifications=30 * DAY, history=400 * DAY)
@@ -60,7 +61,7 @@ async def store(path: Path) -> AsyncIterator[SQLiteStore]:
 
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = SQLiteStore(path, describe=describe)
+    store = SQLiteStore(lay(path), describe=describe)
     await store.open()
     try:
         yield store

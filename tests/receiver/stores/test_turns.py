@@ -36,6 +36,7 @@ from tests.contracts.store_contract import (
     submitted,
     succeeded,
 )
+from tests.receiver.sqlite_file import lay
 
 ALL_TYPES = tuple(NotificationType)
 PROGRESS = ("job.queued", "job.running")
@@ -264,7 +265,7 @@ def tasks_again(raw: sqlite3.Connection, url: str, now: datetime) -> None:
 async def live(steps: list[tuple[str, int]]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "replyhook.db"
-        store = SQLiteStore(path, describe=describe, limits=LIMITS)
+        store = SQLiteStore(lay(path), describe=describe, limits=LIMITS)
         await store.open()
         try:
             world = World(store=store, path=path)

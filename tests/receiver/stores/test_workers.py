@@ -12,6 +12,7 @@ from replyhook_receiver.stores.sql.store import SQLStore
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.workers import SILENT_AFTER
 from tests.contracts.store_contract import NOW, describe
+from tests.receiver.sqlite_file import lay
 from tests.receiver.work.bench import now
 
 
@@ -19,7 +20,7 @@ from tests.receiver.work.bench import now
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SQLStore]:
     made: SQLStore
     if request.param == "sqlite":
-        made = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
+        made = SQLiteStore(lay(tmp_path / "replyhook.db"), describe=describe)
     else:
         made = PostgreSQLStore(request.getfixturevalue("postgres_url"), describe=describe)
     await made.open()

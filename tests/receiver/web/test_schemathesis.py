@@ -26,7 +26,7 @@ from tests.receiver.support import (
 
 SEED = "20261121"
 EXAMPLES = "8"
-SECONDS = 150.0
+SECONDS = 600.0
 # What no schema can say is judged after it: which URL may be notified, which headers may be sent, an empty filter.
 JUDGED_FURTHER = (
     "/v1/jobs",

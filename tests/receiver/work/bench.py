@@ -35,6 +35,7 @@ from replyhook_receiver.work.storage_state import StorageState
 from replyhook_receiver.work.turns import Patience, Turns
 from replyhook_receiver.work.worker import Handler, Worker
 from tests.contracts.store_contract import BUT_OVERDUE, accepted_as, registration, report
+from tests.receiver.sqlite_file import lay
 from tests.receiver.support import LOOPBACK, WHSEC, Host, until
 
 TRIES = 3
@@ -87,7 +88,7 @@ class Bench:
     async def announced(self, job_id: str) -> list[str]:
         return [str(entry.type) for entry in await self.store.notifications(after=0, job_id=job_id)]
 
-    async def at_rest(self, *, seconds: float = 8.0) -> None:
+    async def at_rest(self, *, seconds: float = 60.0) -> None:
         """Wait until no task is due or held any more."""
 
         async def is_at_rest() -> bool:
@@ -127,7 +128,7 @@ async def a_bench(
     fetcher_min_free_bytes: int = 0,
 ) -> AsyncIterator[Bench]:
     """A working bench; ``host`` plays the providers, the media hosts and the users' endpoints."""
-    database, folder = tmp_path / "replyhook.db", tmp_path / "videos"
+    database, folder = lay(tmp_path / "replyhook.db"), tmp_path / "videos"
     store = (make_store or SQLiteStore)(database, describe=ANNOUNCER.body)
     providers = {
         name: make_provider(name, {"base_url": f"{host.url}/{name}", "api_key": api_key, "media_hosts": media_hosts})

@@ -22,6 +22,7 @@ from tests.contracts.store_contract import (
     submitted,
     succeeded,
 )
+from tests.receiver.sqlite_file import lay
 from tests.receiver.support import Clock, until
 
 DAY = timedelta(days=1)
@@ -29,7 +30,7 @@ DAY = timedelta(days=1)
 
 async def test_the_first_round_is_planned_and_a_restart_does_not_put_it_off(tmp_path: Path) -> None:
     clock = Clock(NOW)
-    store = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
+    store = SQLiteStore(lay(tmp_path / "replyhook.db"), describe=describe)
     await store.open()
     storage = LocalStorage(tmp_path / "videos")
     try:
@@ -66,7 +67,7 @@ async def test_the_first_round_is_planned_and_a_restart_does_not_put_it_off(tmp_
 
 async def test_nothing_is_thrown_away_while_the_work_is_on_hold(tmp_path: Path) -> None:
     clock = Clock(NOW)
-    store = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
+    store = SQLiteStore(lay(tmp_path / "replyhook.db"), describe=describe)
     await store.open()
     try:
         await store.retention.plan_round(NOW - DAY)

@@ -39,6 +39,7 @@ from tests.contracts.store_contract import (
     submitted,
     succeeded,
 )
+from tests.receiver.sqlite_file import lay
 from tests.receiver.support import Answer as Says
 from tests.receiver.support import Host, pause, says, until
 from tests.receiver.work.bench import Bench, a_bench, target
@@ -49,7 +50,7 @@ PROGRESS_TOO = ("job.running", "job.succeeded", "job.failed")
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
-    opened = SQLiteStore(tmp_path / "replyhook.db", describe=describe)
+    opened = SQLiteStore(lay(tmp_path / "replyhook.db"), describe=describe)
     await opened.open()
     yield opened
     await opened.close()
@@ -80,7 +81,7 @@ async def test_a_slow_endpoint_does_not_hold_up_a_fast_one(tmp_path: Path, host:
 
     async def slow(request: Request) -> Response:
         begun.append(1)
-        await asyncio.wait([asyncio.ensure_future(fast_are_done.wait())], timeout=10)
+        await asyncio.wait([asyncio.ensure_future(fast_are_done.wait())], timeout=60)
         await pause(request, 0)
         return PlainTextResponse("at last")
 

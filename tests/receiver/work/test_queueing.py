@@ -14,6 +14,7 @@ from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Task
 from replyhook_receiver.work.worker import Handler, Worker
 from tests.contracts.store_contract import a_job, describe, report, succeeded
+from tests.receiver.sqlite_file import lay
 from tests.receiver.support import Answer, Host, a_host, pause, until
 from tests.receiver.work.bench import AT_ONCE, Bench, a_bench, now
 
@@ -31,7 +32,7 @@ class Crowd:
             for each in (name, "all"):
                 self.now[each] += 1
                 self.most[each] = max(self.most[each], self.now[each])
-            await pause(request, 0.05)
+            await pause(request, 0.3)
             for each in (name, "all"):
                 self.now[each] -= 1
             return Response(self.clip)
@@ -70,7 +71,7 @@ class HoldsBack:
 
 
 async def test_what_is_held_back_is_looked_at_now_and_then_and_holds_up_nothing_else(tmp_path: Path) -> None:
-    store, queue, heard = SQLiteStore(tmp_path / "replyhook.db", describe=describe), HoldsBack(), asyncio.Event()
+    store, queue, heard = SQLiteStore(lay(tmp_path / "replyhook.db"), describe=describe), HoldsBack(), asyncio.Event()
 
     async def run(task: Task):  # type: ignore[no-untyped-def]
         heard.set()

@@ -41,7 +41,7 @@ def video(clip: bytes) -> bytes:
 async def downloaded(bench: Bench, url: str) -> str:
     job = await bench.job(provider_job_id=None)
     await bench.hears(job, succeeded(url, None))
-    await bench.at_rest(seconds=20)
+    await bench.at_rest()
     return job
 
 

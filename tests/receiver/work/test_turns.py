@@ -101,8 +101,10 @@ async def test_a_link_that_has_time_waits_for_the_end_of_a_turn(
         patient = await told(bench, other.will("/good.mp4", says(200, clip)), minutes=600)
         await until(lambda: stored(bench, patient), seconds=60)
         ended = bench.rows("SELECT attempts, due_ms - created_ms FROM tasks WHERE problem LIKE 'others wait%'")
-        assert [attempts for attempts, _ in ended] == [0]  # which was no try
-        assert ended[0][1] > 60_000  # though its link ends first, it does not have its place back at once
+        # One gives way, or both where the first is long about it.
+        assert {attempts for attempts, _ in ended} == {0}  # which was no try
+        # Though its link ends first, it does not have its place back at once.
+        assert all(later > 60_000 for _, later in ended)
         assert [await stored(bench, job) for job in slow] == [False, False]
 
 

@@ -310,7 +310,7 @@ async def test_a_stop_lets_the_quick_end_and_puts_the_slow_back(store: CountingS
         stopping = asyncio.create_task(worker.stop())
         await asyncio.sleep(0)
         await store.works(waiting)
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             await stopping
         assert not worker.healthy
     assert (await store.state(quick))[0] == "done"
