@@ -35,6 +35,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 2
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: 0 if "faults" in item.path.parts else 1 if item.path.parent.name == "tests" else 2)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a contract's test one run for each of its class's ``CASES[argument]``."""
     for argument, cases in getattr(metafunc.cls, "CASES", {}).items():

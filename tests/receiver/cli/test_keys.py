@@ -118,7 +118,7 @@ def test_a_file_that_is_locked_is_said_to_be(place: Place) -> None:
 def test_keys_made_on_the_file_cost_a_busy_receiver_no_notification(place: Place) -> None:
     """The receiver counts the places of notifications itself: keys that are made beside it must not disturb that."""
     with ThreadPoolExecutor(3) as pool, httpx.Client(base_url=place.url, trust_env=False) as client:
-        making = [pool.submit(place.done, "create", "--database", place.database, api=False) for _ in range(9)]
+        making = [pool.submit(place.done, "create", "--database", place.database, api=False) for _ in range(40)]
         refused, auth = 0, {"authorization": f"Bearer {KEY}"}
         while not all(each.done() for each in making):
             job = new_id("job")

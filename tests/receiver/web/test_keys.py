@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from replyhook.ids import new_id
 from replyhook_receiver.stores.keys import Keys
+from replyhook_receiver.stores.sqlite import upkeep
 from replyhook_receiver.web.auth import NOTED_EVERY, ApiKeys
 from tests.receiver.support import (
     API_KEY,
@@ -105,6 +106,10 @@ async def test_nothing_but_the_whole_key_opens(receiver: Receiver) -> None:
 
 async def test_a_hash_is_keyed_with_its_own_databases_secret(receiver: Receiver, tmp_path: Path, host: Host) -> None:
     key = await made(receiver)
+    (tmp_path / "other" / "data").mkdir(mode=0o700, parents=True)
+    upkeep.migrate(
+        tmp_path / "other" / "data" / receiver.settings.database_path.name
+    )  # anew: our tests' others are copies
     async with a_receiver(tmp_path / "other", host) as other:
         assert other.rows("SELECT secret FROM key_hashing") != receiver.rows("SELECT secret FROM key_hashing")
         with closing(sqlite3.connect(other.settings.database_path)) as raw, raw:
