@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator
+from itertools import groupby
 
 import pytest
 from hypothesis import settings
@@ -36,8 +37,14 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest first, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: 0 if "faults" in item.path.parts else 1 if item.path.parent.name == "tests" else 2)
+    """File by file, with what takes long spread among the rest: together it would only be in its own way."""
+    files = [list(group) for _, group in groupby(items, key=lambda item: item.path)]
+    long = [file for file in files if "faults" in file[0].path.parts or file[0].path.parent.name == "tests"]
+    rest = [file for file in files if file not in long]
+    each = max(1, len(rest) // (len(long) + 1))
+    for place, file in enumerate(long):
+        rest.insert(place * (each + 1), file)
+    items[:] = [item for file in rest for item in file]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -64,7 +64,8 @@ class TestWebhook(ChannelContract):
 
 
 async def sent(place: WebPlace, **more: Any) -> tuple[dict[str, str], bytes]:
-    await place.channel.send(delivery(place.url, notification(), **more), now=NOW)
+    now = datetime.now(UTC)  # a signature is good for five minutes
+    await place.channel.send(delivery(place.url, notification(), **more), now=now)
     return place.host.seen[-1][2:]
 
 
