@@ -44,11 +44,11 @@ async def test_a_listener_on_the_stream_does_not_hold_up_the_end(tmp_path: Path)
     async with a_server(tmp_path) as server:
         listening = asyncio.Event()
         listener = asyncio.create_task(listen(server, listening))
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             await listening.wait()
         code, seconds = await server.end()
         await listener
-    assert (code, seconds < 3) == (0, True)
+    assert (code, seconds < SHUTDOWN_SECONDS - 1) == (0, True)
 
 
 async def test_who_never_finishes_is_not_waited_for_beyond_the_grace_time(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def test_who_never_finishes_is_not_waited_for_beyond_the_grace_time(tmp_pa
         await sender.is_let_in()
         code, seconds = await server.end()
     assert code == 0
-    assert seconds < SHUTDOWN_SECONDS + 3
+    assert seconds < SHUTDOWN_SECONDS + 10
     assert b" 200 " not in await sender.heard()
     assert Evidence.read(tmp_path).callbacks.total() == 0
 

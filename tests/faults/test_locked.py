@@ -26,7 +26,7 @@ async def test_while_the_database_is_locked_callbacks_are_turned_away_and_none_i
             await asyncio.sleep(0.2)
             before = ledger.acknowledged.total()
             # Who comes while a commit waits for the lock is turned away with it, and has no wait of its own.
-            await until(lambda: ledger.turned_away.total() > 0, seconds=BUSY_SECONDS + 5)
+            await until(lambda: ledger.turned_away.total() > 0, seconds=60)
             assert ledger.acknowledged.total() == before
             assert (await server.readiness())[1]["store"] is False
             other.execute("ROLLBACK")
@@ -37,5 +37,6 @@ async def test_while_the_database_is_locked_callbacks_are_turned_away_and_none_i
         await providers.send_again(client)
         await server.end()
     assert ledger.unanswered == []
-    assert BUSY_SECONDS - 1 < ledger.slowest_seconds < 2 * BUSY_SECONDS - 0.5
+    # Waits of their own would add up to sixteen times as much.
+    assert BUSY_SECONDS - 1 < ledger.slowest_seconds < 5 * BUSY_SECONDS
     Evidence.read(tmp_path).assert_keeps(ledger)

@@ -250,7 +250,7 @@ async def test_send_bounds_the_whole_exchange(door: Door, host: Host) -> None:
         started = time.monotonic()
         with pytest.raises(NetworkTrouble):
             await door.send(get(f"{url}?{QUERY}"), timeout_seconds=0.3)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 4
 
 
 async def test_fetch_bounds_the_silence_and_not_the_whole(door: Door, host: Host) -> None:
@@ -258,7 +258,7 @@ async def test_fetch_bounds_the_silence_and_not_the_whole(door: Door, host: Host
     started = time.monotonic()
     with pytest.raises(NetworkTrouble):
         await fetched(door, host.will("/silent", drips(5)), silence=0.3)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
 
 
 @pytest.mark.parametrize(

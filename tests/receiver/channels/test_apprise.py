@@ -64,11 +64,11 @@ class TestApprise(ChannelContract):
 
 async def test_a_service_that_never_answers_is_given_up_in_time() -> None:
     async with a_service(timeout_seconds=0.2) as place:
-        place.host.will(PATH, waits(3, says(200)))
+        place.host.will(PATH, waits(20, says(200)))
         begun = time.monotonic()
         with pytest.raises(NetworkTrouble, match="within"):
             await place.channel.send(delivery(place.url, notification()), now=NOW)
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 10
 
 
 async def test_its_urls_come_from_the_operator_alone() -> None:
