@@ -161,9 +161,9 @@ def test_an_answer_cut_off_leaves_a_job_to_wait_on_and_no_second_submit(
 
 
 def test_a_provider_that_never_answers_in_time_is_unknown(drive: Driver, world: World) -> None:
-    world.will_answer("POST /fal/", late(says(200, {"request_id": "r"}), 1.0))
+    world.will_answer("POST /fal/", late(says(200, {"request_id": "r"}), 2.0))
     providers = {"fal": {"api_key": "k", "base_url": f"{world.url}/fal"}}
-    client = drive.client(receiver_url=world.url, api_key="rk", providers=providers, timeout=0.3)
+    client = drive.client(receiver_url=world.url, api_key="rk", providers=providers, timeout=1.0)
     with pytest.raises(SubmitOutcomeUnknown):
         drive(client.submit(**FAL))
     assert len(world.to("POST /fal/")) == 1

@@ -28,7 +28,7 @@ def test_a_reply_url_that_no_provider_could_call_ends_it_before_money_is_spent(
 def test_an_answer_that_trickles_is_not_waited_for_and_is_unknown(drive: Driver, world: World) -> None:
     world.will_answer("POST /fal/", trickles(seconds=20))
     providers = {"fal": {"api_key": "k", "base_url": f"{world.url}/fal"}}
-    client = drive.client(receiver_url=world.url, api_key="rk", providers=providers, timeout=0.5)
+    client = drive.client(receiver_url=world.url, api_key="rk", providers=providers, timeout=1.0)
     began = time.monotonic()
     with pytest.raises(SubmitOutcomeUnknown):
         drive(client.submit(**FAL))
