@@ -69,23 +69,15 @@ class Incoming:
 
 
 @lru_cache(maxsize=8)
-def _policies(exceptions: tuple[IPv4Network | IPv6Network, ...]) -> tuple[ssrfguard.Policy, ssrfguard.Policy]:
-    """Whom we talk to over https, and over plain http. Raises ``ValueError``."""
-    https = ssrfguard.Policy(
-        allowed_schemes=frozenset({"https"}),
-        denied_networks=_PUBLIC_ONLY,
+def _policy(scheme: str, exceptions: tuple[IPv4Network | IPv6Network, ...]) -> ssrfguard.Policy:
+    """Whom we talk to over https, or over plain http. Raises ``ValueError``."""
+    return ssrfguard.Policy(
+        allowed_schemes=frozenset({scheme}),
+        denied_networks=_PUBLIC_ONLY if scheme == "https" else _NOTHING_BUT_EXCEPTIONS,
         allowed_networks=exceptions,
         allowed_ports=_ALL_PORTS,
         max_redirects=MAX_REDIRECTS,
     )
-    http = ssrfguard.Policy(
-        allowed_schemes=frozenset({"http"}),
-        denied_networks=_NOTHING_BUT_EXCEPTIONS,
-        allowed_networks=exceptions,
-        allowed_ports=_ALL_PORTS,
-        max_redirects=MAX_REDIRECTS,
-    )
-    return https, http
 
 
 class Door:
@@ -99,7 +91,8 @@ class Door:
         connections: int = 100,
     ) -> None:
         try:
-            self._https, self._http = _policies(tuple(ip_network(text, strict=False) for text in allowed_networks))
+            exceptions = tuple(ip_network(text, strict=False) for text in allowed_networks)
+            self._https, self._http = _policy("https", exceptions), _policy("http", exceptions)
         except ValueError as error:
             raise ConfigurationError(f"allowed_networks cannot be read: {error}") from error
         self._resolver = resolver
