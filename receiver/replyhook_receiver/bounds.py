@@ -11,6 +11,7 @@ HEADER_SECONDS = 10.0
 MAX_HEADER_BYTES = 64 * 1024
 LINGER_SECONDS = 1.0
 LAST_CALL_SECONDS = 0.5
+FIRST_CALL_SECONDS = 3.0  # a caller on a busy machine, or whose first packet was lost, connects long before it speaks
 MAX_LATE_BYTES = 2 * 1024 * 1024
 MAX_PIPELINED = 32  # requests that wait behind another on one connection; no provider is known to send any so
 UNREAD_SECONDS = 10.0
@@ -84,8 +85,9 @@ class BoundedProtocol(ShortWayProtocol):
         """The server ends. Where no request is, one may be on its way: it is still answered, not met with a reset."""
         self._answers_once_more = True
         cycle = getattr(self, "cycle", None)
+        if_idle = FIRST_CALL_SECONDS if cycle is None else LAST_CALL_SECONDS
         is_idle = cycle is None or cycle.response_complete
-        self.loop.call_later(LAST_CALL_SECONDS if is_idle else 0, super().shutdown)
+        self.loop.call_later(if_idle if is_idle else 0, super().shutdown)
 
     def pause_writing(self) -> None:
         super().pause_writing()

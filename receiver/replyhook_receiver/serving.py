@@ -18,6 +18,8 @@ from replyhook_receiver.logs import handler
 from replyhook_receiver.service_manager import READY, STOPPING, Tell
 
 SHUTDOWN_SECONDS = 10
+_TURNS_TO_CONNECT = 3
+"""Turns of the event loop: asyncio takes two between letting a connection in and telling its protocol of it."""
 
 
 def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
@@ -105,7 +107,18 @@ class Server(uvicorn.Server):
         app = self.config.app
         if isinstance(app, Starlette) and hasattr(app.state, "before_shutdown"):
             app.state.before_shutdown()
+        await self._let_nobody_else_in()
         await super().shutdown(sockets)
+
+    async def _let_nobody_else_in(self) -> None:
+        """What was let in a moment ago becomes a connection that hears of the end: asyncio would drop it unanswered."""
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listening in server.sockets:
+                with contextlib.suppress(NotImplementedError):  # not every event loop lets callers in by this means
+                    loop.remove_reader(listening.fileno())
+        for _ in range(_TURNS_TO_CONNECT):
+            await asyncio.sleep(0)
 
 
 class _Embedded(Server):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import psycopg
+import pytest
 
 from replyhook_receiver.serving import free_socket
 from tests.faults.harness import ENVIRONMENT, Server
@@ -18,6 +19,10 @@ from tests.receiver.support import WHSEC, until
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _START_SECONDS = 90
+_SESSIONS = """
+    SELECT pid, application_name, state, wait_event_type, wait_event, clock_timestamp() - xact_start, left(query, 200)
+    FROM pg_stat_activity WHERE datname = current_database()
+"""
 _OPEN = "SELECT count(*) FROM tasks WHERE state NOT IN ('done', 'dead')"
 
 
@@ -153,9 +158,27 @@ class Cluster:
         assert row is not None
         return row[0]
 
-    async def are_ready(self) -> bool:
-        """Whether all say that they are."""
+    async def all_ready(self, *, seconds: float) -> None:
+        """Wait until all say that they are. If they never do: says how each stands."""
+        try:
+            await until(self._are_ready, seconds=seconds)
+        except TimeoutError:
+            pytest.fail("\n".join([line async for line in self._how_it_stands()]))
+
+    async def _are_ready(self) -> bool:
         return all(await asyncio.gather(*(member.server.is_ready() for member in self.members)))
+
+    async def _how_it_stands(self) -> AsyncIterator[str]:
+        for member in self.members:
+            try:
+                told = str(await member.server.readiness())
+            except httpx.TransportError as error:
+                told = repr(error)
+            yield f"{member.name}: {told}"
+            yield "".join(member.log[-20:])
+        with psycopg.connect(self.database_url, autocommit=True) as raw:
+            for row in raw.execute(_SESSIONS):
+                yield str(row)
 
     async def rest(self, *, seconds: float) -> None:
         """Wait until there is nothing left to do."""

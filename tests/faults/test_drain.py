@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 
 from replyhook.ids import new_id
+from replyhook_receiver.bounds import FIRST_CALL_SECONDS
 from replyhook_receiver.serving import SHUTDOWN_SECONDS
 from tests.faults.evidence import Evidence
 from tests.faults.harness import AUTH, Server, a_server
@@ -60,6 +61,25 @@ async def test_who_never_finishes_is_not_waited_for_beyond_the_grace_time(tmp_pa
     assert seconds < SHUTDOWN_SECONDS + 10
     assert b" 200 " not in await sender.heard()
     assert Evidence.read(tmp_path).callbacks.total() == 0
+
+
+async def test_who_had_connected_before_the_end_and_speaks_only_then_is_still_answered(tmp_path: Path) -> None:
+    report = Report(job=new_id("job"), provider="useapi", status="running", progress=7)
+    path = f"/callbacks/useapi/{TOKENS.mint(provider='useapi', job_id=report.job, now=datetime.now(UTC))}"
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(report.body)}\r\n\r\n".encode()
+    async with a_server(tmp_path) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+        assert await server.is_ready(), "asked on a later connection: this one has been let in"
+        ending = asyncio.create_task(server.end())
+        await asyncio.sleep(FIRST_CALL_SECONDS / 2)
+        writer.write(head + report.body)
+        async with asyncio.timeout(30):
+            answer = await reader.read()
+        writer.close()
+        code, seconds = await ending
+    assert (answer.startswith(b"HTTP/1.1 200"), answer.endswith(b"ok"), b"connection: close" in answer) == (True,) * 3
+    assert (code, seconds < SHUTDOWN_SECONDS) == (0, True)
+    assert Evidence.read(tmp_path).callbacks.total() == 1
 
 
 class SlowSender:

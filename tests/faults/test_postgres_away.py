@@ -36,7 +36,7 @@ async def under_load(
         async with cluster.client() as client, providers.sending(client):
             await until(lambda: ledger.acknowledged.total() > 100, seconds=60)
             yield cluster
-            await until(cluster.are_ready, seconds=90)
+            await cluster.all_ready(seconds=90)
             before = ledger.acknowledged.total()
             await until(lambda: ledger.acknowledged.total() > before + 100, seconds=60)
         await cluster.rest(seconds=60)
@@ -72,7 +72,7 @@ async def test_while_postgres_restarts_callbacks_are_turned_away_and_then_all_go
                 await nobody_is_taken(cluster, providers)
             finally:
                 await asyncio.to_thread(postgres_server.start)
-            await until(cluster.are_ready, seconds=60)
+            await cluster.all_ready(seconds=60)
 
 
 async def test_while_others_have_all_its_connections_callbacks_are_turned_away(
@@ -122,7 +122,7 @@ async def test_a_statement_that_takes_too_long_is_given_up_and_its_callbacks_com
             before = providers.ledger.turned_away.total()
             await until(lambda: providers.ledger.turned_away.total() > before + 20, seconds=60)
             other.execute("SET lock_timeout = 0; DROP TRIGGER slow ON events")
-        await until(cluster.are_ready, seconds=60)
+        await cluster.all_ready(seconds=60)
     assert providers.ledger.slowest_seconds < 10 * LOCK_SECONDS
 
 

@@ -61,8 +61,9 @@ async def heard(manager: socket.socket) -> bytes:
 
 async def keep_calling(url: str, providers: Providers) -> None:
     """Job after job, each on a connection of its own, as long as the test lasts."""
-    while not providers.stopping:
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
+    each_its_own = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, limits=each_its_own) as client:
+        while not providers.stopping:
             await providers.send(client, Report(job=new_id("job"), provider="useapi", status="running", progress=20))
 
 

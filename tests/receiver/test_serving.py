@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -81,6 +83,34 @@ async def test_a_forwarded_address_is_not_taken_for_the_peers_own() -> None:
         answer = await asyncio.wait_for(reader.read(), timeout=3)
         assert answer.endswith(b"127.0.0.1 http")
         writer.close()
+
+
+async def test_whoever_was_let_in_in_the_last_moment_hears_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [await answer_to_one_let_in(turns, monkeypatch) for turns in range(6)]
+    assert {answer.startswith(b"HTTP/1.1 200") and b"connection: close" in answer for answer in answers if answer} == {
+        True
+    }, "one that was let in is answered, and not waited for any more"
+
+
+async def answer_to_one_let_in(turns: int, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """What a connection hears whose server ends so many turns of the event loop after it was made."""
+    end = asyncio.Event()
+
+    async def until_the_end(_: uvicorn.Server) -> None:
+        await end.wait()
+
+    monkeypatch.setattr(uvicorn.Server, "main_loop", until_the_end)
+    async with served(APP, free_socket()) as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=2) as caller:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            end.set()
+            await asyncio.sleep(0.1)
+            try:
+                caller.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx")
+                return await asyncio.to_thread(caller.recv, 1000)
+            except OSError:  # nobody had let it in
+                return b""
 
 
 def test_a_port_that_is_taken_is_an_error_at_once() -> None:
