@@ -115,10 +115,17 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for server in self.servers:
             for listening in server.sockets:
-                with contextlib.suppress(NotImplementedError):  # not every event loop lets callers in by this means
+                with contextlib.suppress(NotImplementedError):  # another event loop, which drops nobody
                     loop.remove_reader(listening.fileno())
-        for _ in range(_TURNS_TO_CONNECT):
-            await asyncio.sleep(0)
+        await _let_connect()
+        for server in self.servers:
+            server.close()
+        await _let_connect()
+
+
+async def _let_connect() -> None:
+    for _ in range(_TURNS_TO_CONNECT):
+        await asyncio.sleep(0)
 
 
 class _Embedded(Server):

@@ -1,6 +1,7 @@
 """PostgreSQL: what its promises rest on: several at once, restarts, locks, time-outs, odd text, and what is shown."""
 
 import asyncio
+import itertools
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -237,6 +238,34 @@ async def test_what_somebody_else_holds_for_long_is_waited_for_shortly_and_said(
                 )
             assert [isinstance(result, StoreUnavailable) for result in results] == [True] * 5
         assert isinstance(await store.accept(report(a_job(), running(5))), Accepted)
+
+
+@pytest.mark.parametrize("table", ["jobs", "callbacks", "events"])
+async def test_however_often_writes_fail_they_go_on_when_nothing_is_in_their_way_any_more(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    monkeypatch.setattr(connecting, "LOCK_MILLISECONDS", 50)
+    numbers = itertools.count()
+    async with opened(postgres_url) as store, await beside(postgres_url) as other:
+        for failures in range(7):
+            async with other.transaction():
+                await other.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(table)))
+                for _ in range(failures):
+                    with pytest.raises(StoreUnavailable):
+                        await store.accept(report(a_job(next(numbers)), succeeded()))
+            assert isinstance(await store.accept(report(a_job(next(numbers)), succeeded())), Accepted)
+
+
+async def test_however_often_a_write_is_refused_the_others_are_kept(store: PostgreSQLStore) -> None:
+    def refused(raw: Any) -> None:
+        for _ in range(2):
+            raw.execute("INSERT INTO erased (job_id, erased_ms) VALUES (?, ?)", ("one", 1))
+
+    for number in range(8):
+        bad = asyncio.create_task(store.database.write(refused))
+        assert isinstance(await store.accept(report(a_job(number), running(5))), Accepted)
+        with pytest.raises(StoreUnavailable, match="UniqueViolation"):
+            await bad
 
 
 async def test_reads_that_find_all_connections_busy_are_turned_away(

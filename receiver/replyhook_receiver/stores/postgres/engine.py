@@ -1,7 +1,6 @@
 """The connection that writes: one lock for all processes, a batch in few round trips, and a new one when it dies."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -10,7 +9,6 @@ from typing import Any
 
 import psycopg
 from psycopg import Connection, errors
-from psycopg.pq import TransactionStatus
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.errors import StoreUnavailable
@@ -30,6 +28,7 @@ BETWEEN_CONNECTS_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 _LOCKED = (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanceled)
+_NOT_BY_ONE_OF_THEM = (*_LOCKED, errors.ReadOnlySqlTransaction)
 _IS_OURS = b"""
     SELECT hashtextextended('replyhook ' || current_schema(), 0) AS key,
         'replyhook_' || substr(md5(current_schema()), 1, 16) AS channel
@@ -118,43 +117,50 @@ class PostgreSQLEngine:
 
     def _commit(self, batch: Batch) -> list[Any]:
         try:
-            connection = self._connected()
+            return self._committed(self._ready(), batch)
+        except _LOCKED as error:
+            self._end_the_still()
+            raise _NobodyCan(f"another program holds what is to be written ({named(error)})") from None
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"the commit failed ({named(error)})") from None
+
+    def _ready(self) -> Connection[Any]:
+        """The connection, made anew where there is none. Raises ``StoreUnavailable``."""
+        try:
+            return self._connected()
         except psycopg.Error as error:
             raise _NobodyCan(f"PostgreSQL cannot be reached: {shown_error(error, self._url)}") from None
         except ConfigurationError as error:  # it is another one now, or was set up anew: that may be put right again
             raise _NobodyCan(str(error)) from None
-        try:
-            try:
-                return self._committed(connection, batch)
-            except psycopg.Error as error:
-                if connection.closed or isinstance(error, (*_LOCKED, errors.ReadOnlySqlTransaction)):
-                    raise
-                # Which of them failed is not known in a pipeline: all is taken back, and done one after another.
-                _log.debug("a batch is done again, one by one: %s", named(error))
-                return self._committed(connection, batch, one_by_one=True)
-        except _LOCKED as error:
-            self._end_the_still(connection)
-            raise _NobodyCan(f"another program holds what is to be written ({named(error)})") from None
-        except psycopg.Error as error:
-            if isinstance(error, errors.ReadOnlySqlTransaction):  # it is not, or no more, the primary
-                self._drop()
-            raise StoreUnavailable(f"the commit failed ({named(error)})") from None
 
-    def _end_the_still(self, connection: Connection[Any]) -> None:
+    def _end_the_still(self) -> None:
         """Let nobody be waited for who stands still: what it had begun is taken back, as if it had been killed."""
-        with contextlib.suppress(psycopg.Error):
-            ended = connection.execute(_END_THE_STILL, (self._lock_key, IDLE_MILLISECONDS)).fetchall()
-            if ended:
-                _log.warning("a process that stood still in the middle of a transaction was cut off from PostgreSQL")
-
-    def _committed(self, connection: Connection[Any], batch: Batch, *, one_by_one: bool = False) -> list[Any]:
         try:
-            if one_by_one:
-                return self._run(PostgreSQLRaw(connection), batch, _run_alone)
+            ended = self._ready().execute(_END_THE_STILL, (self._lock_key, IDLE_MILLISECONDS)).fetchall()
+        except (psycopg.Error, StoreUnavailable):
+            self._drop()
+            return
+        if ended:
+            _log.warning("a process that stood still in the middle of a transaction was cut off from PostgreSQL")
+
+    def _committed(self, connection: Connection[Any], batch: Batch) -> list[Any]:
+        """Commit ``batch``. After a failure the connection is used no more: what a pipeline was to prepare behind it
+        psycopg takes for prepared (3.3.9), and the server knows nothing of it. It would fail again, and for ever.
+        """
+        try:
             with connection.pipeline() as pipeline:
                 return self._run(PostgreSQLRaw(connection, pipeline), batch, _run_unasked)
+        except BaseException as error:
+            is_lost = connection.closed
+            self._drop()
+            if is_lost or not isinstance(error, psycopg.Error) or isinstance(error, _NOT_BY_ONE_OF_THEM):
+                raise
+            # Which of them failed is not known in a pipeline: all is taken back, and done one after another.
+            _log.debug("a batch is done again, one by one: %s", named(error))
+        try:
+            return self._run(PostgreSQLRaw(self._ready()), batch, _run_alone)
         except BaseException:
-            self._take_back(connection)
+            self._drop()
             raise
 
     def _run(self, raw: PostgreSQLRaw, batch: Batch, alone: Any) -> list[Any]:
@@ -168,13 +174,6 @@ class PostgreSQLEngine:
         if end.status != "COMMIT":  # a transaction that has failed is rolled back by it, without a word
             raise errors.InFailedSqlTransaction("the transaction was rolled back")
         return results
-
-    def _take_back(self, connection: Connection[Any]) -> None:
-        with contextlib.suppress(psycopg.Error):
-            if connection.info.transaction_status is not TransactionStatus.IDLE:
-                connection.execute(b"ROLLBACK")
-        if connection.closed or connection.info.transaction_status is not TransactionStatus.IDLE:
-            self._drop()
 
 
 def _run_unasked(raw: Raw, work: Work) -> Any:
