@@ -22,6 +22,7 @@ TOKENS = TokenKeys((SIGNING_KEY,))
 VIDEO = "/video.mp4"
 HOOK = "/hook"
 _PATIENCE_SECONDS = 0.05
+_SOON_SECONDS = 60
 _PACE_SECONDS = 0.02
 _AT_ONCE = 16
 
@@ -66,6 +67,8 @@ class Ledger:
     acknowledged: Counter[Report] = field(default_factory=Counter)
     turned_away: Counter[Report] = field(default_factory=Counter)
     unanswered: list[Report] = field(default_factory=list)
+    cut_off: int = 0
+    """How often there was no answer, whether it was sent again since or not."""
     slowest_seconds: float = 0.0
 
 
@@ -99,6 +102,7 @@ class Providers:
             response = await client.post(path, content=report.body, headers=headers)
         except httpx.TransportError:
             self.ledger.unanswered.append(report)
+            self.ledger.cut_off += 1
             return None
         finally:
             seconds = asyncio.get_running_loop().time() - started
@@ -112,12 +116,17 @@ class Providers:
         return response.status_code
 
     async def send_again(self, client: httpx.AsyncClient) -> None:
-        """Everything that got no answer, or was turned away with 503; now it must be taken."""
+        """Everything that got no answer, or was turned away with 503, as providers do: now it must soon be taken."""
         again = [*self.ledger.unanswered, *self.ledger.turned_away]
         self.ledger.unanswered.clear()
         for start in range(0, len(again), 100):
-            answers = await asyncio.gather(*(self.send(client, entry) for entry in again[start : start + 100]))
-            assert set(answers) <= {200}
+            left = again[start : start + 100]
+            async with asyncio.timeout(_SOON_SECONDS):
+                while left:
+                    answers = await asyncio.gather(*(self.send(client, entry) for entry in left))
+                    left = [entry for entry, answer in zip(left, answers, strict=True) if answer != 200]
+                    await asyncio.sleep(_PATIENCE_SECONDS)
+        self.ledger.unanswered.clear()
 
     @asynccontextmanager
     async def sending(self, client: httpx.AsyncClient) -> AsyncIterator[None]:
