@@ -19,7 +19,7 @@ from replyhook_receiver.endpoints import (
 from replyhook_receiver.errors import EndpointConflict, UnknownEndpoint
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.base import Store
-from tests.contracts.store_contract import NOW, a_job, all_of, failed, registration, report
+from tests.contracts.store.material import NOW, a_job, all_of, failed, registration, report
 
 MISSING = "ep_06gzv450ms5sr0bq1v26sekk1e"
 DAY = timedelta(days=1)

@@ -10,7 +10,7 @@ from replyhook_receiver.records import ReportSource
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.history import CallbackFilter, EventFilter
 from replyhook_receiver.tasks import Dead, Done
-from tests.contracts.store_contract import (
+from tests.contracts.store.material import (
     BUT_OVERDUE,
     LEASE,
     LINK,

@@ -22,7 +22,7 @@ from replyhook_receiver.records import Submission
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.history import CallbackFilter
 from replyhook_receiver.tasks import Dead
-from tests.contracts.store_contract import (
+from tests.contracts.store.material import (
     LEASE,
     LINK,
     NOW,

@@ -16,7 +16,7 @@ from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.history import CallbackFilter
 from replyhook_receiver.stores.replaying import Replay, Replayed, Step
 from replyhook_receiver.tasks import Dead, Done
-from tests.contracts.store_contract import (
+from tests.contracts.store.material import (
     BUT_OVERDUE,
     LEASE,
     LINK,

@@ -52,7 +52,7 @@ async def serving(app: Starlette, listening: socket.socket) -> AsyncIterator[Non
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    with anyio.fail_after(8):
+    with anyio.fail_after(60):
         while not is_so():
             await anyio.sleep(0.005)
 
@@ -194,7 +194,7 @@ class World:
 
     async def finished(self, job_id: str, *, callbacks: int = 0) -> dict[str, Any]:
         """The job when it has ended and made so many attempts to call back."""
-        with anyio.fail_after(8):
+        with anyio.fail_after(60):
             while True:
                 job = await self.job(job_id)
                 if job["finished_at"] and len(job["callbacks"]) >= callbacks:

@@ -114,7 +114,7 @@ async def fal_on_this_machine(app: App, folder: Path) -> AsyncIterator[dict[str,
         proxy.close()
         server.should_exit = True
         await serving
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await asyncio.gather(*carrying, return_exceptions=True)
 
 

@@ -68,7 +68,7 @@ async def test_a_callback_is_signed_as_the_chosen_sample_does_it_and_as_no_other
 
 
 async def test_the_result_call_goes_from_5_to_1_and_has_the_id_as_a_number(tmp_path):
-    async with a_world(tmp_path, speed=45 / 0.5) as world:
+    async with a_world(tmp_path, speed=45 / 1.5) as world:
         video_id = (await world.pixverse()).json()["Resp"]["video_id"]
         before = (await world.pixverse_result(video_id))["Resp"]
         await world.finished(str(video_id))

@@ -43,7 +43,7 @@ async def test_after_so_many_billed_jobs_there_are_no_credits_left(tmp_path, pro
     ],
 )
 async def test_more_than_so_many_at_once_are_refused_until_one_has_ended(tmp_path, provider, status, text):
-    async with a_world(tmp_path, max_concurrent=1, speed=45 / 0.5) as world:
+    async with a_world(tmp_path, max_concurrent=1, speed=45 / 2) as world:
         assert (await submit(world, provider))[0] == 200
         refused = await submit(world, provider)
         assert (refused[0], text in refused[1]) == (status, True)
@@ -52,7 +52,7 @@ async def test_more_than_so_many_at_once_are_refused_until_one_has_ended(tmp_pat
 
 
 async def test_at_fal_too_many_wait_in_the_queue(tmp_path):
-    async with a_world(tmp_path, max_concurrent=1, speed=45 / 0.4) as world:
+    async with a_world(tmp_path, max_concurrent=1, speed=45 / 1.5) as world:
         first, second = (await world.fal()).json()["request_id"], (await world.fal()).json()["request_id"]
         await world.finished(first)
         assert (await world.job(second))["state"] in ("queued", "running")

@@ -28,7 +28,7 @@ async def test_progress_is_reported_in_order_and_queued_claims_to_be_final(tmp_p
 
 
 async def test_a_video_is_not_found_while_it_is_made_and_found_afterwards(tmp_path):
-    async with a_world(tmp_path, speed=45 / 0.4) as world:
+    async with a_world(tmp_path, speed=45 / 2) as world:
         video_id = (await world.useapi()).json()["video_id"]
         address = LIST + quote(video_id, safe="")
         assert (await world.client.get(address, headers=USEAPI)).status_code == 404

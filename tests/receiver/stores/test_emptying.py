@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from replyhook_receiver.stores.postgres import PostgreSQLStore
-from tests.contracts.store_contract import a_job, describe, report, running
+from tests.contracts.store.material import a_job, describe, report, running
 from tests.receiver.postgres_server import PostgreSQLServer
 
 

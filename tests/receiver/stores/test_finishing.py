@@ -14,7 +14,7 @@ from replyhook_receiver.stores.postgres import PostgreSQLStore
 from replyhook_receiver.stores.sql.store import SQLStore
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Dead, Done, Task
-from tests.contracts.store_contract import LEASE, NOW, a_job, describe, report, succeeded
+from tests.contracts.store.material import LEASE, NOW, a_job, describe, report, succeeded
 from tests.receiver.sqlite_file import lay
 
 _KIND = TaskKind.FETCH_RESULT

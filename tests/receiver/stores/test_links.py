@@ -14,7 +14,7 @@ from replyhook_receiver.stores.sql.store import SQLStore
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
 from replyhook_receiver.work.hosts import MediaHosts, host_of
-from tests.contracts.store_contract import (
+from tests.contracts.store.material import (
     LEASE,
     NOW,
     SECOND,

@@ -13,7 +13,8 @@ from tests.contracts.history_contract import HistoryContract
 from tests.contracts.order_contract import OrderContract
 from tests.contracts.relays_contract import IdempotencyContract, RelaysContract
 from tests.contracts.replay_contract import ReplayContract
-from tests.contracts.store_contract import Reopen, StoreContract, describe
+from tests.contracts.store.material import Reopen, describe
+from tests.contracts.store_contract import StoreContract
 from tests.receiver.postgres_server import PostgreSQLServer
 
 

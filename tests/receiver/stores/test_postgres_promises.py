@@ -26,7 +26,7 @@ from replyhook_receiver.stores.postgres import connection as connecting
 from replyhook_receiver.stores.sql.places import note_failure
 from replyhook_receiver.stores.streams import EVERYTHING
 from replyhook_receiver.tasks import Task
-from tests.contracts.store_contract import (
+from tests.contracts.store.material import (
     LEASE,
     NOW,
     a_job,

@@ -12,7 +12,7 @@ from replyhook_receiver.lifecycle import TaskKind, Verdict
 from replyhook_receiver.stores.postgres import PostgreSQLStore, partitions
 from replyhook_receiver.stores.retention import KeepFor
 from replyhook_receiver.tasks import Done
-from tests.contracts.store_contract import LEASE, VIDEO, a_job, describe, failed, report, running, succeeded
+from tests.contracts.store.material import LEASE, VIDEO, a_job, describe, failed, report, running, succeeded
 from tests.receiver.postgres_server import PostgreSQLServer
 
 DAY = timedelta(days=1)

@@ -22,7 +22,8 @@ from replyhook_receiver.stores.sqlite.database import rewrite_a_page
 from replyhook_receiver.stores.sqlite.engine import SQLiteEngine
 from tests.contracts.endpoints_contract import EndpointsContract
 from tests.contracts.order_contract import OrderContract
-from tests.contracts.store_contract import Reopen, StoreContract, a_job, all_of, describe, report, running, the_job
+from tests.contracts.store.material import Reopen, a_job, all_of, describe, report, running, the_job
+from tests.contracts.store_contract import StoreContract
 from tests.receiver.sqlite_file import lay
 from tests.receiver.support import until
 

@@ -23,7 +23,7 @@ from replyhook_receiver.stores.sql.endpoints import synchronise
 from replyhook_receiver.stores.sql.rows import to_ms
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite.connection import migrate
-from tests.contracts.store_contract import (
+from tests.contracts.store.material import (
     NOW,
     a_job,
     accepted_as,

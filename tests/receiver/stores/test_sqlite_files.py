@@ -10,7 +10,7 @@ import pytest
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.stores.sqlite import SQLiteStore, upkeep
 from replyhook_receiver.stores.sqlite.copying import a_side
-from tests.contracts.store_contract import a_job, describe, report, running
+from tests.contracts.store.material import a_job, describe, report, running
 
 
 def delete(path: Path) -> None:

@@ -12,7 +12,7 @@ from replyhook_receiver.stores.replaying import Replay, Step
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from tests.contracts.history_contract import HistoryContract
 from tests.contracts.replay_contract import ReplayContract, unread
-from tests.contracts.store_contract import NOW, a_job, describe, submitted, succeeded
+from tests.contracts.store.material import NOW, a_job, describe, submitted, succeeded
 from tests.receiver.sqlite_file import lay
 
 

@@ -9,7 +9,7 @@ import pytest
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from tests.contracts.relays_contract import IdempotencyContract, RelaysContract
-from tests.contracts.store_contract import describe
+from tests.contracts.store.material import describe
 from tests.receiver.sqlite_file import lay
 
 

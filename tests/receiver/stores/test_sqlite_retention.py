@@ -25,7 +25,7 @@ from replyhook_receiver.stores.retention import KeepFor
 from replyhook_receiver.stores.sql.pruning import walks
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Dead, Done, Retry, StoredVideo
-from tests.contracts.store_contract import (
+from tests.contracts.store.material import (
     NOW,
     VIDEO,
     a_job,

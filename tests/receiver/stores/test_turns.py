@@ -23,7 +23,7 @@ from replyhook_receiver.stores.sql.places import PLACE, Limits, host_of
 from replyhook_receiver.stores.sql.tasks import add_task
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
-from tests.contracts.store_contract import (
+from tests.contracts.store.material import (
     LEASE,
     NOW,
     VIDEO,

@@ -11,7 +11,7 @@ from replyhook_receiver.stores.postgres import PostgreSQLStore
 from replyhook_receiver.stores.sql.store import SQLStore
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.workers import SILENT_AFTER
-from tests.contracts.store_contract import NOW, describe
+from tests.contracts.store.material import NOW, describe
 from tests.receiver.sqlite_file import lay
 from tests.receiver.work.bench import now
 

@@ -34,7 +34,7 @@ from replyhook_receiver.work.refreshing import LinkRefresher
 from replyhook_receiver.work.storage_state import StorageState
 from replyhook_receiver.work.turns import Patience, Turns
 from replyhook_receiver.work.worker import Handler, Worker
-from tests.contracts.store_contract import BUT_OVERDUE, accepted_as, registration, report
+from tests.contracts.store.material import BUT_OVERDUE, accepted_as, registration, report
 from tests.receiver.sqlite_file import lay
 from tests.receiver.support import LOOPBACK, WHSEC, Host, until
 

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from replyhook.jobs import AssetStatus
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.tasks import Task
-from tests.contracts.store_contract import succeeded
+from tests.contracts.store.material import succeeded
 from tests.receiver.support import Answer, Host, a_host, drips, pause, raw_host, says, until
 from tests.receiver.work.bench import SOON, TRIES, Bench, a_bench, now
 

@@ -9,7 +9,7 @@ from replyhook_receiver.storage.local import LocalStorage
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.work.housekeeping import Housekeeping, keep_for, remove_unwanted
 from tests.contracts.storage_contract import pattern, put
-from tests.contracts.store_contract import (
+from tests.contracts.store.material import (
     LEASE,
     NOW,
     VIDEO,

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 import replyhook
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.tasks import Task
-from tests.contracts.store_contract import failed, running
+from tests.contracts.store.material import failed, running
 from tests.receiver.support import PERSONAL_ID, WHSEC, Answer, Host, a_host, drips, says, until
 from tests.receiver.work.bench import OLDER_WHSEC, TRIES, Bench, a_bench, now, target
 

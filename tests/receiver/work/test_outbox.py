@@ -23,7 +23,7 @@ from replyhook_receiver.retries import PROBED_AFTER, RetryPolicy
 from replyhook_receiver.stores.deliveries import DeliveryFilter, WaitsFor
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
-from tests.contracts.store_contract import (
+from tests.contracts.store.material import (
     HOOK,
     LEASE,
     NOW,

@@ -13,7 +13,7 @@ from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Task
 from replyhook_receiver.work.worker import Handler, Worker
-from tests.contracts.store_contract import a_job, describe, report, succeeded
+from tests.contracts.store.material import a_job, describe, report, succeeded
 from tests.receiver.sqlite_file import lay
 from tests.receiver.support import Answer, Host, a_host, pause, until
 from tests.receiver.work.bench import AT_ONCE, Bench, a_bench, now

@@ -7,7 +7,7 @@ import pytest
 
 from replyhook.jobs import AssetStatus, JobStatus, Trust
 from replyhook_receiver.stores.history import CallbackFilter
-from tests.contracts.store_contract import failed, succeeded
+from tests.contracts.store.material import failed, succeeded
 from tests.receiver.support import Answer, Host, says, says_json
 from tests.receiver.work.bench import Bench, a_bench
 

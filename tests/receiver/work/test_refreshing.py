@@ -12,7 +12,7 @@ from replyhook.jobs import AssetStatus
 from replyhook_receiver.media import HAS_PYAV
 from replyhook_receiver.storage.local import LocalStorage
 from replyhook_receiver.stores.history import CallbackFilter
-from tests.contracts.store_contract import succeeded
+from tests.contracts.store.material import succeeded
 from tests.receiver.support import PERSONAL_ID, Answer, Host, says, says_json, until
 from tests.receiver.work.bench import Bench, a_bench
 

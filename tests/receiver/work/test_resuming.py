@@ -16,7 +16,7 @@ from replyhook_receiver.storage.local import LocalStorage
 from replyhook_receiver.tasks import Task
 from replyhook_receiver.work import worker as worker_module
 from replyhook_receiver.work.receiving import Bounds
-from tests.contracts.store_contract import succeeded
+from tests.contracts.store.material import succeeded
 from tests.receiver.media_host import ANSWERED, MODIFIED, serves
 from tests.receiver.support import Answer, Host, a_host, drips, says, until
 from tests.receiver.work.bench import SOON, Bench, a_bench, now

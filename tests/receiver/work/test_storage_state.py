@@ -7,7 +7,7 @@ import pytest
 
 from replyhook_receiver.errors import StorageTrouble
 from replyhook_receiver.storage.part import Part
-from tests.contracts.store_contract import succeeded
+from tests.contracts.store.material import succeeded
 from tests.receiver.support import Host, says, until
 from tests.receiver.work.bench import a_bench
 

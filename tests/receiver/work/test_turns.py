@@ -16,7 +16,7 @@ from replyhook_receiver.storage.local import LocalStorage
 from replyhook_receiver.stores.links import Links, WaitingLink
 from replyhook_receiver.work.hosts import MediaHosts, host_of
 from replyhook_receiver.work.turns import Patience, Turns
-from tests.contracts.store_contract import succeeded
+from tests.contracts.store.material import succeeded
 from tests.receiver.media_host import PIECE, serves
 from tests.receiver.support import Answer, Host, a_host, says, until
 from tests.receiver.work.bench import Bench, a_bench, now

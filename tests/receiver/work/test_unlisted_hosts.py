@@ -8,7 +8,7 @@ import pytest
 
 from replyhook.jobs import AssetStatus
 from replyhook_receiver.retries import DOWNLOADS, RetryPolicy
-from tests.contracts.store_contract import succeeded
+from tests.contracts.store.material import succeeded
 from tests.receiver.support import Answer, Host, a_host, raw_host, says, says_json
 from tests.receiver.work.bench import TRIES, Bench, a_bench
 

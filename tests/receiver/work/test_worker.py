@@ -18,7 +18,7 @@ from replyhook_receiver.tasks import Done, Task
 from replyhook_receiver.work import pulse
 from replyhook_receiver.work import worker as worker_module
 from replyhook_receiver.work.worker import Handler, Worker
-from tests.contracts.store_contract import a_job, describe, report, succeeded
+from tests.contracts.store.material import a_job, describe, report, succeeded
 from tests.receiver.support import until
 from tests.receiver.work.bench import AT_ONCE, now
 

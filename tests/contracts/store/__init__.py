@@ -1,0 +1,1 @@
+"""What every store must do, a file for each matter; `store_contract.py` puts them together."""
