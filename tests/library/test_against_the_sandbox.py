@@ -69,10 +69,10 @@ async def test_a_lost_answer_is_one_job_billed_and_settled_or_announced(tmp_path
             job = error.job
         if provider in ("pixverse", "segmind"):  # names its own id alone, or calls nobody back
             with pytest.raises(JobOverdue) as overdue:
-                await job.wait(20)
+                await job.wait(60)
             assert overdue.value.reason.startswith("submit_unknown: ")
         else:
-            assert (await job.wait(20)).type == "video.stored"
+            assert (await job.wait(60)).type == "video.stored"
         await until(lambda: scene.has_generated(provider))
         told = await calls(scene, provider)
         assert (told["submit"], told["status"], told["billed"]) == (1, 0, 1)
@@ -85,7 +85,7 @@ async def test_a_callback_that_comes_twice_or_before_the_answer_is_one_video_and
 ) -> None:
     async with called_back(tmp_path, fault=fault) as scene:
         job = await scene.client.submit(**wanted(scene, provider))
-        assert (await job.wait(20)).type == "video.stored"
+        assert (await job.wait(60)).type == "video.stored"
         ended = [told for told in await scene.kinds_announced(job.id) if told not in ("job.queued", "job.running")]
         assert ended == WELL
         if fault is Fault.DUPLICATE:
@@ -128,13 +128,13 @@ async def test_a_real_callback_after_the_question_is_a_duplicate(tmp_path: Path,
 async def test_without_credits_the_next_gets_the_job_and_one_is_billed(tmp_path: Path) -> None:
     async with called_back(tmp_path, fault=Fault.NONE, credits=1) as scene:
         first = await scene.client.submit(**wanted(scene, "fal"))
-        await first.wait(20)
+        await first.wait(60)
         second = await scene.client.submit(**wanted(scene, ["fal", "useapi"]))
         assert (second.provider, [(name, type(error)) for name, error in second.tried]) == (
             "useapi",
             [("fal", InsufficientCredits)],
         )
-        assert (await second.wait(20)).type == "video.stored"
+        assert (await second.wait(60)).type == "video.stored"
         assert [(await calls(scene, name))["billed"] for name in ("fal", "useapi")] == [1, 1]
 
 

@@ -66,5 +66,5 @@ def test_an_event_without_an_end_breaks_the_stream_off_and_it_is_opened_again(
     endless = ["data: " + "x" * 256 * 1024 + "\n"] * 40
     too_far = event(1, "job.canceled", id="job")
     world.streams(script(*endless, "\n", too_far), script(event(2, "video.stored", id="job")))
-    assert drive(job.wait(20)).type == "video.stored"
+    assert drive(job.wait(60)).type == "video.stored"
     assert len(world.to("GET /v1/stream")) == 2

@@ -249,7 +249,7 @@ def test_a_lost_answer_at_the_second_is_told_with_its_job_and_the_first_and_nobo
     assert [name for name, _ in job.tried] == [name for name, _ in caught.value.tried] == ["fal"]
     assert [outcome for _, outcome in outcomes(world)] == ["refused", "unknown"]
     assert (len(world.to("POST /fal/")), len(world.to("POST /useapi/videos/"))) == (1, 1)
-    assert drive(job.wait(5)).type == "video.stored"
+    assert drive(job.wait(60)).type == "video.stored"
 
 
 def test_who_submits_and_waits_in_one_call_can_choose_as_well(drive: Driver, client: Any, world: World) -> None:

@@ -25,13 +25,13 @@ def within(seconds: float, action: Callable[[], object]) -> None:
 
 def test_a_wait_ends_with_the_push_that_the_video_is_stored(drive: Driver, job: Any, world: World) -> None:
     world.streams(script(PING, event(1, "job.running", progress=40), event(2, "job.succeeded"), STORED, then="ping"))
-    done = drive(job.wait(5))
+    done = drive(job.wait(60))
     assert (done.type, done.data) == ("video.stored", {"id": "job"})
     (opened,) = world.to("GET /v1/stream")
     assert opened.query["job"] == job.id
     assert opened.headers["last-event-id"] == "0"
     assert opened.headers["authorization"] == "Bearer rk-geheim"
-    assert float(opened.query["seconds"]) == pytest.approx(5, abs=0.5)
+    assert float(opened.query["seconds"]) == pytest.approx(60, abs=5)
 
 
 def test_a_wait_may_end_when_the_provider_is_done(drive: Driver, job: Any, world: World) -> None:
@@ -44,14 +44,14 @@ def test_a_stream_that_breaks_is_opened_again_where_it_was_left(
     drive: Driver, job: Any, world: World, then: str
 ) -> None:
     world.streams(script(event(7, "job.running"), PING, then=then), script(PING, then=then), script(STORED))
-    assert drive(job.wait(5)).type == "video.stored"
+    assert drive(job.wait(60)).type == "video.stored"
     assert [seen.headers["last-event-id"] for seen in world.to("GET /v1/stream")] == ["0", "7", "7"]
 
 
 def test_a_receiver_that_restarts_is_waited_for(drive: Driver, job: Any, world: World) -> None:
     stored = world.answers["GET /v1/stream"][0]
     world.will_answer("GET /v1/stream", says(503), says(429), hangs_up(), stored)
-    assert drive(job.wait(5)).type == "video.stored"
+    assert drive(job.wait(60)).type == "video.stored"
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, JobNotFound), (401, ReceiverError), (403, ReceiverError)])
@@ -60,21 +60,21 @@ def test_a_stream_refused_for_good_is_not_asked_for_again(
 ) -> None:
     world.will_answer("GET /v1/stream", says(status, {"title": "no"}))
     with pytest.raises(error, match="no"):
-        drive(job.wait(5))
+        drive(job.wait(60))
     assert len(world.to("GET /v1/stream")) == 1
 
 
 def test_what_cannot_be_read_in_a_stream_is_passed_over(drive: Driver, job: Any, world: World) -> None:
     odd = 'id: 3\nevent: reset\ndata: {}\n\ndata: not json\n\ndata: []\n\nid\ndata: {"type":"job.slept"}\n\n'
     world.streams(script(odd, event(4, "job.dreaming"), STORED))
-    assert drive(job.wait(5)).type == "video.stored"
+    assert drive(job.wait(60)).type == "video.stored"
 
 
 @pytest.mark.parametrize("kind", ["job.failed", "job.canceled", "video.failed"])
 def test_a_job_that_failed_is_raised_in_the_providers_words(drive: Driver, job: Any, world: World, kind: str) -> None:
     world.streams(script(event(1, kind, error={"code": "422", "message": "too rude"})))
     with pytest.raises(JobFailed, match="too rude") as caught:
-        drive(job.wait(5))
+        drive(job.wait(60))
     assert caught.value.job is job
     assert caught.value.code == "422"
 
@@ -83,7 +83,7 @@ def test_a_job_that_failed_is_raised_in_the_providers_words(drive: Driver, job: 
 def test_a_failure_is_a_failure_however_it_is_described(drive: Driver, job: Any, world: World, error: object) -> None:
     world.streams(script(event(1, "job.failed", error=error)))
     with pytest.raises(JobFailed):
-        drive(job.wait(5))
+        drive(job.wait(60))
 
 
 @pytest.mark.parametrize("last", ["video.stored", "job.failed"])
@@ -91,7 +91,7 @@ def test_a_wait_that_ended_holds_no_connection(drive: Driver, job: Any, world: W
     world.streams(script(event(1, last), then="ping"))
     kept: list[object] = []
     try:
-        kept.append(drive(job.wait(5)))
+        kept.append(drive(job.wait(60)))
     except JobFailed as error:
         kept.append(error)  # as a caller does that looks at it later
     for _ in range(20):
@@ -116,9 +116,9 @@ PAST = [event(1, "job.failed", error={"code": "422", "message": "too rude"}), ev
 
 def test_a_failure_that_a_later_success_overruled_ends_no_wait(drive: Driver, job: Any, world: World) -> None:
     world.streams(script(past=PAST, present={"id": "job", "status": "succeeded", "video": {"status": "stored"}}))
-    assert drive(job.wait(5)).type == "video.stored"
+    assert drive(job.wait(60)).type == "video.stored"
     world.streams(script(STORED, past=PAST[:2], present={"status": "succeeded", "video": {"status": "pending"}}))
-    assert drive(job.wait(5)).data == {"id": "job"}
+    assert drive(job.wait(60)).data == {"id": "job"}
 
 
 def test_a_failure_that_was_overruled_while_the_stream_was_cut_ends_no_wait(
@@ -126,7 +126,7 @@ def test_a_failure_that_was_overruled_while_the_stream_was_cut_ends_no_wait(
 ) -> None:
     present = {"status": "succeeded", "video": {"status": "pending"}}
     world.streams(script(event(1, "job.running"), then="cut"), script(STORED, past=PAST[:2], present=present))
-    assert drive(job.wait(5)).type == "video.stored"
+    assert drive(job.wait(60)).type == "video.stored"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_an_overdue_job_ends_the_wait_unless_the_caller_goes_on(
     told = script(news, then="ping") if is_news else script(past=[news], present=overdue, then="ping")
     world.streams(told)
     with pytest.raises(JobOverdue, match="no_provider_key") as caught:
-        drive(job.wait(5))
+        drive(job.wait(60))
     assert (caught.value.job, caught.value.reason) == (job, "no_provider_key")
     world.streams(told, script(STORED))
     with pytest.raises(WaitTimeout, match="overdue"):
@@ -205,7 +205,7 @@ def test_events_end_on_time(drive: Driver, job: Any, world: World) -> None:
 def test_a_subscriber_hears_of_every_step_and_gets_the_handle(drive: Driver, client: Any, world: World) -> None:
     world.streams(script(event(2, "job.running", progress=40), STORED, past=[event(1, "job.queued")], then="ping"))
     heard: list[str] = []
-    job = drive(client.subscribe(**FAL, on_event=lambda told: heard.append(told.type), wait_timeout=5))
+    job = drive(client.subscribe(**FAL, on_event=lambda told: heard.append(told.type), wait_timeout=60))
     assert heard == ["job.queued", "job.running", "video.stored"]
     assert job.provider_job_id == ACCEPTED_ID
     world.streams(script(event(1, "job.failed", error="too rude")))
@@ -263,7 +263,7 @@ def test_a_wait_ends_on_time_whatever_the_receiver_does(drive: Driver, job: Any,
 
     within(4, wait)
     world.streams(script(STORED))
-    assert drive(job.wait(5)).type == "video.stored"  # the job goes on, and can be waited for again
+    assert drive(job.wait(60)).type == "video.stored"  # the job goes on, and can be waited for again
 
 
 def test_an_outage_is_told_of_once_until_the_receiver_is_heard_again(drive: Driver, job: Any, world: World) -> None:

@@ -246,19 +246,19 @@ async def test_an_endless_answer_is_cut_off(door: Door, host: Host) -> None:
 
 
 async def test_send_bounds_the_whole_exchange(door: Door, host: Host) -> None:
-    for url in (host.will("/drips", drips(0.02)), host.will("/silent", waits(5, says(200)))):
+    for url in (host.will("/drips", drips(0.02)), host.will("/silent", waits(20, says(200)))):
         started = time.monotonic()
         with pytest.raises(NetworkTrouble):
             await door.send(get(f"{url}?{QUERY}"), timeout_seconds=0.3)
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 15
 
 
 async def test_fetch_bounds_the_silence_and_not_the_whole(door: Door, host: Host) -> None:
     assert await fetched(door, host.will("/slow", drips(0.12, times=5)), silence=0.4) == b"xxxxx"
     started = time.monotonic()
     with pytest.raises(NetworkTrouble):
-        await fetched(door, host.will("/silent", drips(5)), silence=0.3)
-    assert time.monotonic() - started < 4
+        await fetched(door, host.will("/silent", drips(20)), silence=0.3)
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ async def test_headers_that_drip_do_not_take_for_ever(door: Door) -> None:
             await writer.drain()
             await asyncio.sleep(0.02)
 
-    async with raw_host(script) as url, asyncio.timeout(5):
+    async with raw_host(script) as url, asyncio.timeout(30):
         with pytest.raises(NetworkTrouble, match="headers did not come in time"):
             async with door.fetch(f"{url}/x?{QUERY}", allows_host=allow_all, silence_seconds=0.2):
                 raise AssertionError

@@ -92,7 +92,7 @@ async def test_what_is_held_back_is_looked_at_now_and_then_and_holds_up_nothing_
         await asyncio.sleep(0.4)
         assert len(queue.asked) - before <= 3
         await store.accept(report(a_job(2), succeeded(None, None), received_at=now()))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await heard.wait()
     finally:
         await worker.stop()
