@@ -288,7 +288,7 @@ async def test_the_work_of_a_worker_that_was_killed_is_taken_over(store: Countin
     job, recorder = a_job(), Recorder()
     await store.works(job)
     # The one that was killed left nothing but its claim behind.
-    await store.claim([TaskKind.DOWNLOAD], limit=1, lease=timedelta(seconds=0.4), now=now())
+    await store.claim([TaskKind.DOWNLOAD], limit=1, lease=timedelta(seconds=2), now=now())
     async with working(store, recorder):
         await asyncio.sleep(0.1)
         assert recorder.tasks == []
