@@ -125,7 +125,7 @@ async def test_whoever_asks_before_sending_the_body_is_told_to_go_on(stranger: S
     head, _, body = callback.spoilt([*callback.headers, ("Expect", b"100-Continue")]).partition(b"\r\n\r\n")
     async with connected(stranger.served.port) as (reader, writer):
         writer.write(head + b"\r\n\r\n")
-        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3)).startswith(b"HTTP/1.1 100")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)).startswith(b"HTTP/1.1 100")
         writer.write(body)
         (reply,) = replies(await heard(reader))
     assert reply.is_ok
