@@ -8,7 +8,7 @@
 # can be read by all, since Docker Compose hands them to a container whose user is nobody here.
 set -eu
 dir=${1:?"name the folder for the secrets: sh make-secrets.sh DIR [POSTGRES_HOST]"}
-mkdir -p "$(dirname "$dir")" # for others to enter: it may hold what is no secret
+(umask 022 && mkdir -p "$(dirname "$dir")") # for others to enter: it may hold what is no secret
 umask 077
 mkdir -p "$dir"
 chmod 0700 "$dir"

@@ -262,7 +262,7 @@ def file_path(path: Path) -> Path:
 
 def _checked_notify(notify: Sequence[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
     if isinstance(notify, str | dict) or not isinstance(notify, Sequence):
-        raise InvalidRequest("notify", type(notify).__name__, "give a list of URLs")
+        raise InvalidRequest("notify", "(not shown)", f"give a list of URLs; this is a {type(notify).__name__}")
     if not all(isinstance(entry, str | dict) for entry in notify):
         raise InvalidRequest("notify", "(not shown)", "a list of URLs, or of {'url': …, 'secret': …, 'types': […]}")
     try:

@@ -65,11 +65,17 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some jobs, newest first, and whether there are older ones: those before ``next``."""
+    """Some jobs, newest first, and whether there are older ones: those before ``next``; iterable."""
 
     data: list[JobResult]
     has_more: bool
     next: str | None = None
+
+    def __iter__(self) -> Iterator[JobResult]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
 
 
 _JOB = msgspec.json.Decoder(JobResult)

@@ -72,6 +72,13 @@ def test_a_job_is_found_again_by_another_client(drive: Driver, client: Any, stag
     assert [told.type for told in drive.all(again.events(30))][-1] == "video.stored"
 
 
+def test_a_page_of_jobs_is_gone_through_itself_newest_first(drive: Driver, client: Any, stage: Stage) -> None:
+    reference = f"on a page, {drive.kind.__name__}"
+    ids = [drive(client.submit(**asked(stage), reply_ref=reference)).id for _ in range(2)]
+    page = drive(client.jobs(reference=reference))
+    assert ([found.id for found in page], len(page), page.has_more) == (ids[::-1], 2, False)
+
+
 @pytest.mark.parametrize("job_id", ["job_06gzvyj6038xt427xgy6esgkjx", "order-42", "../v1/stream", "a b?c#d"])
 def test_a_job_that_nobody_knows_is_not_found(drive: Driver, client: Any, job_id: str) -> None:
     with pytest.raises(JobNotFound):

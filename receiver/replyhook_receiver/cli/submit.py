@@ -9,7 +9,7 @@ import msgspec
 from replyhook.providers import PROVIDERS
 from replyhook_receiver.cli.jobs import download_option, open_client, timeout_option
 from replyhook_receiver.cli.shown import output_option, print_estimates
-from replyhook_receiver.cli.waiting import bar, print_as_known, print_called, wait_and_print
+from replyhook_receiver.cli.waiting import bar, going_on, print_as_known, print_called, wait_and_print
 
 if TYPE_CHECKING:
     from replyhook import Client, JobHandle
@@ -92,10 +92,19 @@ def submit(
             print_estimates(client.estimate(**arguments), output)
             return
         job = _submitted(client, arguments, is_waited_for, output)
-        if not is_waited_for:
-            _print_submitted(client, job, output)
-            return
-        wait_and_print(job, output, timeout=timeout, download=download)
+        with going_on(job):
+            _tell_submitted(job)
+            if is_waited_for:
+                wait_and_print(job, output, timeout=timeout, download=download)
+            else:
+                _print_submitted(client, job, output)
+
+
+def _tell_submitted(job: "JobHandle") -> None:
+    _tell_tried(job.tried)
+    click.echo(f"{job.id}: submitted to {job.provider}", err=True)
+    for warning in job.warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _submitted(client: "Client", arguments: dict[str, Any], is_waited_for: bool, output: str) -> "JobHandle":
@@ -115,10 +124,6 @@ def _submitted(client: "Client", arguments: dict[str, Any], is_waited_for: bool,
             click.echo(told, err=True)
             _print_submitted(client, error.job, output)
         raise
-    _tell_tried(job.tried)
-    click.echo(f"{job.id}: submitted to {job.provider}", err=True)
-    for warning in job.warnings:
-        click.echo(f"warning: {warning}", err=True)
     return job
 
 

@@ -43,6 +43,16 @@ def wait_and_print(
     print_job(job.result(), output)
 
 
+@contextmanager
+def going_on(job: "JobHandle") -> Iterator[None]:
+    """Whoever interrupts this hears that it is not the job that was ended."""
+    try:
+        yield
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{job.id} goes on: `replyhook jobs wait {job.id}`", err=True)
+        raise
+
+
 def _tell_trouble(why: str) -> None:
     click.echo(f"the receiver cannot be heard ({harmless(why)}); trying again", err=True)
 

@@ -69,7 +69,10 @@ def _readiness(examined: Examined, ready: Mapping[str, object]) -> Iterator[Find
         if ready["store"]
         else fail("receiver", "its store takes no writes", f"is the disk full or read-only? {todo}")
     )
-    yield ok("worker", "alive") if ready["worker"] else fail("worker", "it has stopped: nothing is downloaded", todo)
+    if ready["worker"] is False:
+        yield fail("worker", "it stands still: nothing is downloaded", todo)
+    elif ready["worker"]:  # else others do the work, if any
+        yield ok("worker", "alive")
     if ready.get("downloads") not in (None, "ok", "running", "idle"):
         yield warn("downloads", f"they wait: {str(ready['downloads'])[:40]}", "see the disk")
 

@@ -51,7 +51,7 @@ def _keys(examined: Examined) -> Iterator[Finding]:
             found = "none, and receivers on one PostgreSQL share theirs: they do not start without"
             yield fail(name, found, "`replyhook config init` makes them; give the same to each")
         elif examined.public_url:
-            yield ok(name, f"none yet: `replyhook serve` makes one and keeps it in {path}")
+            yield ok(name, f"none here: a receiver that is given none makes one and keeps it in {path}")
         else:
             yield fail(name, f"none, and listening on {settings.host} needs one", "`replyhook config init` makes them")
     if made and _is_open_to_others(path):

@@ -187,7 +187,7 @@ def _storage(examined: Examined) -> Finding:
             os.fsync(file.fileno())
     except OSError as error:
         return fail("storage", f"{there} cannot be written ({error.strerror})", "make it writable for this user")
-    return ok("storage", f"{place} can be written" if there == place else f"{place} can be made")
+    return ok("storage", f"{place} can be written" if place.is_dir() else f"{place} can be made")
 
 
 def _bucket(examined: Examined, place: Bucket) -> Finding:

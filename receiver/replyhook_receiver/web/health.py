@@ -39,9 +39,9 @@ def health_routes(
         return answer(Alive, content, status=200 if alive else 503)
 
     async def readyz(_: Request) -> Response:
-        found = {"store": await store.check(), "worker": worker is None or worker.healthy}
-        ready = all(found.values())
-        content = {"ok": ready, **found, "downloads": downloads(), "work": await _work(store)}
+        found = {"store": await store.check(), "worker": None if worker is None else worker.healthy}
+        ready = False not in found.values()
+        content: dict[str, object] = {"ok": ready, **found, "downloads": downloads(), "work": await _work(store)}
         if worker is None:
             content["workers"] = await _workers(store, now())
         return answer(Ready, content, status=200 if ready else 503)

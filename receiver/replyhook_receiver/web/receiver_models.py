@@ -70,7 +70,8 @@ class Ready(Told):
 
     ok: bool
     store: bool
-    worker: bool
+    worker: bool | None
+    """None where this process does no work: ``workers`` then tells how many others do."""
     downloads: str
     work: str
     workers: int | UnsetType | None = UNSET

@@ -147,7 +147,8 @@ async def test_two_workers_keep_to_the_caps_together_and_bring_everything_once(
     slow_video, downloads = counted(says(200, clip, content_type="video/mp4"), seconds=0.3)
     slow_hook, deliveries = counted(says(204), seconds=0.1)
     video, _ = host.will("/v.mp4", slow_video), host.will("/hook", slow_hook)
-    assert (await site.ready())["workers"] == 0
+    ready = await site.ready()
+    assert (ready["worker"], ready["workers"]) == (None, 0), "it does no work, and nobody else does"
     jobs = await site.finish_jobs(_JOBS, video)
     await asyncio.to_thread(lambda: [site.start_worker(name) for name in ("one", "two")])
     assert (await site.ready())["workers"] == 2
@@ -173,7 +174,8 @@ async def test_a_worker_that_is_told_to_end_puts_back_what_it_has_and_another_go
     await until(lambda: downloads[0] == 3, seconds=60)
     first.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(first.wait, 20) == 0
-    assert (await site.ready())["workers"] == 0
+    ready = await site.ready()
+    assert (ready["worker"], ready["workers"]) == (None, 0), "it does no work, and nobody else does"
     waiting = rows(postgres_url, b"SELECT state, attempts FROM tasks WHERE kind = 'download'")
     assert waiting == [("ready", 0)] * 3
     _, port = await asyncio.to_thread(site.start_worker, "two")
