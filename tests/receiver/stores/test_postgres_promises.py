@@ -295,6 +295,33 @@ async def test_a_connection_that_reads_and_was_lost_is_replaced_unheard(
     assert await all_of(store.job(a_job()) for _ in range(8)) == [None] * 8
 
 
+@pytest.mark.parametrize(
+    "statement", [b"ALTER TABLE notifications ADD COLUMN by_hand TEXT", b"ALTER TABLE notifications DROP COLUMN body"]
+)
+async def test_a_table_that_is_changed_while_it_is_read_is_read_on(
+    store: PostgreSQLStore, postgres_url: str, statement: bytes
+) -> None:
+    def work(raw: Any) -> list[Any]:
+        found: list[Any] = raw.execute("SELECT * FROM notifications").fetchall()
+        return found
+
+    for _ in range(20):  # often enough that psycopg prepares it on all of them
+        await all_of(store.database.read(work) for _ in range(readers.READERS))
+    async with await beside(postgres_url) as other:
+        await other.execute(statement)
+    for _ in range(3):
+        assert await all_of(store.database.read(work) for _ in range(readers.READERS)) == [[]] * readers.READERS
+
+
+async def test_connections_that_read_and_forgot_what_was_prepared_are_replaced(store: PostgreSQLStore) -> None:
+    for _ in range(20):
+        await all_of(store.job(a_job()) for _ in range(readers.READERS))
+    forget = "DEALLOCATE ALL"
+    await all_of(store.database.read(lambda raw: raw._connection.pgconn.exec_(forget.encode())) for _ in range(4))
+    for _ in range(3):
+        assert await all_of(store.job(a_job()) for _ in range(readers.READERS)) == [None] * readers.READERS
+
+
 async def test_readers_cannot_write(store: PostgreSQLStore) -> None:
     with pytest.raises(StoreUnavailable, match="ReadOnlySqlTransaction"):
         await store.database.read(lambda raw: raw.execute("DELETE FROM jobs"))
