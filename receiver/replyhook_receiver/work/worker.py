@@ -89,7 +89,7 @@ class Worker:
 
     @property
     def healthy(self) -> bool:
-        """Whether it is at work: neither has a loop ended, nor does one hang."""
+        """Whether it is at work: neither has a loop ended, nor does one hang, or fail by a fault of ours."""
         has_ended = not self._loops or any(loop.done() for loop in self._loops)
         return not has_ended and self._looking.beats and self._renewing.beats
 
@@ -132,6 +132,9 @@ class Worker:
             except StoreUnavailable as error:
                 _log.warning("the worker cannot reach the store: %s", error)
                 await asyncio.sleep(_STORE_PAUSE_SECONDS)
+                continue
+            except Exception:
+                await self._after_stumbling(self._looking, "looking for work")
                 continue
             try:
                 await asyncio.wait_for(self._wake.wait(), timeout=pause)
@@ -311,6 +314,14 @@ class Worker:
                     await self._renew_held()
             except StoreUnavailable:
                 continue
+            except Exception:
+                await self._after_stumbling(self._renewing, "keeping hold of what is under way")
+
+    async def _after_stumbling(self, pulse: Pulse, what: str) -> None:
+        """A loop that ended by one fault would let all work lie until the next start, and the fault may pass."""
+        pulse.stumble()
+        _log.exception("%s failed by a fault of ours; it is tried again", what)
+        await asyncio.sleep(_STORE_PAUSE_SECONDS)
 
     async def _renew_held(self) -> None:
         held = dict(self._running)

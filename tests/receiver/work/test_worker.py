@@ -32,6 +32,8 @@ class CountingStore(SQLiteStore):
     looks = 0
     failing_claims = 0
     failing_finishes = 0
+    at_fault: Exception | None = None
+    """What every look for work and every renewal fails with."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -48,7 +50,14 @@ class CountingStore(SQLiteStore):
     async def next_due(self, **more: Any) -> Any:
         self.looks += 1
         await self.hangs.wait()
+        if self.at_fault is not None:
+            raise self.at_fault
         return await super().next_due(**more)
+
+    async def renew(self, *arguments: Any, **more: Any) -> Any:
+        if self.at_fault is not None:
+            raise self.at_fault
+        return await super().renew(*arguments, **more)
 
     async def finish(self, *arguments: Any, **more: Any) -> bool:
         if self.failing_finishes:
@@ -256,6 +265,26 @@ async def test_a_store_that_is_down_for_a_moment_stops_nothing(store: CountingSt
         await until(lambda: recorder.tasks, seconds=60)
         assert worker.healthy
     assert (await store.state(job))[0] == "done"
+
+
+@pytest.mark.parametrize("fault", [OSError("a disk that is away"), KeyError("ours"), OverflowError("a clock")], ids=str)
+async def test_a_fault_of_ours_that_passes_leaves_it_at_work_and_is_seen_while_it_lasts(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr(worker_module, "_STORE_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "_RENEW_SECONDS", 0.05)
+    gate = Gate()
+    async with working(store, gate) as worker:
+        await store.works(a_job(1))
+        await until(lambda: gate.inside == 1)
+        store.at_fault = fault
+        await store.works(a_job(2))
+        await until(lambda: not worker._looking.beats and not worker._renewing.beats)
+        assert not worker.healthy
+        store.at_fault = None
+        await until(lambda: gate.inside == 2)
+        await until(lambda: worker.healthy)
+        gate.open.set()
 
 
 async def test_an_end_that_cannot_be_noted_at_once_is_noted_a_moment_later(store: CountingStore) -> None:
