@@ -48,6 +48,11 @@ class Writer:
         return not self._closing and not self._task.done()
 
     @property
+    def has_failed(self) -> bool:
+        """Whether only a new process helps."""
+        return not self.healthy or self._engine.is_lost
+
+    @property
     def waiting(self) -> int:
         """How many writes wait for a commit."""
         return len(self._waiting)
