@@ -242,7 +242,9 @@ class Worker:
         except (ReceiverTrouble, ReplyhookError) as error:
             outcome = self._after_failure(task, handler.policy, error)
         except asyncio.CancelledError:
-            await self._finish(task, Retry(due_at=self._now(), problem="the worker was stopped", counts=False))
+            # A stop is not to wait for a store that is away: what cannot be put back is free when its lease has run out.
+            stopped = Retry(due_at=self._now(), problem="the worker was stopped", counts=False)
+            await self._finish(task, stopped, tries=1)
             raise
         except Exception as error:
             _log.exception("a %s task failed by a fault of ours", task.kind)
@@ -278,9 +280,9 @@ class Worker:
         _log.info("%s of %s is tried again in %.0f s: %s", task.kind, task.subject, delay, problem)
         return Retry(due_at=self._now() + timedelta(seconds=delay), problem=problem, answer=answer)
 
-    async def _finish(self, task: Task, outcome: Outcome) -> None:
+    async def _finish(self, task: Task, outcome: Outcome, *, tries: int = _FINISH_TRIES) -> None:
         try:
-            kept = await self._finish_patiently(task, outcome)
+            kept = await self._finish_patiently(task, outcome, tries)
         except ReceiverTrouble as error:
             _log.warning(
                 "%s of %s was done but could not be noted; it will be done again: %s", task.kind, task.subject, error
@@ -298,8 +300,8 @@ class Worker:
         except Exception:
             _log.exception("what %s of %s left behind could not be cleared away", task.kind, task.subject)
 
-    async def _finish_patiently(self, task: Task, outcome: Outcome) -> bool:
-        for _ in range(_FINISH_TRIES - 1):
+    async def _finish_patiently(self, task: Task, outcome: Outcome, tries: int) -> bool:
+        for _ in range(tries - 1):
             try:
                 return await self._store.finish(task, outcome, now=self._now())
             except StoreUnavailable:

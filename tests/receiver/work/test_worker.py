@@ -313,6 +313,20 @@ async def test_work_that_could_not_be_noted_is_done_again_when_its_lease_ran_out
     assert len(await store.claim([TaskKind.DOWNLOAD], limit=5, lease=timedelta(seconds=1), now=later)) == 1
 
 
+async def test_a_stop_does_not_wait_for_a_store_that_is_away(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "_STOP_SECONDS", 0.1)
+    gate = Gate()
+    async with working(store, gate, concurrency=2) as worker:
+        await store.works(a_job(1), a_job(2))
+        await until(lambda: gate.inside == 2)
+        store.failing_finishes = 1_000
+        async with asyncio.timeout(15):  # of itself it would be patient for half a minute
+            await worker.stop()
+    assert store.failing_finishes == 998
+
+
 async def test_the_work_of_a_worker_that_was_killed_is_taken_over(store: CountingStore) -> None:
     job, recorder = a_job(), Recorder()
     await store.works(job)
