@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from anyio import to_thread
 
+from replyhook_receiver.errors import LowDisk
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.links import Links
 from replyhook_receiver.tasks import Task
@@ -68,10 +69,10 @@ class DownloadQueue:
         """Not while the folder cannot be looked at, as where a file server is away: that passes as a full disk does."""
         try:
             may = await self._has_room() or await to_thread.run_sync(self._storage.has_waiting)
-        except OSError as error:
+        except (LowDisk, OSError) as error:
             if self._unseen is None:
-                _log.error("the folder of videos cannot be looked at (%s): downloads wait", error.strerror)
-            self._unseen = f"the folder of videos cannot be looked at ({error.strerror})"
+                _log.error("downloads wait: %s", error)
+            self._unseen = str(error)
             return False
         if self._unseen is not None:
             _log.warning("the folder of videos can be looked at again: downloads go on")

@@ -242,7 +242,7 @@ class Worker:
         except (ReceiverTrouble, ReplyhookError) as error:
             outcome = self._after_failure(task, handler.policy, error)
         except asyncio.CancelledError:
-            # A stop is not to wait for a store that is away: what cannot be put back is free when its lease has run out.
+            # No stop waits for a store that is away: what cannot be put back is free when its lease has run out.
             stopped = Retry(due_at=self._now(), problem="the worker was stopped", counts=False)
             await self._finish(task, stopped, tries=1)
             raise

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from replyhook.jobs import AssetStatus
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.storage.local import LocalStorage
+from replyhook_receiver.storage import local
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Task
 from replyhook_receiver.work.worker import Handler, Worker
@@ -106,12 +106,12 @@ async def test_what_is_held_back_is_looked_at_now_and_then_and_holds_up_nothing_
 async def test_a_folder_that_cannot_be_looked_at_holds_up_downloads_alone_and_only_so_long(
     tmp_path: Path, host: Host, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def is_away(_: LocalStorage) -> int:
+    def is_away(_: Path) -> None:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
     async with a_bench(tmp_path, host) as bench:
         with monkeypatch.context() as away:
-            away.setattr(LocalStorage, "free_bytes", is_away)
+            away.setattr(local.shutil, "disk_usage", is_away)
             job = await told(bench, host.will("/one.mp4", Crowd(clip).serves("one")))
             await until(lambda: bench.queue.state == "storage_trouble")
             assert "Stale file handle" in (bench.queue.problem or "")
