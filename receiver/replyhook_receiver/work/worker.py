@@ -27,6 +27,7 @@ LEASE = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(days=2)  # a day is the longest that any policy waits or obeys
 _RENEW_SECONDS = 10.0
 _STOP_SECONDS = 5.0
+_PUT_BACK_SECONDS = 3.0
 _STORE_PAUSE_SECONDS = 1.0
 _FINISH_TRIES = 30
 _CLOCK_SLACK = timedelta(seconds=5)
@@ -119,9 +120,12 @@ class Worker:
             await asyncio.wait(self._loops[:1], timeout=_STORE_PAUSE_SECONDS)
         if self._running:
             await asyncio.wait(self._running, timeout=_STOP_SECONDS)
-        for task in [*self._running, *self._loops]:
-            task.cancel()
-        await asyncio.gather(*self._running, *self._loops, return_exceptions=True)
+        left = [*self._running, *self._loops]
+        for _ in range(2):  # a store that does not even answer is not waited for either: then nothing is put back
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=_PUT_BACK_SECONDS)
 
     async def _work(self) -> None:
         while not self._stopping:

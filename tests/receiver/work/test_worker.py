@@ -327,6 +327,25 @@ async def test_a_stop_does_not_wait_for_a_store_that_is_away(
     assert store.failing_finishes == 998
 
 
+async def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "_STOP_SECONDS", 0.1)
+    monkeypatch.setattr(worker_module, "_PUT_BACK_SECONDS", 0.1)
+    gate = Gate()
+
+    async def hangs(*_: Any, **__: Any) -> bool:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with working(store, gate) as worker:
+        await store.works(a_job(1))
+        await until(lambda: gate.inside == 1)
+        monkeypatch.setattr(store, "finish", hangs)
+        async with asyncio.timeout(15):
+            await worker.stop()
+
+
 async def test_the_work_of_a_worker_that_was_killed_is_taken_over(store: CountingStore) -> None:
     job, recorder = a_job(), Recorder()
     await store.works(job)

@@ -17,6 +17,7 @@ from replyhook_receiver.stores.postgres.connection import (
     PostgreSQLRaw,
     check_in_force,
     connect,
+    cut_off,
     named,
     shown_error,
 )
@@ -88,6 +89,10 @@ class PostgreSQLEngine:
         """Disconnect, when what is under way is done."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
         self._thread.shutdown(wait=False)
+
+    def cut_off(self) -> None:
+        """Let what is under way fail."""
+        cut_off(self._connection)
 
     def is_locked(self, error: Exception) -> bool:
         return isinstance(error, _NobodyCan)

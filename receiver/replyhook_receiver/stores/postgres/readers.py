@@ -11,7 +11,7 @@ from psycopg import Connection, errors
 from psycopg.pq import TransactionStatus
 
 from replyhook_receiver.errors import Overloaded, StoreUnavailable
-from replyhook_receiver.stores.postgres.connection import PostgreSQLRaw, connect, named, shown_error
+from replyhook_receiver.stores.postgres.connection import PostgreSQLRaw, connect, cut_off, named, shown_error
 from replyhook_receiver.stores.sql.connection import Raw
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ class Readers:
         self._free: asyncio.LifoQueue[Connection[Any] | None] = asyncio.LifoQueue()
         for _ in range(READERS):
             self._free.put_nowait(None)
+        self._busy: set[Connection[Any]] = set()
         self._is_open = True
 
     async def read(self, work: Callable[[Raw], T]) -> T:
@@ -51,6 +52,11 @@ class Readers:
         if isinstance(result, Exception):
             raise result
         return result  # type: ignore[no-any-return] # what work returned
+
+    def cut_off(self) -> None:
+        """Let what is under way fail."""
+        for connection in list(self._busy):
+            cut_off(connection)
 
     async def close(self) -> None:
         """Disconnect, when what is under way is done."""
@@ -74,14 +80,14 @@ class Readers:
             if connection is None or connection.closed:
                 connection = connect(self._url, read_only=True)
             try:
-                return work(PostgreSQLRaw(connection)), connection
+                return self._work(connection, work), connection
             except psycopg.Error as error:
                 if not was_used or not (connection.closed or isinstance(error, _OUT_OF_DATE)):
                     raise
             connection.close()
             connection = None
             connection = connect(self._url, read_only=True)
-            return work(PostgreSQLRaw(connection)), connection
+            return self._work(connection, work), connection
         except psycopg.Error as error:
             if connection is None:  # its words name addresses and paths, which are for the log alone
                 _log.warning("PostgreSQL cannot be reached: %s", shown_error(error, self._url))
@@ -90,6 +96,13 @@ class Readers:
             return StoreUnavailable(f"the store cannot be read ({named(error)})"), None
         except Exception as error:
             return error, _usable(connection)
+
+    def _work(self, connection: Connection[Any], work: Callable[[Raw], Any]) -> Any:
+        self._busy.add(connection)
+        try:
+            return work(PostgreSQLRaw(connection))
+        finally:
+            self._busy.discard(connection)
 
 
 def _usable(connection: Connection[Any] | None) -> Connection[Any] | None:
