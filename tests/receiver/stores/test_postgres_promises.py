@@ -25,6 +25,7 @@ from replyhook_receiver.lifecycle import TaskKind, Verdict
 from replyhook_receiver.records import Accepted
 from replyhook_receiver.stores.postgres import PostgreSQLStore, database, engine, listening, readers, upkeep
 from replyhook_receiver.stores.postgres import connection as connecting
+from replyhook_receiver.stores.sql import writer
 from replyhook_receiver.stores.sql.places import note_failure
 from replyhook_receiver.stores.streams import EVERYTHING
 from replyhook_receiver.tasks import Task
@@ -349,6 +350,23 @@ async def test_a_server_that_is_frozen_keeps_no_process_from_ending(
     finally:
         for process in processes:
             os.kill(process, signal.SIGCONT)
+
+
+async def test_a_server_that_is_frozen_is_seen(store: PostgreSQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "HANGS_SECONDS", 0.1)
+    process = await store.database.write(
+        lambda raw: int(raw.execute("SELECT pg_backend_pid() AS pid").fetchone()["pid"])
+    )
+    assert await store.check()
+    os.kill(process, signal.SIGSTOP)
+    try:
+        kept = asyncio.create_task(store.accept(report(a_job(), running(5))))
+        await asyncio.sleep(0.3)
+        assert not await store.check()
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert isinstance(await kept, Accepted)
+    assert await store.check()
 
 
 async def test_readers_cannot_write(store: PostgreSQLStore) -> None:
