@@ -102,7 +102,7 @@ class Storage(Protocol):
         ...
 
     def free_bytes(self) -> int:
-        """How much room there is where videos come in."""
+        """How much room there is where videos come in. Raises ``LowDisk`` where that cannot be told."""
         ...
 
     async def taken_in(self, name: str) -> Whole | None:

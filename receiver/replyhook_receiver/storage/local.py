@@ -10,7 +10,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from replyhook_receiver.errors import PartInUse
+from replyhook_receiver.errors import LowDisk, PartInUse
 from replyhook_receiver.storage.base import REJECTED_SUFFIX, Incoming, Unchecked, Whole, checked_name, poster_name
 from replyhook_receiver.storage.files import KeptFile, read_file
 from replyhook_receiver.storage.part import NOTE_SUFFIX, PART_SUFFIX, Part, disk_errors, make_durable
@@ -106,11 +106,14 @@ class LocalStorage:
         return removed
 
     def free_bytes(self) -> int:
-        """How much room there is where videos come in."""
+        """How much room there is where videos come in. Raises ``LowDisk`` where that cannot be told: it passes, too."""
         there = self._root
-        while not there.exists():
-            there = there.parent
-        return shutil.disk_usage(there).free
+        try:
+            while not there.exists():
+                there = there.parent
+            return shutil.disk_usage(there).free
+        except OSError as error:  # a file server that is away
+            raise LowDisk(f"the folder of videos cannot be looked at ({error.strerror})") from error
 
     def local_path(self, name: str) -> Path | None:
         """The file of a stored video, or None where it is not there."""

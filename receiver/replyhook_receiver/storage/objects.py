@@ -103,7 +103,7 @@ class ObjectStorage:
         return self._spool.so_far(name)
 
     def free_bytes(self) -> int:
-        """How much room there is in the folder."""
+        """How much room there is in the folder. Raises ``LowDisk`` where that cannot be told."""
         return self._spool.free_bytes()
 
     async def taken_in(self, name: str) -> Whole | None:

@@ -11,6 +11,7 @@ from replyhook.ids import new_id
 from replyhook_receiver.errors import ReceiverTrouble
 from replyhook_receiver.stores.workers import BEAT, Workers
 
+_LEAVE_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 
 
@@ -36,8 +37,9 @@ class Heartbeat:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        with contextlib.suppress(ReceiverTrouble):
-            await self._workers.leave(self.worker_id)
+        with contextlib.suppress(ReceiverTrouble, TimeoutError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self._workers.leave(self.worker_id)
 
     async def _run(self) -> None:
         while True:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from anyio import to_thread
 
+from replyhook_receiver.errors import LowDisk
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.links import Links
 from replyhook_receiver.tasks import Task
@@ -36,6 +37,7 @@ class DownloadQueue:
         self._min_free_bytes = min_free_bytes
         self._counted_as = counted_as
         self._is_low = False
+        self._unseen: str | None = None  # why the folder cannot even be looked at
 
     @property
     def state(self) -> str:
@@ -47,11 +49,11 @@ class DownloadQueue:
     @property
     def problem(self) -> str | None:
         """Why what was downloaded cannot be stored, where that is so."""
-        return self._storage_state.problem
+        return self._unseen or self._storage_state.problem
 
     async def claim(self, *, limit: int, lease: timedelta, now: datetime) -> list[Task]:
         """Take up to ``limit`` downloads. Asked for none, it only notes when new links end."""
-        if limit == 0 or not (await self._has_room() or await to_thread.run_sync(self._storage.has_waiting)):
+        if limit == 0 or not await self._may_begin():
             await self._links.date()
             return []
         return await self._links.claim(
@@ -62,6 +64,20 @@ class DownloadQueue:
             lease=lease,
             now=now,
         )
+
+    async def _may_begin(self) -> bool:
+        """Not while the folder cannot be looked at, as where a file server is away: that passes as a full disk does."""
+        try:
+            may = await self._has_room() or await to_thread.run_sync(self._storage.has_waiting)
+        except (LowDisk, OSError) as error:
+            if self._unseen is None:
+                _log.error("downloads wait: %s", error)
+            self._unseen = str(error)
+            return False
+        if self._unseen is not None:
+            _log.warning("the folder of videos can be looked at again: downloads go on")
+        self._unseen = None
+        return may
 
     async def _has_room(self) -> bool:
         free = await to_thread.run_sync(self._storage.free_bytes)

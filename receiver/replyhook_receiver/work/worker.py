@@ -27,6 +27,7 @@ LEASE = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(days=2)  # a day is the longest that any policy waits or obeys
 _RENEW_SECONDS = 10.0
 _STOP_SECONDS = 5.0
+_PUT_BACK_SECONDS = 3.0
 _STORE_PAUSE_SECONDS = 1.0
 _FINISH_TRIES = 30
 _CLOCK_SLACK = timedelta(seconds=5)
@@ -89,7 +90,7 @@ class Worker:
 
     @property
     def healthy(self) -> bool:
-        """Whether it is at work: neither has a loop ended, nor does one hang."""
+        """Whether it is at work: neither has a loop ended, nor does one hang, or fail by a fault of ours."""
         has_ended = not self._loops or any(loop.done() for loop in self._loops)
         return not has_ended and self._looking.beats and self._renewing.beats
 
@@ -119,9 +120,12 @@ class Worker:
             await asyncio.wait(self._loops[:1], timeout=_STORE_PAUSE_SECONDS)
         if self._running:
             await asyncio.wait(self._running, timeout=_STOP_SECONDS)
-        for task in [*self._running, *self._loops]:
-            task.cancel()
-        await asyncio.gather(*self._running, *self._loops, return_exceptions=True)
+        left = [*self._running, *self._loops]
+        for _ in range(2):  # a store that does not even answer is not waited for either: then nothing is put back
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=_PUT_BACK_SECONDS)
 
     async def _work(self) -> None:
         while not self._stopping:
@@ -132,6 +136,9 @@ class Worker:
             except StoreUnavailable as error:
                 _log.warning("the worker cannot reach the store: %s", error)
                 await asyncio.sleep(_STORE_PAUSE_SECONDS)
+                continue
+            except Exception:
+                await self._after_stumbling(self._looking, "looking for work")
                 continue
             try:
                 await asyncio.wait_for(self._wake.wait(), timeout=pause)
@@ -239,7 +246,9 @@ class Worker:
         except (ReceiverTrouble, ReplyhookError) as error:
             outcome = self._after_failure(task, handler.policy, error)
         except asyncio.CancelledError:
-            await self._finish(task, Retry(due_at=self._now(), problem="the worker was stopped", counts=False))
+            # No stop waits for a store that is away: what cannot be put back is free when its lease has run out.
+            stopped = Retry(due_at=self._now(), problem="the worker was stopped", counts=False)
+            await self._finish(task, stopped, tries=1)
             raise
         except Exception as error:
             _log.exception("a %s task failed by a fault of ours", task.kind)
@@ -275,9 +284,9 @@ class Worker:
         _log.info("%s of %s is tried again in %.0f s: %s", task.kind, task.subject, delay, problem)
         return Retry(due_at=self._now() + timedelta(seconds=delay), problem=problem, answer=answer)
 
-    async def _finish(self, task: Task, outcome: Outcome) -> None:
+    async def _finish(self, task: Task, outcome: Outcome, *, tries: int = _FINISH_TRIES) -> None:
         try:
-            kept = await self._finish_patiently(task, outcome)
+            kept = await self._finish_patiently(task, outcome, tries)
         except ReceiverTrouble as error:
             _log.warning(
                 "%s of %s was done but could not be noted; it will be done again: %s", task.kind, task.subject, error
@@ -295,8 +304,8 @@ class Worker:
         except Exception:
             _log.exception("what %s of %s left behind could not be cleared away", task.kind, task.subject)
 
-    async def _finish_patiently(self, task: Task, outcome: Outcome) -> bool:
-        for _ in range(_FINISH_TRIES - 1):
+    async def _finish_patiently(self, task: Task, outcome: Outcome, tries: int) -> bool:
+        for _ in range(tries - 1):
             try:
                 return await self._store.finish(task, outcome, now=self._now())
             except StoreUnavailable:
@@ -311,6 +320,14 @@ class Worker:
                     await self._renew_held()
             except StoreUnavailable:
                 continue
+            except Exception:
+                await self._after_stumbling(self._renewing, "keeping hold of what is under way")
+
+    async def _after_stumbling(self, pulse: Pulse, what: str) -> None:
+        """A loop that ended by one fault would let all work lie until the next start, and the fault may pass."""
+        pulse.stumble()
+        _log.exception("%s failed by a fault of ours; it is tried again", what)
+        await asyncio.sleep(_STORE_PAUSE_SECONDS)
 
     async def _renew_held(self) -> None:
         held = dict(self._running)

@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import logging
+import os
 import random
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -21,8 +23,9 @@ from replyhook_receiver.endpoint_rules import MAX_URL_LENGTH, checked_url
 from replyhook_receiver.errors import Overloaded, StoreUnavailable
 from replyhook_receiver.lifecycle import TaskKind, Verdict
 from replyhook_receiver.records import Accepted
-from replyhook_receiver.stores.postgres import PostgreSQLStore, engine, listening, readers, upkeep
+from replyhook_receiver.stores.postgres import PostgreSQLStore, database, engine, listening, readers, upkeep
 from replyhook_receiver.stores.postgres import connection as connecting
+from replyhook_receiver.stores.sql import writer
 from replyhook_receiver.stores.sql.places import note_failure
 from replyhook_receiver.stores.streams import EVERYTHING
 from replyhook_receiver.tasks import Task
@@ -293,6 +296,77 @@ async def test_a_connection_that_reads_and_was_lost_is_replaced_unheard(
             b"WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     assert await all_of(store.job(a_job()) for _ in range(8)) == [None] * 8
+
+
+@pytest.mark.parametrize(
+    "statement", [b"ALTER TABLE notifications ADD COLUMN by_hand TEXT", b"ALTER TABLE notifications DROP COLUMN body"]
+)
+async def test_a_table_that_is_changed_while_it_is_read_is_read_on(
+    store: PostgreSQLStore, postgres_url: str, statement: bytes
+) -> None:
+    def work(raw: Any) -> list[Any]:
+        found: list[Any] = raw.execute("SELECT * FROM notifications").fetchall()
+        return found
+
+    for _ in range(20):  # often enough that psycopg prepares it on all of them
+        await all_of(store.database.read(work) for _ in range(readers.READERS))
+    async with await beside(postgres_url) as other:
+        await other.execute(statement)
+    for _ in range(3):
+        assert await all_of(store.database.read(work) for _ in range(readers.READERS)) == [[]] * readers.READERS
+
+
+async def test_connections_that_read_and_forgot_what_was_prepared_are_replaced(store: PostgreSQLStore) -> None:
+    for _ in range(20):
+        await all_of(store.job(a_job()) for _ in range(readers.READERS))
+    forget = "DEALLOCATE ALL"
+    await all_of(store.database.read(lambda raw: raw._connection.pgconn.exec_(forget.encode())) for _ in range(4))
+    for _ in range(3):
+        assert await all_of(store.job(a_job()) for _ in range(readers.READERS)) == [None] * readers.READERS
+
+
+async def test_a_server_that_is_frozen_keeps_no_process_from_ending(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_END_SECONDS", 0.2)
+
+    def its_process(raw: Any) -> int:
+        return int(raw.execute("SELECT pg_backend_pid() AS pid").fetchone()["pid"])
+
+    store = PostgreSQLStore(postgres_url, describe=describe)
+    await store.open()
+    processes = [await store.database.write(its_process), await store.database.read(its_process)]
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        kept = asyncio.create_task(store.accept(report(a_job(), running(5))))
+        found = asyncio.create_task(store.job(a_job()))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(30):
+            await store.close()
+        with pytest.raises(StoreUnavailable):
+            await kept
+        assert await found is None, "it was asked again, of another process of the server"
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+async def test_a_server_that_is_frozen_is_seen(store: PostgreSQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "HANGS_SECONDS", 0.1)
+    process = await store.database.write(
+        lambda raw: int(raw.execute("SELECT pg_backend_pid() AS pid").fetchone()["pid"])
+    )
+    assert await store.check()
+    os.kill(process, signal.SIGSTOP)
+    try:
+        kept = asyncio.create_task(store.accept(report(a_job(), running(5))))
+        await asyncio.sleep(0.3)
+        assert not await store.check()
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert isinstance(await kept, Accepted)
+    assert await store.check()
 
 
 async def test_readers_cannot_write(store: PostgreSQLStore) -> None:

@@ -1,15 +1,19 @@
 """Downloads in parallel: so many from one host, so many in all; and a worker that waits without turning in circles."""
 
 import asyncio
+import errno
+import os
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from replyhook.jobs import AssetStatus
 from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.storage import local
 from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.tasks import Task
 from replyhook_receiver.work.worker import Handler, Worker
@@ -97,3 +101,21 @@ async def test_what_is_held_back_is_looked_at_now_and_then_and_holds_up_nothing_
     finally:
         await worker.stop()
         await store.close()
+
+
+async def test_a_folder_that_cannot_be_looked_at_holds_up_downloads_alone_and_only_so_long(
+    tmp_path: Path, host: Host, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_away(_: Path) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    async with a_bench(tmp_path, host) as bench:
+        with monkeypatch.context() as away:
+            away.setattr(local.shutil, "disk_usage", is_away)
+            job = await told(bench, host.will("/one.mp4", Crowd(clip).serves("one")))
+            await until(lambda: bench.queue.state == "storage_trouble")
+            assert "Stale file handle" in (bench.queue.problem or "")
+            assert bench.worker.healthy
+        await bench.at_rest()
+        assert (await bench.known(job)).asset.status is AssetStatus.STORED
+        assert bench.queue.state == "ok"

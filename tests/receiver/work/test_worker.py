@@ -32,6 +32,8 @@ class CountingStore(SQLiteStore):
     looks = 0
     failing_claims = 0
     failing_finishes = 0
+    at_fault: Exception | None = None
+    """What every look for work and every renewal fails with."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -48,7 +50,14 @@ class CountingStore(SQLiteStore):
     async def next_due(self, **more: Any) -> Any:
         self.looks += 1
         await self.hangs.wait()
+        if self.at_fault is not None:
+            raise self.at_fault
         return await super().next_due(**more)
+
+    async def renew(self, *arguments: Any, **more: Any) -> Any:
+        if self.at_fault is not None:
+            raise self.at_fault
+        return await super().renew(*arguments, **more)
 
     async def finish(self, *arguments: Any, **more: Any) -> bool:
         if self.failing_finishes:
@@ -258,6 +267,26 @@ async def test_a_store_that_is_down_for_a_moment_stops_nothing(store: CountingSt
     assert (await store.state(job))[0] == "done"
 
 
+@pytest.mark.parametrize("fault", [OSError("a disk that is away"), KeyError("ours"), OverflowError("a clock")], ids=str)
+async def test_a_fault_of_ours_that_passes_leaves_it_at_work_and_is_seen_while_it_lasts(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr(worker_module, "_STORE_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "_RENEW_SECONDS", 0.05)
+    gate = Gate()
+    async with working(store, gate) as worker:
+        await store.works(a_job(1))
+        await until(lambda: gate.inside == 1)
+        store.at_fault = fault
+        await store.works(a_job(2))
+        await until(lambda: not worker._looking.beats and not worker._renewing.beats)
+        assert not worker.healthy
+        store.at_fault = None
+        await until(lambda: gate.inside == 2)
+        await until(lambda: worker.healthy)
+        gate.open.set()
+
+
 async def test_an_end_that_cannot_be_noted_at_once_is_noted_a_moment_later(store: CountingStore) -> None:
     job, recorder = a_job(), Recorder()
     store.failing_finishes = 1
@@ -282,6 +311,39 @@ async def test_work_that_could_not_be_noted_is_done_again_when_its_lease_ran_out
     assert (await store.state(job))[0] == "leased"
     later = now() + timedelta(seconds=31)
     assert len(await store.claim([TaskKind.DOWNLOAD], limit=5, lease=timedelta(seconds=1), now=later)) == 1
+
+
+async def test_a_stop_does_not_wait_for_a_store_that_is_away(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "_STOP_SECONDS", 0.1)
+    gate = Gate()
+    async with working(store, gate, concurrency=2) as worker:
+        await store.works(a_job(1), a_job(2))
+        await until(lambda: gate.inside == 2)
+        store.failing_finishes = 1_000
+        async with asyncio.timeout(15):  # of itself it would be patient for half a minute
+            await worker.stop()
+    assert store.failing_finishes == 998
+
+
+async def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "_STOP_SECONDS", 0.1)
+    monkeypatch.setattr(worker_module, "_PUT_BACK_SECONDS", 0.1)
+    gate = Gate()
+
+    async def hangs(*_: Any, **__: Any) -> bool:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with working(store, gate) as worker:
+        await store.works(a_job(1))
+        await until(lambda: gate.inside == 1)
+        monkeypatch.setattr(store, "finish", hangs)
+        async with asyncio.timeout(15):
+            await worker.stop()
 
 
 async def test_the_work_of_a_worker_that_was_killed_is_taken_over(store: CountingStore) -> None:

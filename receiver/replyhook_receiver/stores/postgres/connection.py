@@ -1,6 +1,9 @@
 """One connection to PostgreSQL: how it is made, what has to be in force, and how the store's SQL runs on it."""
 
+import contextlib
+import os
 import re
+import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -94,6 +97,14 @@ def connect(url: str, *, read_only: bool = False) -> Connection[Any]:
         connection.close()
         raise
     return connection
+
+
+def cut_off(connection: Connection[Any] | None) -> None:
+    """End what a connection waits for, from another thread: of a server that is frozen nothing ever comes."""
+    with contextlib.suppress(psycopg.Error, OSError):
+        if connection is not None and not connection.closed:
+            with socket.socket(fileno=os.dup(connection.fileno())) as link:
+                link.shutdown(socket.SHUT_RDWR)
 
 
 def check_in_force(connection: Connection[Any]) -> None:

@@ -17,6 +17,7 @@ from replyhook_receiver.stores.postgres.connection import (
     PostgreSQLRaw,
     check_in_force,
     connect,
+    cut_off,
     named,
     shown_error,
 )
@@ -57,6 +58,7 @@ class PostgreSQLEngine:
     other is made up for by batches. ``name`` tells others whose nudge it is.
     """
 
+    is_lost = False  # a connection that was lost is made again
     errors = ()  # what the database raises may hold the values of a row, so it is not passed on, nor logged
 
     def __init__(self, url: str, *, name: str) -> None:
@@ -87,6 +89,10 @@ class PostgreSQLEngine:
         """Disconnect, when what is under way is done."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
         self._thread.shutdown(wait=False)
+
+    def cut_off(self) -> None:
+        """Let what is under way fail."""
+        cut_off(self._connection)
 
     def is_locked(self, error: Exception) -> bool:
         return isinstance(error, _NobodyCan)

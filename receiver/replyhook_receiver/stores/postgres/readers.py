@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, errors
 from psycopg.pq import TransactionStatus
 
 from replyhook_receiver.errors import Overloaded, StoreUnavailable
-from replyhook_receiver.stores.postgres.connection import PostgreSQLRaw, connect, named, shown_error
+from replyhook_receiver.stores.postgres.connection import PostgreSQLRaw, connect, cut_off, named, shown_error
 from replyhook_receiver.stores.sql.connection import Raw
 
 T = TypeVar("T")
@@ -19,6 +19,9 @@ T = TypeVar("T")
 READERS = 4
 PATIENCE_SECONDS = 5.0
 _log = logging.getLogger(__name__)
+
+# What was prepared on a connection is worth nothing after somebody has changed a table, or has made it forget.
+_OUT_OF_DATE = (errors.FeatureNotSupported, errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
 
 
 class Readers:
@@ -30,6 +33,7 @@ class Readers:
         self._free: asyncio.LifoQueue[Connection[Any] | None] = asyncio.LifoQueue()
         for _ in range(READERS):
             self._free.put_nowait(None)
+        self._busy: set[Connection[Any]] = set()
         self._is_open = True
 
     async def read(self, work: Callable[[Raw], T]) -> T:
@@ -49,6 +53,11 @@ class Readers:
             raise result
         return result  # type: ignore[no-any-return] # what work returned
 
+    def cut_off(self) -> None:
+        """Let what is under way fail."""
+        for connection in list(self._busy):
+            cut_off(connection)
+
     async def close(self) -> None:
         """Disconnect, when what is under way is done."""
         self._is_open = False
@@ -63,26 +72,37 @@ class Readers:
         self._free.put_nowait(connection)
 
     def _read(self, connection: Connection[Any] | None, work: Callable[[Raw], Any]) -> tuple[Any, Any]:
-        """What ``work`` comes to, and the connection to go on with. One that was lost meanwhile is replaced, once."""
+        """What ``work`` comes to, and the connection to go on with. One that was lost meanwhile, or that knows the
+        tables as they were, is replaced, once; one on which the database refused anything is used no more.
+        """
         was_used = connection is not None
         try:
             if connection is None or connection.closed:
                 connection = connect(self._url, read_only=True)
             try:
-                return work(PostgreSQLRaw(connection)), connection
-            except psycopg.OperationalError:
-                if not (was_used and connection.closed):
+                return self._work(connection, work), connection
+            except psycopg.Error as error:
+                if not was_used or not (connection.closed or isinstance(error, _OUT_OF_DATE)):
                     raise
+            connection.close()
+            connection = None
             connection = connect(self._url, read_only=True)
-            return work(PostgreSQLRaw(connection)), connection
-        except psycopg.OperationalError as error:
+            return self._work(connection, work), connection
+        except psycopg.Error as error:
             if connection is None:  # its words name addresses and paths, which are for the log alone
                 _log.warning("PostgreSQL cannot be reached: %s", shown_error(error, self._url))
-            return StoreUnavailable(f"the store cannot be read ({named(error)})"), _usable(connection)
-        except psycopg.Error as error:
-            return StoreUnavailable(f"the store cannot be read ({named(error)})"), _usable(connection)
+            else:
+                connection.close()
+            return StoreUnavailable(f"the store cannot be read ({named(error)})"), None
         except Exception as error:
             return error, _usable(connection)
+
+    def _work(self, connection: Connection[Any], work: Callable[[Raw], Any]) -> Any:
+        self._busy.add(connection)
+        try:
+            return work(PostgreSQLRaw(connection))
+        finally:
+            self._busy.discard(connection)
 
 
 def _usable(connection: Connection[Any] | None) -> Connection[Any] | None:

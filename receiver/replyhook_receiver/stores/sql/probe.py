@@ -27,6 +27,8 @@ class Probe:
 
     async def check(self) -> bool:
         """Whether writes are taken and reach the disk; tries one at most once a second, and waits only shortly."""
+        if self._writer.hangs:  # it has not failed, and may never
+            return False
         if self._is_needed and (self._task is None or self._task.done()):
             if time.monotonic() - self._began_at < _BETWEEN_SECONDS:
                 return False

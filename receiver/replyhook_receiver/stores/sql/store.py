@@ -141,7 +141,7 @@ class SQLStore:
     @property
     def has_failed(self) -> bool:
         try:
-            return not self.database.writer.healthy
+            return self.database.writer.has_failed
         except StoreUnavailable:  # it is not open
             return False
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +19,7 @@ Settle = Callable[[Any], None]
 
 MAX_WAITING = 10_000
 MAX_BATCH = 500
+HANGS_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._closing = False
         self.writes = self.commits = self.fsyncs = 0
+        self._began_at: float | None = None
         self.failures = 0
         """How many commits have failed so far."""
         self._task = asyncio.create_task(self._write(), name="replyhook-writer")
@@ -46,6 +49,16 @@ class Writer:
     def healthy(self) -> bool:
         """Whether work is being taken."""
         return not self._closing and not self._task.done()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether one commit has been under way for longer than any takes whose database answers."""
+        return self._began_at is not None and time.monotonic() - self._began_at > HANGS_SECONDS
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether only a new process helps."""
+        return not self.healthy or self._engine.is_lost
 
     @property
     def waiting(self) -> int:
@@ -97,7 +110,9 @@ class Writer:
                 # What has come in meanwhile is read first: the batch is the larger, and each one's share of it smaller.
                 await asyncio.sleep(0)
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+                self._began_at = time.monotonic()
                 await self._commit(batch)
+                self._began_at = None
         finally:
             for _, settle in self._waiting:
                 _tell(settle, StoreUnavailable("the store stopped before this was written"))
