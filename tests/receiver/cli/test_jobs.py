@@ -225,7 +225,7 @@ def test_an_interrupted_wait_is_130_and_has_told_the_job(stage: Stage) -> None:
     assert process.returncode == 130
     assert told.startswith("job_")
     job = told.partition(":")[0]
-    assert rest.splitlines() == [f"{job} goes on: `replyhook jobs wait {job}`", "interrupted"]
+    assert rest.split("\n") == [f"{job} goes on: `replyhook jobs wait {job}`", "", "interrupted", ""]
 
 
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}], ids=str)

@@ -20,7 +20,6 @@ from replyhook_receiver.stores.sqlite import SQLiteStore
 from replyhook_receiver.stores.sqlite.connection import Connection, connect
 from replyhook_receiver.stores.sqlite.database import rewrite_a_page
 from replyhook_receiver.stores.sqlite.engine import SQLiteEngine
-from replyhook_receiver.stores.sqlite.files import Files
 from tests.contracts.endpoints_contract import EndpointsContract
 from tests.contracts.order_contract import OrderContract
 from tests.contracts.store.material import Reopen, a_job, all_of, describe, report, running, the_job
@@ -209,9 +208,10 @@ def _nothing() -> None:
 
 
 @pytest.fixture
-async def writer(connection: Connection, tmp_path: Path) -> AsyncIterator[Writer]:
-    engine = SQLiteEngine(connection, files=Files(tmp_path / "writer.db"))
-    running_writer = Writer(engine, accept_all=lambda _, __: [], after_commit=_nothing)
+async def writer(connection: Connection) -> AsyncIterator[Writer]:
+    running_writer = Writer(
+        SQLiteEngine(connection, check_files=_nothing), accept_all=lambda _, __: [], after_commit=_nothing
+    )
     yield running_writer
     await running_writer.close()
 

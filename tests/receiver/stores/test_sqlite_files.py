@@ -42,29 +42,11 @@ async def test_what_would_be_gone_with_the_process_is_not_acknowledged(
     try:
         await store.accept(report(a_job(), running(1)))
         assert await store.check()
-        assert not store.has_failed
         happens(path)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="removed or replaced"):
                 await store.accept(report(a_job(), running(2, "r-2")))
         assert not await store.check()
-        assert store.has_failed, "who watches over the process is to start it anew"
-    finally:
-        await store.close()
-
-
-async def test_what_is_back_where_it_was_is_written_to_again(tmp_path: Path) -> None:
-    path = tmp_path / "data" / "replyhook.db"
-    store = SQLiteStore(path, describe=describe)
-    await store.open()
-    try:
-        move(path)
-        with pytest.raises(StoreUnavailable):
-            await store.accept(report(a_job(), running(1)))
-        assert store.has_failed
-        path.parent.with_name("moved").rename(path.parent)
-        await store.accept(report(a_job(), running(2, "r-2")))
-        assert not store.has_failed
     finally:
         await store.close()
 

@@ -58,7 +58,6 @@ class PostgreSQLEngine:
     other is made up for by batches. ``name`` tells others whose nudge it is.
     """
 
-    is_lost = False  # a connection that was lost is made again
     errors = ()  # what the database raises may hold the values of a row, so it is not passed on, nor logged
 
     def __init__(self, url: str, *, name: str) -> None:

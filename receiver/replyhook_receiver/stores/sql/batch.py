@@ -21,11 +21,6 @@ class Engine(Protocol):
         """What the database raises."""
         ...
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether it writes nowhere that is found again, and only a new process helps."""
-        ...
-
     async def commit(self, batch: Batch) -> list[Any]:
         """Run ``batch`` in a transaction, on the connection's thread; it is on disk when this returns.
 

@@ -141,7 +141,7 @@ class SQLStore:
     @property
     def has_failed(self) -> bool:
         try:
-            return self.database.writer.has_failed
+            return not self.database.writer.healthy
         except StoreUnavailable:  # it is not open
             return False
 

@@ -56,11 +56,6 @@ class Writer:
         return self._began_at is not None and time.monotonic() - self._began_at > HANGS_SECONDS
 
     @property
-    def has_failed(self) -> bool:
-        """Whether only a new process helps."""
-        return not self.healthy or self._engine.is_lost
-
-    @property
     def waiting(self) -> int:
         """How many writes wait for a commit."""
         return len(self._waiting)

@@ -53,7 +53,7 @@ class SQLiteDatabase:
         except BaseException:
             await self.close()
             raise
-        engine = SQLiteEngine(writing, files=files)
+        engine = SQLiteEngine(writing, check_files=files.check)
         self._writer = Writer(engine, accept_all=self._accept_all, after_commit=self._after_commit)
         self._probe = Probe(self._writer, rewrite_a_page)
 

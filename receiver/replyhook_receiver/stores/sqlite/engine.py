@@ -2,29 +2,28 @@
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.stores.sql.batch import Batch, Work
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sqlite.connection import Connection
-from replyhook_receiver.stores.sqlite.files import Files
 
 _log = logging.getLogger(__name__)
 
 
 class SQLiteEngine:
-    """The ``Engine`` over one connection. Where what was committed is not in ``files``, it counts as failed."""
+    """The ``Engine`` over one connection.
+
+    ``check_files`` raises where what was committed is not where it belongs: then it counts as failed.
+    """
 
     errors = (sqlite3.Error,)
 
-    def __init__(self, connection: Connection, *, files: Files) -> None:
+    def __init__(self, connection: Connection, *, check_files: Callable[[], None]) -> None:
         self._connection = connection
-        self._files = files
-
-    @property
-    def is_lost(self) -> bool:
-        return self._files.are_lost
+        self._check_files = check_files
 
     async def commit(self, batch: Batch) -> list[Any]:
         return await self._connection.work(lambda raw: self._commit(raw, batch))
@@ -42,7 +41,7 @@ class SQLiteEngine:
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
             raise
-        self._files.check()  # what was committed to a file that nobody will find again is not kept
+        self._check_files()  # what was committed to a file that nobody will find again is not kept
         return results
 
 

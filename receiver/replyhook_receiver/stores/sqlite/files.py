@@ -16,16 +16,14 @@ class Files:
     def __init__(self, path: Path) -> None:
         self._paths = (os.fspath(path), f"{os.fspath(path)}-wal")
         self._known = self._look()
-        self.are_lost = False
-        """Whether they were not there when they were last looked for."""
 
     def check(self) -> None:
         """Raise ``StoreUnavailable`` when one of the files is not at its path any more."""
         try:
-            self.are_lost = self._look() != self._known
+            is_so = self._look() == self._known
         except OSError:
-            self.are_lost = True
-        if self.are_lost:
+            is_so = False
+        if not is_so:
             raise StoreUnavailable("the database's files were removed or replaced while it was open: restart")
 
     def _look(self) -> list[tuple[int, int]]:

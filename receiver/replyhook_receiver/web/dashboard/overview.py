@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook.jobs import JobStatus
+from replyhook_receiver.errors import LowDisk
 from replyhook_receiver.records import DeliveryStatus
 from replyhook_receiver.storage.base import Storage
 from replyhook_receiver.stores.base import Store
@@ -80,8 +81,14 @@ class OverviewPage:
                 (provider, reason, count) for provider, found in refusals.items() for reason, count in found.items()
             ],
             "refused": sum(count for found in refusals.values() for count in found.values()),
-            "free_bytes": self._storage.free_bytes(),
+            "free_bytes": self._free_bytes(),
         }
+
+    def _free_bytes(self) -> int | None:
+        try:
+            return self._storage.free_bytes()
+        except LowDisk:  # a file server that is away: why, the downloads say
+            return None
 
 
 def _minutes(lately: Lately) -> list[str]:
