@@ -145,6 +145,8 @@ def replay(callbacks: tuple[str, ...], what: list[str], is_applied: bool, output
                 click.echo(harmless(line))
     if not is_applied:
         click.echo("that was a dry run: nothing was changed; --apply does it", err=True)
+    elif what == ["parse"]:
+        click.echo("they were read, and nothing was changed: --what says what else is to be done", err=True)
 
 
 def _in_words(callback: str, replayed: dict[str, Any], what: list[str]) -> list[str]:

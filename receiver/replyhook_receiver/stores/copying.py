@@ -136,7 +136,10 @@ def _begin(source: Side, target: Side) -> None:
         return
     for table in KEYS:
         if table not in _MADE_WITH_THE_SCHEMA and target.raw.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():  # noqa: S608 - ours
-            raise ConfigurationError(f"{target.name} is not empty (there are {table}): a copy needs an empty database")
+            raise ConfigurationError(
+                f"{target.name} is not empty (there are {table}): a copy needs an empty database, and one that was "
+                "finished is whole"
+            )
     with target.transaction() as raw:
         raw.execute(f"CREATE TABLE {COPY} (what TEXT PRIMARY KEY, through TEXT, copied BIGINT, done BIGINT)")
         raw.execute(f"INSERT INTO {COPY} VALUES ('', ?, 0, 0)", (identity,))  # noqa: S608 - ours

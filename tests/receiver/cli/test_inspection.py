@@ -168,6 +168,7 @@ def test_a_replay_is_dry_until_it_is_applied(stage: Stage) -> None:
     assert "duplicate: succeeded 100 %, video stored" in dry.stdout
     assert "not needed: the video is stored" in dry.stdout
     assert "dry run" in dry.stderr
+    assert "nothing was changed" in run(stage, "callbacks", "replay", callback, "--apply").stderr
     assert ok(stage, "callbacks", "list", "--job", job, "-o", "id").split() == [callback]
     told = json.loads(ok(stage, "callbacks", "replay", callback, "--what", "state", "--apply", "-o", "json"))
     assert (told["dry_run"], told["verdict"], told["announced"]) == (False, "duplicate", [])
