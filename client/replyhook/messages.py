@@ -1,6 +1,6 @@
 """The three HTTP messages that providers are made of: plain values, comparable, with nothing sent."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -90,10 +90,17 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises ``VerificationError`` when it was sent more than once.
         """
-        values = [value.strip(" \t") for key, value in self.headers if key == name]
-        if len(values) > 1:
-            raise VerificationError(f"the header {name} was sent more than once")
-        return values[0] if values else None
+        return self.single_headers((name,)).get(name)
+
+    def single_headers(self, names: Container[str]) -> dict[str, str]:
+        """Those of the headers called ``names`` that were sent, each as ``header`` gives it. Raises the same."""
+        found: dict[str, str] = {}
+        for name, value in self.headers:
+            if name in names:
+                if name in found:
+                    raise VerificationError(f"the header {name} was sent more than once")
+                found[name] = value.strip(" \t")
+        return found
 
     def json(self) -> Any:
         """The body as JSON. Raises ``UnreadableMessage`` when it is none."""

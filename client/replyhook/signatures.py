@@ -6,8 +6,13 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from replyhook.errors import ConfigurationError, NoMatchingKey, VerificationError
+
+if TYPE_CHECKING:
+    from nacl.signing import VerifyKey  # PyNaCl is not there where only the client library is
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the mark of a secret, not one
 TOLERANCE = timedelta(minutes=5)
@@ -105,15 +110,24 @@ def verify_ed25519(public_keys: Iterable[bytes], *, signature: bytes, message: b
     Raises ``VerificationError`` for a signature that has not 64 bytes, ``NoMatchingKey`` when no key made it. Needs
     PyNaCl, which ``replyhook[receiver]`` brings.
     """
-    from nacl.exceptions import BadSignatureError, CryptoError
-    from nacl.signing import VerifyKey
-
     if len(signature) != 64:
         raise VerificationError("the signature has not 64 bytes")
-    for key in public_keys:
-        try:
-            VerifyKey(key).verify(message, signature)
-        except (BadSignatureError, CryptoError, ValueError, TypeError):
-            continue
-        return
-    raise NoMatchingKey("no key at hand made this signature")
+    if not any(_made_ed25519(key, signature, message) for key in public_keys):
+        raise NoMatchingKey("no key at hand made this signature")
+
+
+def _made_ed25519(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    from nacl.exceptions import CryptoError
+
+    try:
+        _verify_key(public_key).verify(message, signature)
+    except (CryptoError, ValueError, TypeError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=64)
+def _verify_key(public_key: bytes) -> "VerifyKey":
+    from nacl.signing import VerifyKey
+
+    return VerifyKey(public_key)

@@ -23,7 +23,7 @@ _CLOSE = b"connection: close\r\n"
 class Answer:
     """An answer that is sent as it is, again and again, whichever way its request came."""
 
-    __slots__ = ("_end", "_headers", "body", "closes", "start", "status")
+    __slots__ = ("_end", "_headers", "_of_server", "_whole", "body", "closes", "start", "status")
 
     def __init__(self, status: int, words: bytes, *headers: tuple[bytes, bytes]) -> None:
         self.status = status
@@ -33,9 +33,18 @@ class Answer:
         self.body: Message = {"type": "http.response.body", "body": words}
         self._headers = b"".join(b"%b: %b\r\n" % pair for pair in (*plain, *headers))
         self._end = b"\r\n" + words
+        self._of_server: list[tuple[bytes, bytes]] = []
+        self._whole = self._built([], last=False)
 
     def in_full(self, server_headers: list[tuple[bytes, bytes]], *, last: bool) -> bytes:
         """Its bytes as uvicorn would send them; ``last`` where the connection ends with it."""
+        if last:
+            return self._built(server_headers, last=True)
+        if server_headers is not self._of_server:  # uvicorn makes a new list of them each second, with the date
+            self._of_server, self._whole = server_headers, self._built(server_headers, last=False)
+        return self._whole
+
+    def _built(self, server_headers: list[tuple[bytes, bytes]], *, last: bool) -> bytes:
         of_server = b"".join([b"%b: %b\r\n" % pair for pair in server_headers])
         close = _CLOSE if last and not self.closes else b""
         return b"".join((STATUS_LINE[self.status], of_server, self._headers, close, self._end))

@@ -174,6 +174,20 @@ async def test_an_answer_that_closes_ends_the_connection() -> None:
         assert said.count(b"connection: close") == 1
 
 
+def test_an_answer_carries_the_server_headers_of_its_moment_and_closes_only_where_it_is_the_last() -> None:
+    ok = Answer(200, b"ok")
+    first, second = [(b"date", b"the first second")], [(b"date", b"the second second")]
+
+    assert b"date: the first second\r\n" in ok.in_full(first, last=False)
+    assert ok.in_full(first, last=False) == ok.in_full(first, last=False)
+    assert b"connection: close\r\n" in ok.in_full(first, last=True)
+
+    of_second = ok.in_full(second, last=False)
+    assert b"date: the second second\r\n" in of_second
+    assert b"first" not in of_second
+    assert b"connection: close" not in of_second
+
+
 async def test_a_connection_is_left_alone_while_its_callback_is_pending_and_closed_when_it_idles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -48,6 +48,8 @@ from replyhook.signatures import check_time, parse_unix_seconds, verify_ed25519
 _SEED = "fal model page [seed 002]"
 _MODEL_PATH = "fal-ai/pixverse/v6/extend"
 _TOLERANCE = timedelta(seconds=300)
+_USER_ID = "x-fal-webhook-user-id"
+_SIGNATURE_HEADERS = ("x-fal-webhook-request-id", _USER_ID, "x-fal-webhook-timestamp", "x-fal-webhook-signature")
 
 CAPABILITIES = Capabilities(
     name="fal",
@@ -218,10 +220,8 @@ class Fal(ProviderDefaults):
             raise_for_refusal(response, _detail(response))
 
     def verify(self, callback: Callback, *, keys: VerificationKeys, now: datetime) -> Trust:
-        request_id = callback.header("x-fal-webhook-request-id")
-        user_id = self.sender(callback)
-        timestamp = callback.header("x-fal-webhook-timestamp")
-        signature = callback.header("x-fal-webhook-signature")
+        sent = callback.single_headers(_SIGNATURE_HEADERS)
+        request_id, user_id, timestamp, signature = map(sent.get, _SIGNATURE_HEADERS)
         if not request_id or not user_id or not timestamp or not signature:
             raise VerificationError("a header of fal's signature is missing")
         allowed = self.user_ids or keys.senders  # what is configured takes the place of what was learned
@@ -242,7 +242,7 @@ class Fal(ProviderDefaults):
         return Trust.SIGNED
 
     def sender(self, callback: Callback) -> str | None:
-        return callback.header("x-fal-webhook-user-id")
+        return callback.header(_USER_ID)
 
     def parse_callback(self, callback: Callback) -> JobEvent:
         body = as_object(callback.json())
