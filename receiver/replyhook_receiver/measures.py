@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 ACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _WAITING = 4_096
+MOST_ENDPOINTS = 500
+A_JOBS_OWN = "a job's own"
+OTHER_ENDPOINTS = "others"
 
 
 class Acks:
@@ -34,6 +37,31 @@ class Acks:
         self._sum += sum(fresh)
 
 
+class DeliveryTries:
+    """Tries at deliveries by channel, endpoint and outcome: delivered, failed.
+
+    The endpoints of single jobs count as one, and so do those beyond the first ``MOST_ENDPOINTS`` of a process: each is
+    a series of its own for whoever keeps the figures.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._endpoints: set[str] = set()
+
+    def add(self, channel: str, endpoint: str | None, outcome: str) -> None:
+        """One has ended, at the endpoint of that id, or at a job's own."""
+        if endpoint is not None and endpoint not in self._endpoints:
+            if len(self._endpoints) < MOST_ENDPOINTS:
+                self._endpoints.add(endpoint)
+            else:
+                endpoint = OTHER_ENDPOINTS
+        self._counts[channel, endpoint or A_JOBS_OWN, outcome] += 1
+
+    def read(self) -> dict[tuple[str, str, str], int]:
+        """How many there were of each."""
+        return dict(self._counts)
+
+
 class Measures:
     """The counts of one process."""
 
@@ -45,6 +73,5 @@ class Measures:
         """Tries at tasks by kind and outcome: done, retry, dead, not_now."""
         self.seconds: defaultdict[str, float] = defaultdict(float)
         """Spent on tasks, by kind."""
-        self.deliveries: Counter[tuple[str, str]] = Counter()
-        """Tries at deliveries by channel and outcome: delivered, failed."""
+        self.deliveries = DeliveryTries()
         self.downloaded_bytes = 0

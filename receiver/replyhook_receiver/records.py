@@ -263,13 +263,17 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRecord:
-    """The duty to bring one notification to one endpoint, with all that is needed to do so."""
+    """The duty to bring one notification to one endpoint, with all that is needed to do so.
+
+    ``standing_endpoint`` is the id of an endpoint that is no job's own.
+    """
 
     id: str
     notification: NotificationRecord
     channel: str
     target: NotifyTarget
     status: DeliveryStatus
+    standing_endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,10 @@ class MetricsApi:
         )
         yield _counter("download_bytes", "Of videos that were stored.", (), {(): measures.downloaded_bytes})
         yield _counter(
-            "delivery_tries", "Ended tries at deliveries.", ("channel", "outcome"), dict(measures.deliveries.items())
+            "delivery_tries",
+            "Ended tries at deliveries.",
+            ("channel", "endpoint", "outcome"),
+            measures.deliveries.read(),
         )
         for what, words in (("recovered", "settled by asking"), ("lost", "that nobody will ask about again")):
             values = {(name,): float(str(counts[what])) for name, counts in asked.items()}

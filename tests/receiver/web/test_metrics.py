@@ -1,5 +1,6 @@
 """`/metrics`: what it tells, whom, and that the shipped board and alerts ask for nothing else."""
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from replyhook_receiver.measures import ACK_BUCKETS, Acks
+from replyhook_receiver.measures import ACK_BUCKETS, MOST_ENDPOINTS, Acks, DeliveryTries
 from tests.receiver.support import API_KEY, AUTH, PERSONAL_ID, Host, Receiver, a_receiver, says, useapi_body
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -49,6 +50,43 @@ async def test_it_tells_what_came_and_what_became_of_it(tmp_path: Path, host: Ho
     assert sum(found["replyhook_verification_failures_total"].values()) == 1
     assert found["replyhook_store_writes_total"][()] >= found["replyhook_store_commits_total"][()] > 0
     assert found["replyhook_on_hold"][()] == 0
+
+
+async def test_it_tells_which_endpoint_refuses_and_counts_those_of_jobs_as_one(tmp_path: Path, host: Host) -> None:
+    good, bad = host.will("/good", says(204)), host.will("/bad", says(500))
+    async with a_receiver(tmp_path, host, metrics=True) as receiver:
+        ids = {}
+        for url in (good, bad):
+            added = await receiver.client.post("/v1/endpoints", json={"url": url}, headers=AUTH)
+            ids[url] = added.json()["id"]
+        for _ in range(2):
+            job, path = await receiver.register(notify=[{"url": host.will("/own", says(200))}])
+            assert (await receiver.client.post(path, content=useapi_body(job, "FAILED"))).status_code == 200
+        wanted = {
+            ("a job's own", "delivered", "webhook"): 2,
+            ("delivered", ids[good], "webhook"): 2,
+            (ids[bad], "failed", "webhook"): 1,
+        }
+        async with asyncio.timeout(60):
+            told = await tries(receiver)
+            while not all(told.get(labels, 0) >= count for labels, count in wanted.items()):
+                await asyncio.sleep(0.05)
+                told = await tries(receiver)
+    assert set(told) == set(wanted)
+
+
+async def tries(receiver: Receiver) -> dict[tuple[str, ...], float]:
+    return (await scraped(receiver)).get("replyhook_delivery_tries_total", {})
+
+
+def test_endpoints_beyond_the_most_that_are_told_apart_count_as_one() -> None:
+    ended = DeliveryTries()
+    for number in range(MOST_ENDPOINTS + 2):
+        ended.add("webhook", f"ep_{number}", "failed")
+    ended.add("webhook", "ep_0", "failed")
+    counts = ended.read()
+    assert len(counts) == MOST_ENDPOINTS + 1
+    assert counts["webhook", "others", "failed"] == counts["webhook", "ep_0", "failed"] == 2
 
 
 async def test_only_who_may_sees_it_and_by_default_nobody(tmp_path: Path, host: Host, receiver: Receiver) -> None:

@@ -24,7 +24,7 @@ _NOTIFY = TaskKind.NOTIFY.value
 
 _DELIVERY = """
     SELECT n.*, e.channel, e.url, e.secret, e.types, e.headers, e.secrets, e.disabled_ms, e.disabled_why,
-        d.status AS delivery_status
+        d.status AS delivery_status, CASE WHEN e.job_id IS NULL THEN e.id END AS standing_endpoint
     FROM deliveries d
     JOIN notifications n ON n.sequence = d.notification
     JOIN endpoints e ON e.id = d.endpoint_id
@@ -74,6 +74,7 @@ class SQLDeliveries:
             channel=row["channel"],
             target=target_from(row),
             status=DeliveryStatus(row["delivery_status"]),
+            standing_endpoint=row["standing_endpoint"],
         )
 
     async def summary(self, delivery_id: str) -> DeliverySummary | None:
