@@ -27,25 +27,26 @@ from tests.receiver.support import (
 SEED = "20261121"
 EXAMPLES = "8"
 SECONDS = 600.0
-# What no schema can say is judged after it: which URL may be notified, which headers may be sent, an empty filter.
+# What no schema can say is judged after it: which URL may be notified, which headers may be sent, what makes a secret,
+# whose provider has a key, which filters go together, an empty filter. All others take all that the schema allows.
 JUDGED_FURTHER = (
-    "/v1/jobs",
-    "/v1/jobs/{id}",
-    "/v1/endpoints",
-    "/v1/endpoints/{id}",
-    "/v1/endpoints/{id}/rotate-secret",
-    "/v1/jobs/{id}/submission",
-    "/v1/deliveries/retry",
-    "/v1/callbacks",
-    "/v1/stream/links",
-    "/v1/keys",
+    "POST /v1/jobs",
+    "PUT /v1/jobs/{id}",
+    "POST /v1/jobs/{id}/submission",
+    "POST /v1/endpoints",
+    "PATCH /v1/endpoints/{id}",
+    "POST /v1/endpoints/{id}/rotate-secret",
+    "POST /v1/deliveries/retry",
+    "POST /v1/keys",
+    "POST /v1/stream/links",
+    "GET /v1/callbacks",
 )
 CONFIG = f"""
 [auth.openapi.key]
 bearer = "{API_KEY}"
 
 [[operations]]
-include-path = {json.dumps(JUDGED_FURTHER)}
+include-name = {json.dumps(JUDGED_FURTHER)}
 checks.positive_data_acceptance.enabled = false
 
 # GET of it is the GET of a delivery, which is called "retry": there is none.
