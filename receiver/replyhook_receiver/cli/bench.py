@@ -9,6 +9,7 @@ import click
 
 from replyhook_receiver.cli.bench_engine import engine
 from replyhook_receiver.cli.bench_live import latency, streams
+from replyhook_receiver.cli.bench_pruning import pruning
 from replyhook_receiver.cli.bench_shared import ingest_shared
 from replyhook_receiver.extras import how_to_install
 
@@ -27,6 +28,7 @@ def bench() -> None:
 bench.add_command(streams)
 bench.add_command(latency)
 bench.add_command(engine)
+bench.add_command(pruning)
 
 
 @bench.command()
