@@ -78,7 +78,8 @@ class RoundRobin(httpx.AsyncBaseTransport):
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = [httpx.URL(url) for url in urls]
         self._turn = itertools.cycle(self._urls)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        # Shorter than a receiver keeps an idle connection: else it may be closed just as something is sent.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)
         self._transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

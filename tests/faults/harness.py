@@ -41,7 +41,8 @@ class Server:
 
     def client(self) -> httpx.AsyncClient:
         """A client of it; no time-out of its own is shorter than what a test would call a fault."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        # Shorter than a receiver keeps an idle connection: else it may be closed just as something is sent.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)
         return httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=30, limits=limits)
 
     async def readiness(self) -> tuple[int, dict[str, Any]]:

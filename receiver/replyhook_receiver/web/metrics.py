@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.counters import Questions, Refusals
+from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.extras import how_to_install
 from replyhook_receiver.measures import ACK_BUCKETS, Measures
 from replyhook_receiver.stores.base import Store
@@ -89,8 +90,19 @@ class MetricsApi:
         """All of them, in Prometheus' text form."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+        found = list(self._counted())
+        try:
+            found += levels(await self._snapshot())
+            is_up = await self._store.check()
+        except StoreUnavailable:  # what this process has counted is told all the same
+            is_up = False
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected([*found, _store_up(is_up)]))
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def _snapshot(self) -> Snapshot:
         now = self._now()
-        snapshot = Snapshot(
+        return Snapshot(
             now=now,
             levels=await self._store.gauges.levels(),
             waiting=await self._store.links.waiting(),
@@ -98,9 +110,6 @@ class MetricsApi:
             listeners=self._stream.listeners,
             workers=len(await self._store.workers.beating(now=now)) if self._shared else None,
         )
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected([*self._counted(), *levels(snapshot)]))
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     def _counted(self) -> "Iterator[Metric]":
         measures = self._measures
@@ -149,6 +158,13 @@ def _counter(name: str, words: str, labels: tuple[str, ...], values: Mapping[Any
     for names, value in sorted(values.items()):
         family.add_metric(names, value)
     return family
+
+
+def _store_up(is_up: bool) -> "Metric":
+    from prometheus_client.core import GaugeMetricFamily
+
+    words = "1 while the database is read and written; without it the figures that stand there are left out."
+    return GaugeMetricFamily("replyhook_store_up", words, value=float(is_up))
 
 
 def levels(snapshot: Snapshot) -> "Iterator[Metric]":

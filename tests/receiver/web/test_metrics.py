@@ -89,6 +89,18 @@ def test_endpoints_beyond_the_most_that_are_told_apart_count_as_one() -> None:
     assert counts["webhook", "others", "failed"] == counts["webhook", "ep_0", "failed"] == 2
 
 
+async def test_while_the_database_is_away_it_says_so_and_tells_what_it_has_counted(tmp_path: Path, host: Host) -> None:
+    async with a_receiver(tmp_path, host, metrics=True, metrics_token=SCRAPER) as receiver:
+        await a_story(receiver, host)
+        headers = {"authorization": f"Bearer {SCRAPER}"}
+        assert (await scraped(receiver, headers))["replyhook_store_up"][()] == 1
+        await receiver.app.state.store.close()
+        found = await scraped(receiver, headers)
+    assert found["replyhook_store_up"][()] == 0
+    assert sum(found["replyhook_callbacks_total"].values()) == 3
+    assert "replyhook_queue_depth" not in found
+
+
 async def test_only_who_may_sees_it_and_by_default_nobody(tmp_path: Path, host: Host, receiver: Receiver) -> None:
     assert (await receiver.client.get("/metrics", headers=AUTH)).status_code == 404
     async with a_receiver(tmp_path / "keyed", host, metrics=True) as keyed:
@@ -128,7 +140,16 @@ async def test_the_shipped_board_and_alerts_ask_only_for_what_there_is(
     there |= {f"{name}_{part}" for name, kind in kinds.items() if kind == "histogram" for part in ("bucket", "sum")}
     wanted = asked_for(expressions())
     assert wanted
-    assert wanted - there == set()
+    assert wanted - there == {"replyhook_workers"}  # it is told where several processes share a database (test_worker)
+
+
+@pytest.mark.parametrize("expressions", [board, alerts])
+def test_the_shipped_board_and_alerts_are_written_in_promql(expressions: Any) -> None:
+    promql = pytest.importorskip("promql_parser", reason="no wheel of promql-parser for this machine")
+    for expression in expressions():
+        promql.parse(expression)
+    with pytest.raises(ValueError):
+        promql.parse("max by (kind (replyhook_queue_depth)")
 
 
 def test_acknowledgements_are_sorted_into_their_buckets_however_many() -> None:
