@@ -148,7 +148,7 @@ def test_the_shipped_board_and_alerts_are_written_in_promql(expressions: Any) ->
     promql = pytest.importorskip("promql_parser", reason="no wheel of promql-parser for this machine")
     for expression in expressions():
         promql.parse(expression)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="parenthesis"):
         promql.parse("max by (kind (replyhook_queue_depth)")
 
 
