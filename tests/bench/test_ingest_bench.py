@@ -1,9 +1,7 @@
 """`replyhook bench ingest` measures what it says: all it sends is verified, answered and stored, in every case."""
 
-import asyncio
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,21 +11,14 @@ from replyhook_receiver.bench.server import bare_app
 from replyhook_receiver.bench.traffic import Traffic
 from replyhook_receiver.serving import free_socket, served
 from replyhook_receiver.web.app import create_app
+from tests.bench.command import run_bench
 from tests.receiver.support import SECRETS, settings_for
 
 REQUESTS = 150
 
 
 async def bench(*options: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "replyhook_receiver", "bench", "ingest", "--rounds", "2", "--requests", str(REQUESTS)),
-        *options,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(120):
-        said, told = await process.communicate()
-    return process.returncode or 0, said.decode(), told.decode()
+    return await run_bench("ingest", "--rounds", "2", "--requests", str(REQUESTS), *options)
 
 
 async def test_every_case_stores_what_it_acknowledges_and_is_compared_with_the_bare_route(tmp_path: Path) -> None:

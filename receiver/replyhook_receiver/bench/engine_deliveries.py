@@ -1,4 +1,4 @@
-"""Deliveries for our own worker to bring: each of a job of its own, all to one endpoint."""
+"""Deliveries for our own worker to bring: each of a job of its own."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -12,17 +12,18 @@ from replyhook_receiver.stores.sql.store import SQLStore
 _AT_ONCE = 500
 
 
-async def add_deliveries(url: str, count: int) -> None:
-    """So many, due now."""
+async def add_deliveries(url: str, count: int, *, endpoints: int) -> None:
+    """So many, due now, to so many endpoints, each on a host of its own."""
     async with store_at(url) as store:
         for start in range(0, count, _AT_ONCE):
-            await asyncio.gather(*(_add(store) for _ in range(min(_AT_ONCE, count - start))))
+            some = range(start, min(start + _AT_ONCE, count))
+            await asyncio.gather(*(_add(store, number % endpoints) for number in some))
 
 
-async def _add(store: SQLStore) -> None:
+async def _add(store: SQLStore, endpoint: int) -> None:
     now = datetime.now(UTC)
     job_id, video_id = new_id("job"), new_id("ext")
-    target = NotifyTarget(url="https://app.example.com/hooks")
+    target = NotifyTarget(url=f"https://app-{endpoint}.example.com/hooks")
     registration = Registration(
         job_id=job_id, provider="useapi", reference=None, user="bench", notify=(target,), request={}
     )

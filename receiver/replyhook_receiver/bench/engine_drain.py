@@ -22,11 +22,12 @@ _FUTURE = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """An engine with so many workers, beside so many tasks that are not due."""
+    """An engine with so many workers, beside so many tasks that are not due; deliveries go to so many endpoints."""
 
     engine: str
     processes: int
     scheduled: int
+    endpoints: int = 100
 
     @property
     def program(self) -> str:
@@ -83,7 +84,8 @@ async def drain(postgres: Postgres, case: Case, count: int) -> tuple[float, floa
         connection.execute("VACUUM ANALYZE")
         async with AsyncExitStack() as stack:
             children = [
-                await stack.enter_async_context(child(case.program, url, case.what)) for _ in range(case.processes)
+                await stack.enter_async_context(child(case.program, postgres.as_reached(url), case.what))
+                for _ in range(case.processes)
             ]
             cpu, began = postgres.cpu_seconds(), time.perf_counter()
             for each in children:
@@ -112,7 +114,7 @@ async def _fill(url: str, case: Case, count: int) -> None:
         if case.engine == "ours" and case.scheduled:
             tasks.add_tasks(connection, "later_", case.scheduled, due_ms=then)
     if case.engine == DELIVERIES:
-        await add_deliveries(url, count)
+        await add_deliveries(url, count, endpoints=case.endpoints)
     if case.program == "pgqueuer":
         from replyhook_receiver.bench import engine_pgqueuer
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from replyhook_receiver.announcements import Announcer
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.bench.stored import new_report
+from replyhook_receiver.config import Settings
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.retries import RESULTS
 from replyhook_receiver.stores.postgres import PostgreSQLStore
@@ -19,6 +20,8 @@ from replyhook_receiver.work.worker import Handler, Worker
 
 CAP = 3
 _AT_A_TIME = 256
+_AT_ONE_ENDPOINT: int = Settings.model_fields["endpoint_concurrency"].default
+_DELIVERIES_AT_ONCE: int = Settings.model_fields["delivery_concurrency"].default
 _LONG_SECONDS = 300.0
 _SHORT_SECONDS = 0.05
 _BEGAN = "INSERT INTO bench_runs (subject, process, attempt, began) VALUES (?, ?, ?, ?)"
@@ -34,7 +37,7 @@ async def store_at(url: str, *, at_one_endpoint: int = CAP) -> AsyncIterator[Pos
     """The store, open; of deliveries to one endpoint it lets so many go at a time."""
     describe = Announcer(public_url="http://127.0.0.1:8080", personal=frozenset()).body
     store = PostgreSQLStore(
-        url, describe=describe, limits=Limits.of(place=at_one_endpoint, at_once=max(64, 4 * at_one_endpoint))
+        url, describe=describe, limits=Limits.of(place=at_one_endpoint, at_once=_DELIVERIES_AT_ONCE)
     )
     await store.open()
     try:
@@ -48,7 +51,7 @@ async def work(url: str, what: str, begin: Callable[[], Awaitable[None]]) -> Non
 
     ``what`` is ``nothing``, ``long``, ``deliveries`` or ``capped``, which are deliveries too.
     """
-    async with store_at(url, at_one_endpoint=_AT_A_TIME if what == "deliveries" else CAP) as store:
+    async with store_at(url, at_one_endpoint=_AT_ONE_ENDPOINT if what == "deliveries" else CAP) as store:
 
         async def nothing(task: Task) -> Done:
             return Done(answer=Answer(status=200) if task.kind is TaskKind.NOTIFY else None)
@@ -63,7 +66,8 @@ async def work(url: str, what: str, begin: Callable[[], Awaitable[None]]) -> Non
 
         run = nothing if what in ("nothing", "deliveries") else noted
         kind = TaskKind.NOTIFY if what in ("capped", "deliveries") else TaskKind.FETCH_RESULT
-        handlers = {kind: Handler(run=run, policy=RESULTS, concurrency=64 if what == "capped" else _AT_A_TIME)}
+        concurrency = _DELIVERIES_AT_ONCE if kind is TaskKind.NOTIFY else _AT_A_TIME
+        handlers = {kind: Handler(run=run, policy=RESULTS, concurrency=concurrency)}
         worker = Worker(store=store, handlers=handlers, now=_now)
         store.on_change(tasks=worker.wake, notifications=lambda: None)
         await begin()

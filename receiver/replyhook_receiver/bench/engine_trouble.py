@@ -139,7 +139,7 @@ async def _most_at_a_time(postgres: Postgres, engine: str, count: int) -> int:
     """How many of ``count`` that are bound to ``CAP`` at a time two workers together ran at a time, at most."""
     url = await _database(postgres, engine)
     if engine == "ours":
-        await add_deliveries(url, count)
+        await add_deliveries(url, count, endpoints=1)
     else:
         await _add(url, engine, "capped_", count)
     with tasks.looking(url) as connection:

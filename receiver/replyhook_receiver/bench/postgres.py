@@ -44,6 +44,8 @@ class Postgres:
     command: list[str] = field(default_factory=list, repr=False)
     user: str | None = None
     process: "subprocess.Popen[bytes] | None" = None
+    by_way_of: str | None = field(default=None, repr=False)
+    """Where what is measured finds it, if not at its own address."""
     _made: list[str] = field(default_factory=list)
 
     @property
@@ -81,6 +83,10 @@ class Postgres:
         migrate(url)
         return url
 
+    def as_reached(self, url: str) -> str:
+        """The URL of a database as what is measured uses it."""
+        return url if self.by_way_of is None else _named(self.by_way_of, url.partition("?")[0].rpartition("/")[2])
+
     def drop_databases(self) -> None:
         """Remove what was made here."""
         while self._made:
@@ -101,10 +107,14 @@ class Postgres:
             connection.execute(statement)
 
     def _url_of(self, name: str) -> str:
-        # As a URL, which is what the settings take.
-        if self.url.startswith(("postgresql://", "postgres://")):
-            return re.sub(r"^([^:]+://[^/?]*)(?:/[^?]*)?", rf"\1/{name}", self.url)
-        return make_conninfo(self.url, dbname=name)
+        return _named(self.url, name)
+
+
+def _named(url: str, name: str) -> str:
+    # As a URL, which is what the settings take.
+    if url.startswith(("postgresql://", "postgres://")):
+        return re.sub(r"^([^:]+://[^/?]*)(?:/[^?]*)?", rf"\1/{name}", url)
+    return make_conninfo(url, dbname=name)
 
 
 @contextmanager

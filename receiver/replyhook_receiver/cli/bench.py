@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replyhook_receiver.cli.bench_deliveries import deliveries
 from replyhook_receiver.cli.bench_engine import engine
 from replyhook_receiver.cli.bench_live import latency, streams
 from replyhook_receiver.cli.bench_pruning import pruning
@@ -29,6 +30,7 @@ bench.add_command(streams)
 bench.add_command(latency)
 bench.add_command(engine)
 bench.add_command(pruning)
+bench.add_command(deliveries)
 
 
 @bench.command()
