@@ -13,9 +13,12 @@ from collections.abc import Callable, Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from replyhook.errors import KeysUnavailable, VerificationError
+from replyhook.ids import new_id
 from replyhook.tokens import ReplyToken
+from replyhook_receiver import logs
 from replyhook_receiver.bounds import MAX_HEADER_BYTES
-from replyhook_receiver.errors import StoreUnavailable
+from replyhook_receiver.counters import reason_of
+from replyhook_receiver.errors import Overloaded, StoreUnavailable
 from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.records import Accepted
 from replyhook_receiver.short_way import Answer
@@ -58,9 +61,12 @@ def _too_many(wait: float) -> Answer:
 
 
 class _Refused(Exception):
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
+    """What is answered so. ``why`` is for the log, where the answer does not say it."""
+
+    def __init__(self, answer: Answer, *, why: str | None = None, provider: str | None = None) -> None:
+        super().__init__(why or answer.body["body"].decode())
         self.answer = answer
+        self.provider = provider
 
 
 def _answer_to(error: Exception) -> Answer:
@@ -73,8 +79,54 @@ def _answer_to(error: Exception) -> Answer:
             return _AGAIN
         case TimeoutError():
             return _TOO_SLOW
-    _log.error("a fault of ours while taking a callback", exc_info=error)
     return _AGAIN
+
+
+def _reason(error: Exception) -> str | None:
+    """Why it is refused, in fixed words that hold nothing of the request. None for a fault of ours."""
+    match error:
+        case _Refused():
+            return str(error)
+        case TimeoutError():
+            return "the body did not come in time"
+        case Overloaded():
+            return "more writes wait than may"
+        case StoreUnavailable():
+            return reason_of(error) or "the store takes nothing now"
+    return reason_of(error)
+
+
+def _about(token: ReplyToken | None, outcome: Accepted | Exception) -> dict[str, str]:
+    """The fields of a line about a callback beyond those of any request."""
+    about: dict[str, str | None] = {"request_id": new_id("req")}
+    if token is not None:
+        about |= {"provider": token.provider, "job_id": token.job_id}
+    if isinstance(outcome, Accepted):
+        about["job_id"] = outcome.job_id
+    else:
+        about["reason"] = _reason(outcome) or "a fault of ours while taking a callback"
+        if isinstance(outcome, _Refused) and outcome.provider:
+            about["provider"] = outcome.provider
+    return {name: value for name, value in about.items() if value is not None}
+
+
+def _write_line(method: str, status: int, ms: float, token: ReplyToken | None, outcome: Accepted | Exception) -> None:
+    level, fault = logging.DEBUG, None
+    if isinstance(outcome, Exception):
+        fault = outcome if _reason(outcome) is None else None
+        level = logging.ERROR if fault else logging.INFO
+    if not _log.isEnabledFor(level):
+        return
+    about = _about(token, outcome)
+    words = " ".join(about[name] for name in ("provider", "job_id", "reason") if name in about)
+    fields = logs.fields(method=method, route=TEMPLATE, status=status, ms=round(ms, 1), **about)
+    _log.log(level, "%s %s %d %.1f ms: %s", method, TEMPLATE, status, ms, words, exc_info=fault, extra=fields)
+
+
+async def _send(scope: Scope, send: Send, answer: Answer) -> None:
+    hide_path(scope, TEMPLATE)
+    await send(answer.start)
+    await send(answer.body)
 
 
 class Callbacks:
@@ -108,32 +160,39 @@ class Callbacks:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as an ASGI application does."""
         started = time.perf_counter()
+        token = None
         try:
-            answer = await self._answer(scope, receive)
-        except Exception as error:
+            token = self._token(scope)
+            accepted = await self._accepted(scope, token, receive)
+        except Exception as error:  # kept for longer it would hold this frame, and the frame it, with the request
             answer = _answer_to(error)
-        hide_path(scope, TEMPLATE)
-        await send(answer.start)
-        await send(answer.body)
-        self._note(scope, answer, started)
+            await _send(scope, send, answer)
+            self._note(scope, answer, started, token, error)
+        else:
+            await _send(scope, send, _OK)
+            self._note(scope, _OK, started, token, accepted)
 
     def take(self, scope: Scope, body: bytes, answered: Callable[[Answer], None]) -> bool:
         """Answer a request whose body is there: see ``short_way.TakesCallbacks``."""
         started = time.perf_counter()
 
-        def answer_with(answer: Answer) -> None:
+        def answer_with(answer: Answer, token: ReplyToken | None, outcome: Accepted | Exception) -> None:
             answered(answer)
-            self._note(scope, answer, started)
+            self._note(scope, answer, started, token, outcome)
 
         try:
             token = self._token(scope)
+        except Exception as error:
+            answer_with(_answer_to(error), None, error)
+            return True
+
+        def settle(outcome: Accepted | Exception) -> None:
+            self._let_go(len(body), token.job_id)
+            answer_with(_answer_to(outcome) if isinstance(outcome, Exception) else _OK, token, outcome)
+
+        is_taken = False
+        try:
             headers = self._headers(scope["headers"])
-
-            def settle(outcome: Accepted | Exception) -> None:
-                self._let_go(len(body), token.job_id)
-                answer_with(_answer_to(outcome) if isinstance(outcome, Exception) else _OK)
-
-            is_taken = False
             try:
                 self._hold(len(body), token.job_id)
                 is_taken = self._ingest.take_at_once(token, headers, body, settle)
@@ -141,28 +200,27 @@ class Callbacks:
                 if not is_taken:
                     self._let_go(len(body), token.job_id)
         except Exception as error:
-            answer_with(_answer_to(error))
+            answer_with(_answer_to(error), token, error)
             return True
         return is_taken
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        token = self._token(scope)
+    async def _accepted(self, scope: Scope, token: ReplyToken, receive: Receive) -> Accepted:
         headers = self._headers(scope["headers"])
         body = await self._body(receive, token.job_id)
         try:
-            await self._ingest.take(token, headers, body)
+            return await self._ingest.take(token, headers, body)
         finally:
             self._let_go(len(body), token.job_id)
-        return _OK
 
-    def _note(self, scope: Scope, answer: Answer, started: float) -> None:
+    def _note(
+        self, scope: Scope, answer: Answer, started: float, token: ReplyToken | None, outcome: Accepted | Exception
+    ) -> None:
         if answer is _OK and self._acknowledged is not None:
             self._acknowledged(time.perf_counter() - started)
         # What was taken is in the database with its verdict, so at the usual level only the rest is logged.
-        level = logging.DEBUG if answer is _OK else logging.INFO
-        if _log.isEnabledFor(level):
+        if answer is not _OK or _log.isEnabledFor(logging.DEBUG):
             milliseconds = (time.perf_counter() - started) * 1000
-            _log.log(level, "%s %s %d %.1f ms", scope["method"][:16], TEMPLATE, answer.status, milliseconds)
+            _write_line(scope["method"][:16], answer.status, milliseconds, token, outcome)
 
     def _token(self, scope: Scope) -> ReplyToken:
         if scope["method"] != "POST":
@@ -175,7 +233,8 @@ class Callbacks:
             return self._ingest.read_token(provider, text)
         except VerificationError as error:
             wait = self._limiter.count(client_address(scope, self._trusted_proxies))
-            raise _Refused(_NOT_VERIFIED if wait is None else _too_many(wait)) from error
+            answer = _NOT_VERIFIED if wait is None else _too_many(wait)
+            raise _Refused(answer, why=str(error), provider=provider) from error
 
     def _headers(self, raw: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
         if len(raw) > MAX_HEADERS:
@@ -220,9 +279,9 @@ class Callbacks:
         if whose is not None:
             self._held_by_job[whose] = held = self._held_by_job.get(whose, 0) + size
             if held > _BODIES_A_JOB * self._max_body_bytes:
-                raise _Refused(_AGAIN)
+                raise _Refused(_AGAIN, why="more bodies of one job wait than may be held")
         if self._held_bytes > self._max_held_bytes:
-            raise _Refused(_AGAIN)
+            raise _Refused(_AGAIN, why="more bodies wait than may be held")
 
     def _let_go(self, size: int, whose: str | None) -> None:
         self._held_bytes -= size
