@@ -56,9 +56,9 @@ class CallbackLines:
         if left_out is not None:
             variable = f"REPLYHOOK_PROVIDERS__{provider.upper()}__USER_IDS"
             _log.warning(
-                "a callback of %s about %s was refused: it names another user than the pinned one. If that user is yours, "
-                "set %s to all of yours (replyhook doctor says who is pinned); if not, somebody else has a reply URL of "
-                "yours%s",
+                "a callback of %s about %s was refused: it names another user than the pinned one. If that user is "
+                "yours, set %s to all of yours (replyhook doctor says who is pinned); if not, somebody else has one of "
+                "your reply URLs%s",
                 *(provider, job_id or "an account", variable, left_out),
                 extra=_about(provider, job_id),
             )

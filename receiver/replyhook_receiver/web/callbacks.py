@@ -6,121 +6,45 @@ ASGI (``short_way``); the rules are the same ones (README, "Measured").
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from replyhook.errors import KeysUnavailable, VerificationError
-from replyhook.ids import new_id
+from replyhook.errors import VerificationError
 from replyhook.tokens import ReplyToken
-from replyhook_receiver import logs
 from replyhook_receiver.bounds import MAX_HEADER_BYTES
-from replyhook_receiver.counters import reason_of
-from replyhook_receiver.errors import Overloaded, StoreUnavailable
 from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.records import Accepted
 from replyhook_receiver.short_way import Answer
+from replyhook_receiver.web.callback_access import TEMPLATE, write_line
+from replyhook_receiver.web.callback_answers import (
+    AGAIN,
+    GONE,
+    NO_SUCH_PROVIDER,
+    NOT_POST,
+    NOT_VERIFIED,
+    OK,
+    TOO_LARGE,
+    TOO_MANY_HEADERS,
+    Refused,
+    answer_to,
+    too_many,
+)
 from replyhook_receiver.web.client_address import Network, client_address
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.patience import Patience
 from replyhook_receiver.web.prefix import hide_path, own_path
-from replyhook_receiver.web.problems import RETRY_AFTER_SECONDS
 
 BODY_SECONDS = 10.0
 MAX_HEADERS = 100
 _BODIES_A_JOB = 2  # the largest ones that one job's token may have us hold: who has one token locks nobody else out
 PREFIX = "/callbacks/"
-TEMPLATE = "/callbacks/{provider}/{token}"
 
 _log = logging.getLogger("replyhook.access")
 
 # The token is in the path, so no header holds a secret of ours but these, which a proxy may add.
 _HIDDEN = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
-
-
-_COME_AGAIN = (b"retry-after", str(RETRY_AFTER_SECONDS).encode())
-_CLOSE = (b"connection", b"close")  # what is still coming of the body is not read
-
-# One provider sends again whatever is not exactly this (PixVerse, PROVIDERS §2.2); all are content with it.
-_OK = Answer(200, b"ok")
-# Which check failed is counted and never said: a stranger learns nothing.
-_NOT_VERIFIED = Answer(401, b"not verified")
-_NO_SUCH_PROVIDER = Answer(404, b"no such provider")
-_NOT_POST = Answer(405, b"only POST", (b"allow", b"POST"))
-_TOO_SLOW = Answer(408, b"the body did not come in time", _CLOSE)
-_GONE = Answer(400, b"gone", _CLOSE)
-_TOO_MANY_HEADERS = Answer(431, b"more headers than any provider sends", _CLOSE)
-_TOO_LARGE = Answer(413, b"the body is larger than any callback", _CLOSE)
-_AGAIN = Answer(503, b"not possible now, send it again", _COME_AGAIN)
-
-
-def _too_many(wait: float) -> Answer:
-    return Answer(429, b"too many wrong tokens from this address", (b"retry-after", b"%d" % max(1, math.ceil(wait))))
-
-
-class _Refused(Exception):
-    """What is answered so. ``why`` is for the log, where the answer does not say it."""
-
-    def __init__(self, answer: Answer, *, why: str | None = None, provider: str | None = None) -> None:
-        super().__init__(why or answer.body["body"].decode())
-        self.answer = answer
-        self.provider = provider
-
-
-def _answer_to(error: Exception) -> Answer:
-    match error:
-        case _Refused():
-            return error.answer
-        case VerificationError():
-            return _NOT_VERIFIED
-        case KeysUnavailable() | StoreUnavailable():
-            return _AGAIN
-        case TimeoutError():
-            return _TOO_SLOW
-    return _AGAIN
-
-
-def _reason(error: Exception) -> str | None:
-    """Why it is refused, in fixed words that hold nothing of the request. None for a fault of ours."""
-    match error:
-        case _Refused():
-            return str(error)
-        case TimeoutError():
-            return "the body did not come in time"
-        case Overloaded():
-            return "more writes wait than may"
-        case StoreUnavailable():
-            return reason_of(error) or "the store takes nothing now"
-    return reason_of(error)
-
-
-def _about(token: ReplyToken | None, outcome: Accepted | Exception) -> dict[str, str]:
-    """The fields of a line about a callback beyond those of any request."""
-    about: dict[str, str | None] = {"request_id": new_id("req")}
-    if token is not None:
-        about |= {"provider": token.provider, "job_id": token.job_id}
-    if isinstance(outcome, Accepted):
-        about["job_id"] = outcome.job_id
-    else:
-        about["reason"] = _reason(outcome) or "a fault of ours while taking a callback"
-        if isinstance(outcome, _Refused) and outcome.provider:
-            about["provider"] = outcome.provider
-    return {name: value for name, value in about.items() if value is not None}
-
-
-def _write_line(method: str, status: int, ms: float, token: ReplyToken | None, outcome: Accepted | Exception) -> None:
-    level, fault = logging.DEBUG, None
-    if isinstance(outcome, Exception):
-        fault = outcome if _reason(outcome) is None else None
-        level = logging.ERROR if fault else logging.INFO
-    if not _log.isEnabledFor(level):
-        return
-    about = _about(token, outcome)
-    words = " ".join(about[name] for name in ("provider", "job_id", "reason") if name in about)
-    fields = logs.fields(method=method, route=TEMPLATE, status=status, ms=round(ms, 1), **about)
-    _log.log(level, "%s %s %d %.1f ms: %s", method, TEMPLATE, status, ms, words, exc_info=fault, extra=fields)
 
 
 async def _send(scope: Scope, send: Send, answer: Answer) -> None:
@@ -165,12 +89,12 @@ class Callbacks:
             token = self._token(scope)
             accepted = await self._accepted(scope, token, receive)
         except Exception as error:  # kept for longer it would hold this frame, and the frame it, with the request
-            answer = _answer_to(error)
+            answer = answer_to(error)
             await _send(scope, send, answer)
             self._note(scope, answer, started, token, error)
         else:
-            await _send(scope, send, _OK)
-            self._note(scope, _OK, started, token, accepted)
+            await _send(scope, send, OK)
+            self._note(scope, OK, started, token, accepted)
 
     def take(self, scope: Scope, body: bytes, answered: Callable[[Answer], None]) -> bool:
         """Answer a request whose body is there: see ``short_way.TakesCallbacks``."""
@@ -183,12 +107,12 @@ class Callbacks:
         try:
             token = self._token(scope)
         except Exception as error:
-            answer_with(_answer_to(error), None, error)
+            answer_with(answer_to(error), None, error)
             return True
 
         def settle(outcome: Accepted | Exception) -> None:
             self._let_go(len(body), token.job_id)
-            answer_with(_answer_to(outcome) if isinstance(outcome, Exception) else _OK, token, outcome)
+            answer_with(answer_to(outcome) if isinstance(outcome, Exception) else OK, token, outcome)
 
         is_taken = False
         try:
@@ -200,7 +124,7 @@ class Callbacks:
                 if not is_taken:
                     self._let_go(len(body), token.job_id)
         except Exception as error:
-            answer_with(_answer_to(error), token, error)
+            answer_with(answer_to(error), token, error)
             return True
         return is_taken
 
@@ -215,40 +139,40 @@ class Callbacks:
     def _note(
         self, scope: Scope, answer: Answer, started: float, token: ReplyToken | None, outcome: Accepted | Exception
     ) -> None:
-        if answer is _OK and self._acknowledged is not None:
+        if answer is OK and self._acknowledged is not None:
             self._acknowledged(time.perf_counter() - started)
         # What was taken is in the database with its verdict, so at the usual level only the rest is logged.
-        if answer is not _OK or _log.isEnabledFor(logging.DEBUG):
+        if answer is not OK or _log.isEnabledFor(logging.DEBUG):
             milliseconds = (time.perf_counter() - started) * 1000
-            _write_line(scope["method"][:16], answer.status, milliseconds, token, outcome)
+            write_line(scope["method"][:16], answer.status, milliseconds, token, outcome)
 
     def _token(self, scope: Scope) -> ReplyToken:
         if scope["method"] != "POST":
-            raise _Refused(_NOT_POST)
+            raise Refused(NOT_POST)
         # A token with slashes, or none at all, is a wrong token: 401, not 404.
         provider, _, text = own_path(scope)[len(PREFIX) :].partition("/")
         if not self._ingest.knows(provider):
-            raise _Refused(_NO_SUCH_PROVIDER)
+            raise Refused(NO_SUCH_PROVIDER)
         try:
             return self._ingest.read_token(provider, text)
         except VerificationError as error:
             wait = self._limiter.count(client_address(scope, self._trusted_proxies))
-            answer = _NOT_VERIFIED if wait is None else _too_many(wait)
-            raise _Refused(answer, why=str(error), provider=provider) from error
+            answer = NOT_VERIFIED if wait is None else too_many(wait)
+            raise Refused(answer, why=str(error), provider=provider) from error
 
     def _headers(self, raw: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
         if len(raw) > MAX_HEADERS:
-            raise _Refused(_TOO_MANY_HEADERS)
+            raise Refused(TOO_MANY_HEADERS)
         found = []
         size = 0
         for name, value in raw:
             size += len(name) + len(value)
             if name == b"content-length" and int(value) > self._max_body_bytes:  # the server has checked its form
-                raise _Refused(_TOO_LARGE)
+                raise Refused(TOO_LARGE)
             if name not in _HIDDEN:
                 found.append((name.decode("latin-1"), value.decode("latin-1")))
         if size > MAX_HEADER_BYTES:  # the server's own check of it lets through what comes in one piece
-            raise _Refused(_TOO_MANY_HEADERS)
+            raise Refused(TOO_MANY_HEADERS)
         return tuple(found)
 
     async def _body(self, receive: Receive, whose: str | None) -> bytes:
@@ -260,10 +184,10 @@ class Callbacks:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _Refused(_GONE)
+                        raise Refused(GONE, why="the sender hung up before the body was whole")
                     chunk = message.get("body", b"")
                     if size + len(chunk) > self._max_body_bytes:
-                        raise _Refused(_TOO_LARGE)
+                        raise Refused(TOO_LARGE)
                     size += len(chunk)
                     self._hold(len(chunk), whose)
                     chunks.append(chunk)
@@ -279,9 +203,9 @@ class Callbacks:
         if whose is not None:
             self._held_by_job[whose] = held = self._held_by_job.get(whose, 0) + size
             if held > _BODIES_A_JOB * self._max_body_bytes:
-                raise _Refused(_AGAIN, why="more bodies of one job wait than may be held")
+                raise Refused(AGAIN, why="more bodies of one job wait than may be held")
         if self._held_bytes > self._max_held_bytes:
-            raise _Refused(_AGAIN, why="more bodies wait than may be held")
+            raise Refused(AGAIN, why="more bodies wait than may be held")
 
     def _let_go(self, size: int, whose: str | None) -> None:
         self._held_bytes -= size
