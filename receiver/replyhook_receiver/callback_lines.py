@@ -47,7 +47,7 @@ class CallbackLines:
             words = "%s contradicts what was told before, or names another job: replyhook callbacks get %s%s"
             _log.warning(words, which, kept, left_out, extra=about)
         else:
-            words = "%s cannot be read; it is kept: replyhook callbacks get %s --raw%s"
+            words = "%s is not understood; it is kept: replyhook callbacks get %s --raw%s"
             _log.info(words, which, kept, left_out, extra=about)
 
     def other_sender(self, provider: str, job_id: str | None) -> None:
