@@ -1,8 +1,6 @@
 """What the log says of callbacks: a line of JSON for each that is refused, and for what is to be looked into."""
 
 import asyncio
-import io
-import json
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,45 +13,26 @@ import pytest
 from replyhook.ids import is_id, new_id
 from replyhook.providers.useapi import UseAPI
 from replyhook.tokens import ReplyKeys
-from replyhook_receiver import logs
 from replyhook_receiver.callback_lines import MANY, CallbackLines
 from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import Accepted
 from replyhook_receiver.short_way import Answer
 from replyhook_receiver.web import callbacks
+from tests.receiver.json_log import Log, a_log
 from tests.receiver.support import NOW, PERSONAL_ID, Clock, Host, Receiver, a_receiver, fal_body, says, useapi_body
 
 REQUEST_ID = "123e4567-e89b-12d3-a456-426614174000"
 DETACHED = "u_7:detached-0123456789-0123456789"
+ACCESS = "replyhook.access"
+ABOUT = "replyhook_receiver.callback_lines"
 OTHER_USER = "signed for another fal user than the pinned one"
 Way = Callable[[Receiver, str, bytes, dict[str, str]], Awaitable[int]]
 
 
-class Log:
-    """What is written as JSON."""
-
-    def __init__(self) -> None:
-        self.stream = io.StringIO()
-
-    def lines(self, logger: str = "replyhook.access", **having: Any) -> list[dict[str, Any]]:
-        """The lines of ``logger`` that have these fields."""
-        found = [json.loads(line) for line in self.stream.getvalue().splitlines()]
-        return [line for line in found if line["logger"] == logger and having.items() <= line.items()]
-
-
 @pytest.fixture
 def log() -> Iterator[Log]:
-    log = Log()
-    handler = logs.handler("json", log.stream)
-    named = [logging.getLogger(name) for name in ("replyhook", "replyhook_receiver")]
-    levels = [each.level for each in named]
-    for each in named:
-        each.addHandler(handler)
-        each.setLevel(logging.INFO)
-    yield log
-    for each, level in zip(named, levels, strict=True):
-        each.removeHandler(handler)
-        each.setLevel(level)
+    with a_log() as log:
+        yield log
 
 
 async def as_asgi(receiver: Receiver, path: str, body: bytes, headers: dict[str, str]) -> int:
@@ -95,7 +74,7 @@ async def test_what_has_no_valid_token_is_told_with_its_reason_and_without_a_job
     _, path = await receiver.register("fal")
     assert await way(receiver, "/callbacks/geheim/x", b"{}", {}) == 404
     assert await way(receiver, f"{path}geheim", b"{}", {"x-geheim": "geheim"}) == 401
-    unknown, wrong = log.lines(route="/callbacks/{provider}/{token}")
+    unknown, wrong = log.lines(ACCESS, route="/callbacks/{provider}/{token}")
     ((reason, count),) = (await receiver.refusals())["fal"].items()
     assert count == 1
     assert_is_line(unknown, status=404, reason="no such provider")
@@ -110,7 +89,7 @@ async def test_too_many_wrong_tokens_are_told_with_the_reason_of_each(
         assert [await way(receiver, "/callbacks/fal/x", b"{}", {}) for _ in range(2)] == [401, 429]
         ((reason, count),) = (await receiver.refusals())["fal"].items()
     assert count == 2
-    for line, status in zip(log.lines(provider="fal"), (401, 429), strict=True):
+    for line, status in zip(log.lines(ACCESS, provider="fal"), (401, 429), strict=True):
         assert_is_line(line, status=status, reason=reason, provider="fal")
 
 
@@ -130,7 +109,7 @@ async def test_every_failed_check_is_told_in_the_words_it_is_counted_by_and_with
             assert await way(receiver, path, body, headers) == 401
         assert await way(receiver, path, body + b" ", good) == 401
         counted = (await receiver.refusals())["fal"]
-    found = log.lines(route="/callbacks/{provider}/{token}")
+    found = log.lines(ACCESS, route="/callbacks/{provider}/{token}")
     assert len(counted) == len(found) == 5
     assert OTHER_USER in counted
     assert {line["reason"]: 1 for line in found} == counted
@@ -145,7 +124,7 @@ async def test_what_is_too_large_or_not_a_post_is_told(tmp_path: Path, host: Hos
         assert await way(receiver, path, b"x" * 2049, {"content-length": "2049"}) == 413
         assert await way(receiver, path, b"{}", {f"x-{number}": "geheim" for number in range(101)}) == 431
         assert (await receiver.client.put(path)).status_code == 405
-    large, headers, put = log.lines(route="/callbacks/{provider}/{token}")
+    large, headers, put = log.lines(ACCESS, route="/callbacks/{provider}/{token}")
     about = {"provider": "useapi", "job_id": job}
     assert_is_line(large, status=413, reason="the body is larger than any callback", **about)
     assert_is_line(headers, status=431, reason="more headers than any provider sends", **about)
@@ -174,7 +153,7 @@ async def test_bodies_that_do_not_come_or_have_no_room_are_told(
         await receiver.app.state.callbacks(scope, hangs_up, heard)
         receiver.app.state.callbacks._held_bytes = 1023
         assert await as_asgi(receiver, path, b"{}", {}) == 503
-    slow, gone, held = log.lines(job_id=job, route="/callbacks/{provider}/{token}")
+    slow, gone, held = log.lines(ACCESS, job_id=job, route="/callbacks/{provider}/{token}")
     about = {"provider": "useapi", "job_id": job}
     assert_is_line(slow, status=408, reason="the body did not come in time", **about)
     assert_is_line(gone, status=400, reason="the sender hung up before the body was whole", **about)
@@ -190,7 +169,7 @@ async def test_our_own_trouble_is_told_as_such_with_its_job(receiver: Receiver, 
     with closing(sqlite3.connect(receiver.settings.database_path)) as raw:
         raw.execute("DROP TABLE callbacks")
     assert await way(receiver, path, useapi_body(job), {}) == 503
-    keys, store = (log.lines(job_id=each, status=503)[0] for each in (signed, job))
+    keys, store = (log.lines(ACCESS, job_id=each, status=503)[0] for each in (signed, job))
     (counted,) = (await receiver.refusals())["fal"]
     assert_is_line(keys, status=503, reason=counted, provider="fal", job_id=signed)
     assert_is_line(store, status=503, reason="the store takes nothing now", provider="useapi", job_id=job)
@@ -206,7 +185,7 @@ async def test_a_fault_of_ours_is_an_error_with_its_traceback_and_the_same_field
 
     monkeypatch.setattr(UseAPI, "parse_callback", broken)
     assert await way(receiver, path, useapi_body(job), {}) == 503
-    (line,) = log.lines(level="error")
+    (line,) = log.lines(ACCESS, level="error")
     assert "LookupError: a bug" in line.pop("exception")
     about = {"provider": "useapi", "job_id": job, "level": "error"}
     assert_is_line(line, status=503, reason="a fault of ours while taking a callback", **about)
@@ -215,18 +194,16 @@ async def test_a_fault_of_ours_is_an_error_with_its_traceback_and_the_same_field
 async def test_what_was_taken_has_its_line_at_debug_alone(receiver: Receiver, log: Log, way: Way) -> None:
     job, path = await receiver.register()
     assert await way(receiver, path, useapi_body(job, progress=1), {}) == 200
-    assert log.lines(status=200, route="/callbacks/{provider}/{token}") == []
+    assert log.lines(ACCESS, status=200, route="/callbacks/{provider}/{token}") == []
     logging.getLogger("replyhook").setLevel(logging.DEBUG)
     assert await way(receiver, path, useapi_body(job, progress=2), {}) == 200
-    (line,) = log.lines(status=200, route="/callbacks/{provider}/{token}")
+    (line,) = log.lines(ACCESS, status=200, route="/callbacks/{provider}/{token}")
     assert (line["level"], line["provider"], line["job_id"]) == ("debug", "useapi", job)
     assert is_id("req", line["request_id"])
     assert "reason" not in line
 
 
 # To look into
-
-ABOUT = "replyhook_receiver.callback_lines"
 
 
 async def test_a_conflict_and_what_cannot_be_read_are_told_with_job_and_callback(
@@ -257,7 +234,7 @@ async def test_another_fal_user_is_warned_of_with_what_to_do_and_once_a_minute(
     assert (line["provider"], line["job_id"]) == ("fal", job)
     assert "REPLYHOOK_PROVIDERS__FAL__USER_IDS" in line["message"]
     assert "replyhook doctor" in line["message"]
-    assert len(log.lines(reason=OTHER_USER)) == 5
+    assert len(log.lines(ACCESS, reason=OTHER_USER)) == 5
     assert "geheim" not in log.stream.getvalue()
 
 
@@ -274,7 +251,7 @@ async def test_a_users_limit_of_detached_jobs_is_warned_of_once_a_minute(
     (line,) = log.lines(ABOUT, level="warning")
     assert (line["provider"], is_id("job", line["job_id"])) == ("useapi", True)
     assert "REPLYHOOK_MAX_DETACHED_JOBS" in line["message"]
-    reasons = {line["reason"] for line in log.lines(status=503)}
+    reasons = {line["reason"] for line in log.lines(ACCESS, status=503)}
     assert reasons == {"1 detached jobs of one user have appeared within a day"}
 
 
