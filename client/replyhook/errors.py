@@ -5,6 +5,7 @@
   + InvalidRequest             what was asked breaks a documented limit; nothing was sent
   + UnreadableMessage          a provider or the receiver said something we cannot read
   + VerificationError          a callback or notification did not prove where it came from
+    - OtherSender              it names another user of the provider's than the pinned ones
     - NoMatchingKey            well-formed and timely, but no key we hold made its signature
   + KeysUnavailable            the keys to verify with could not be had; ask again later
   + SubmissionRefused          the provider said no; nothing was started, nothing is billed
@@ -78,6 +79,10 @@ class VerificationError(ReplyhookError):
 
     The message says which check failed, never what would have passed it.
     """
+
+
+class OtherSender(VerificationError):
+    """It says that it comes from another user of the provider's than those who are pinned."""
 
 
 class NoMatchingKey(VerificationError):

@@ -3,6 +3,19 @@
 from collections import Counter
 from enum import StrEnum
 
+from replyhook.errors import KeysUnavailable, VerificationError
+from replyhook_receiver.errors import DetachedLimit
+
+
+def reason_of(error: Exception) -> str | None:
+    """Why a callback is refused, in the fixed words that it is counted by; None for what is not counted."""
+    match error:
+        case VerificationError() | DetachedLimit():
+            return str(error)
+        case KeysUnavailable():
+            return "the provider's public keys could not be fetched"
+    return None
+
 
 class Refusals:
     """How many callbacks were refused, by provider and reason. Both come from us, so there are few of them."""

@@ -4,7 +4,6 @@ The order is the promise: the token first because it is cheap, the sender and th
 signature on the raw bytes before anything is parsed, and the answer only after the commit.
 """
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,21 +11,23 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from replyhook.errors import KeysUnavailable, NoMatchingKey, UnreadableMessage, VerificationError
+from replyhook.errors import NoMatchingKey, OtherSender, UnreadableMessage, VerificationError
 from replyhook.ids import new_id
 from replyhook.jobs import JobEvent, Trust
 from replyhook.messages import Callback
 from replyhook.providers import CallbackKind, Provider, VerificationKeys
 from replyhook.tokens import DetachedToken, ReplyKeys, ReplyToken, TokenKeys
-from replyhook_receiver.counters import Refusals
+from replyhook_receiver.callback_lines import CallbackLines
+from replyhook_receiver.counters import Refusals, reason_of
 from replyhook_receiver.errors import DetachedLimit
 from replyhook_receiver.jwks import KeySet
+from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import Accepted, DetachedJob, Report
 from replyhook_receiver.stores.base import Store
 from replyhook_receiver.tracing import Tracing
 
 MAX_LINK_LENGTH = 8_192
-_log = logging.getLogger(__name__)
+_APPLIED = Verdict.APPLIED
 
 CREATES_JOB_WITHIN = timedelta(days=30)
 SENDERS_FOR = timedelta(seconds=10)
@@ -63,6 +64,7 @@ class Ingest:
         self._now = now
         self._taken = Counter() if taken is None else taken
         self._tracing = tracing
+        self._lines = CallbackLines()
         self._senders: dict[tuple[str, str], tuple[str, ...]] = {}
         self._senders_at = datetime.min.replace(tzinfo=UTC)
         self._kinds = {name: provider.capabilities.callback for name, provider in providers.items()}
@@ -111,7 +113,7 @@ class Ingest:
             report = self._report(token, callback, trust)
             accepted = await self._store.accept(report)
         except Exception as error:
-            self._count_refusal(token.provider, error)
+            self._count_refusal(token, error)
             raise
         self._count(report, accepted, begun)
         return accepted
@@ -150,13 +152,13 @@ class Ingest:
             report = self._report(token, callback, trust)
             self._store.accept_then(report, lambda outcome: settle(self._counted(report, outcome, begun)))
         except Exception as error:
-            self._count_refusal(token.provider, error)
+            self._count_refusal(token, error)
             raise
         return True
 
     def _counted(self, report: Report, outcome: Accepted | Exception, begun: int) -> Accepted | Exception:
         if isinstance(outcome, Exception):
-            self._count_refusal(report.provider, outcome)
+            self._count_refusal(report, outcome)
         else:
             self._count(report, outcome, begun)
         return outcome
@@ -165,18 +167,20 @@ class Ingest:
         self._taken[report.provider, report.trust, accepted.verdict or "orphan"] += 1
         if self._tracing is not None:
             self._tracing.called_back(accepted, report.trust, begun)
+        if accepted.verdict is not _APPLIED:
+            self._lines.kept(report.provider, accepted)
         if accepted.learned_sender and report.sender is not None:
             self._senders[report.provider, report.account] = (report.sender,)  # learned only where none was known
 
-    def _count_refusal(self, provider: str, error: Exception) -> None:
+    def _count_refusal(self, told: ReplyToken | Report, error: Exception) -> None:
+        reason = reason_of(error)
+        if reason is not None:
+            self._refusals.add(told.provider, reason)
         match error:
-            case VerificationError():
-                self._refusals.add(provider, str(error))
-            case KeysUnavailable():
-                self._refusals.add(provider, "the provider's public keys could not be fetched")
+            case OtherSender():
+                self._lines.other_sender(told.provider, told.job_id)
             case DetachedLimit():
-                self._refusals.add(provider, str(error))
-                _log.warning("%s: set REPLYHOOK_MAX_DETACHED_JOBS higher, or take the reply key off", error)
+                self._lines.detached_limit(told.provider, told.job_id, error)
 
     async def _verify(self, callback: Callback, account: str) -> Trust:
         key_set = self._key_sets.get(callback.provider)

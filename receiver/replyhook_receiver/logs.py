@@ -25,6 +25,11 @@ def about(**names: str) -> Iterator[None]:
         _about.reset(token)
 
 
+def also_about(**names: str) -> None:
+    """What is logged from now on, to the end of the task that says so, is about these, too."""
+    _about.set({**_about.get({}), **names})
+
+
 def now_about() -> Mapping[str, str]:
     """What is logged now is about these."""
     return _about.get({})

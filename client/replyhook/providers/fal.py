@@ -17,6 +17,7 @@ from replyhook.errors import (
     BadRequest,
     CancelNotPossible,
     InsufficientCredits,
+    OtherSender,
     ProviderUnavailable,
     UnreadableMessage,
     VerificationError,
@@ -226,7 +227,7 @@ class Fal(ProviderDefaults):
             raise VerificationError("a header of fal's signature is missing")
         allowed = self.user_ids or keys.senders  # what is configured takes the place of what was learned
         if allowed and user_id not in allowed:
-            raise VerificationError("signed for another fal user than the pinned one")
+            raise OtherSender("signed for another fal user than the pinned one")
         # fal's own sample checks the clock first too, and P3 wants it before any fetch of keys.
         check_time(parse_unix_seconds(timestamp, what="x-fal-webhook-timestamp"), now=now, tolerance=_TOLERANCE)
         if not re.fullmatch(r"[0-9a-fA-F]{128}", signature):

@@ -6,30 +6,40 @@ ASGI (``short_way``); the rules are the same ones (README, "Measured").
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from replyhook.errors import KeysUnavailable, VerificationError
+from replyhook.errors import VerificationError
 from replyhook.tokens import ReplyToken
 from replyhook_receiver.bounds import MAX_HEADER_BYTES
-from replyhook_receiver.errors import StoreUnavailable
 from replyhook_receiver.ingest import Ingest
 from replyhook_receiver.records import Accepted
 from replyhook_receiver.short_way import Answer
+from replyhook_receiver.web.callback_access import TEMPLATE, write_line
+from replyhook_receiver.web.callback_answers import (
+    AGAIN,
+    GONE,
+    NO_SUCH_PROVIDER,
+    NOT_POST,
+    NOT_VERIFIED,
+    OK,
+    TOO_LARGE,
+    TOO_MANY_HEADERS,
+    Refused,
+    answer_to,
+    too_many,
+)
 from replyhook_receiver.web.client_address import Network, client_address
 from replyhook_receiver.web.limits import FailureLimiter
 from replyhook_receiver.web.patience import Patience
 from replyhook_receiver.web.prefix import hide_path, own_path
-from replyhook_receiver.web.problems import RETRY_AFTER_SECONDS
 
 BODY_SECONDS = 10.0
 MAX_HEADERS = 100
 _BODIES_A_JOB = 2  # the largest ones that one job's token may have us hold: who has one token locks nobody else out
 PREFIX = "/callbacks/"
-TEMPLATE = "/callbacks/{provider}/{token}"
 
 _log = logging.getLogger("replyhook.access")
 
@@ -37,44 +47,10 @@ _log = logging.getLogger("replyhook.access")
 _HIDDEN = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 
 
-_COME_AGAIN = (b"retry-after", str(RETRY_AFTER_SECONDS).encode())
-_CLOSE = (b"connection", b"close")  # what is still coming of the body is not read
-
-# One provider sends again whatever is not exactly this (PixVerse, PROVIDERS §2.2); all are content with it.
-_OK = Answer(200, b"ok")
-# Which check failed is counted and never said: a stranger learns nothing.
-_NOT_VERIFIED = Answer(401, b"not verified")
-_NO_SUCH_PROVIDER = Answer(404, b"no such provider")
-_NOT_POST = Answer(405, b"only POST", (b"allow", b"POST"))
-_TOO_SLOW = Answer(408, b"the body did not come in time", _CLOSE)
-_GONE = Answer(400, b"gone", _CLOSE)
-_TOO_MANY_HEADERS = Answer(431, b"more headers than any provider sends", _CLOSE)
-_TOO_LARGE = Answer(413, b"the body is larger than any callback", _CLOSE)
-_AGAIN = Answer(503, b"not possible now, send it again", _COME_AGAIN)
-
-
-def _too_many(wait: float) -> Answer:
-    return Answer(429, b"too many wrong tokens from this address", (b"retry-after", b"%d" % max(1, math.ceil(wait))))
-
-
-class _Refused(Exception):
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
-
-
-def _answer_to(error: Exception) -> Answer:
-    match error:
-        case _Refused():
-            return error.answer
-        case VerificationError():
-            return _NOT_VERIFIED
-        case KeysUnavailable() | StoreUnavailable():
-            return _AGAIN
-        case TimeoutError():
-            return _TOO_SLOW
-    _log.error("a fault of ours while taking a callback", exc_info=error)
-    return _AGAIN
+async def _send(scope: Scope, send: Send, answer: Answer) -> None:
+    hide_path(scope, TEMPLATE)
+    await send(answer.start)
+    await send(answer.body)
 
 
 class Callbacks:
@@ -108,32 +84,39 @@ class Callbacks:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as an ASGI application does."""
         started = time.perf_counter()
+        token = None
         try:
-            answer = await self._answer(scope, receive)
-        except Exception as error:
-            answer = _answer_to(error)
-        hide_path(scope, TEMPLATE)
-        await send(answer.start)
-        await send(answer.body)
-        self._note(scope, answer, started)
+            token = self._token(scope)
+            accepted = await self._accepted(scope, token, receive)
+        except Exception as error:  # kept for longer it would hold this frame, and the frame it, with the request
+            answer = answer_to(error)
+            await _send(scope, send, answer)
+            self._note(scope, answer, started, token, error)
+        else:
+            await _send(scope, send, OK)
+            self._note(scope, OK, started, token, accepted)
 
     def take(self, scope: Scope, body: bytes, answered: Callable[[Answer], None]) -> bool:
         """Answer a request whose body is there: see ``short_way.TakesCallbacks``."""
         started = time.perf_counter()
 
-        def answer_with(answer: Answer) -> None:
+        def answer_with(answer: Answer, token: ReplyToken | None, outcome: Accepted | Exception) -> None:
             answered(answer)
-            self._note(scope, answer, started)
+            self._note(scope, answer, started, token, outcome)
 
         try:
             token = self._token(scope)
+        except Exception as error:
+            answer_with(answer_to(error), None, error)
+            return True
+
+        def settle(outcome: Accepted | Exception) -> None:
+            self._let_go(len(body), token.job_id)
+            answer_with(answer_to(outcome) if isinstance(outcome, Exception) else OK, token, outcome)
+
+        is_taken = False
+        try:
             headers = self._headers(scope["headers"])
-
-            def settle(outcome: Accepted | Exception) -> None:
-                self._let_go(len(body), token.job_id)
-                answer_with(_answer_to(outcome) if isinstance(outcome, Exception) else _OK)
-
-            is_taken = False
             try:
                 self._hold(len(body), token.job_id)
                 is_taken = self._ingest.take_at_once(token, headers, body, settle)
@@ -141,55 +124,55 @@ class Callbacks:
                 if not is_taken:
                     self._let_go(len(body), token.job_id)
         except Exception as error:
-            answer_with(_answer_to(error))
+            answer_with(answer_to(error), token, error)
             return True
         return is_taken
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        token = self._token(scope)
+    async def _accepted(self, scope: Scope, token: ReplyToken, receive: Receive) -> Accepted:
         headers = self._headers(scope["headers"])
         body = await self._body(receive, token.job_id)
         try:
-            await self._ingest.take(token, headers, body)
+            return await self._ingest.take(token, headers, body)
         finally:
             self._let_go(len(body), token.job_id)
-        return _OK
 
-    def _note(self, scope: Scope, answer: Answer, started: float) -> None:
-        if answer is _OK and self._acknowledged is not None:
+    def _note(
+        self, scope: Scope, answer: Answer, started: float, token: ReplyToken | None, outcome: Accepted | Exception
+    ) -> None:
+        if answer is OK and self._acknowledged is not None:
             self._acknowledged(time.perf_counter() - started)
         # What was taken is in the database with its verdict, so at the usual level only the rest is logged.
-        level = logging.DEBUG if answer is _OK else logging.INFO
-        if _log.isEnabledFor(level):
+        if answer is not OK or _log.isEnabledFor(logging.DEBUG):
             milliseconds = (time.perf_counter() - started) * 1000
-            _log.log(level, "%s %s %d %.1f ms", scope["method"][:16], TEMPLATE, answer.status, milliseconds)
+            write_line(scope["method"][:16], answer.status, milliseconds, token, outcome)
 
     def _token(self, scope: Scope) -> ReplyToken:
         if scope["method"] != "POST":
-            raise _Refused(_NOT_POST)
+            raise Refused(NOT_POST)
         # A token with slashes, or none at all, is a wrong token: 401, not 404.
         provider, _, text = own_path(scope)[len(PREFIX) :].partition("/")
         if not self._ingest.knows(provider):
-            raise _Refused(_NO_SUCH_PROVIDER)
+            raise Refused(NO_SUCH_PROVIDER)
         try:
             return self._ingest.read_token(provider, text)
         except VerificationError as error:
             wait = self._limiter.count(client_address(scope, self._trusted_proxies))
-            raise _Refused(_NOT_VERIFIED if wait is None else _too_many(wait)) from error
+            answer = NOT_VERIFIED if wait is None else too_many(wait)
+            raise Refused(answer, why=str(error), provider=provider) from error
 
     def _headers(self, raw: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
         if len(raw) > MAX_HEADERS:
-            raise _Refused(_TOO_MANY_HEADERS)
+            raise Refused(TOO_MANY_HEADERS)
         found = []
         size = 0
         for name, value in raw:
             size += len(name) + len(value)
             if name == b"content-length" and int(value) > self._max_body_bytes:  # the server has checked its form
-                raise _Refused(_TOO_LARGE)
+                raise Refused(TOO_LARGE)
             if name not in _HIDDEN:
                 found.append((name.decode("latin-1"), value.decode("latin-1")))
         if size > MAX_HEADER_BYTES:  # the server's own check of it lets through what comes in one piece
-            raise _Refused(_TOO_MANY_HEADERS)
+            raise Refused(TOO_MANY_HEADERS)
         return tuple(found)
 
     async def _body(self, receive: Receive, whose: str | None) -> bytes:
@@ -201,10 +184,10 @@ class Callbacks:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _Refused(_GONE)
+                        raise Refused(GONE, why="the sender hung up before the body was whole")
                     chunk = message.get("body", b"")
                     if size + len(chunk) > self._max_body_bytes:
-                        raise _Refused(_TOO_LARGE)
+                        raise Refused(TOO_LARGE)
                     size += len(chunk)
                     self._hold(len(chunk), whose)
                     chunks.append(chunk)
@@ -220,9 +203,9 @@ class Callbacks:
         if whose is not None:
             self._held_by_job[whose] = held = self._held_by_job.get(whose, 0) + size
             if held > _BODIES_A_JOB * self._max_body_bytes:
-                raise _Refused(_AGAIN)
+                raise Refused(AGAIN, why="more bodies of one job wait than may be held")
         if self._held_bytes > self._max_held_bytes:
-            raise _Refused(_AGAIN)
+            raise Refused(AGAIN, why="more bodies wait than may be held")
 
     def _let_go(self, size: int, whose: str | None) -> None:
         self._held_bytes -= size

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from replyhook_receiver import logs
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.channels.base import Channel
 from replyhook_receiver.errors import EndpointGone, ReceiverTrouble
@@ -37,6 +38,7 @@ class Notify:
         delivery = await self._deliveries.get(task.subject)
         if delivery is None or delivery.status is not DeliveryStatus.PENDING:
             return Done()
+        logs.also_about(job_id=delivery.notification.job_id)
         begun = self._monotonic()
         try:
             answer = await self._channels[delivery.channel].send(delivery, now=self._now())

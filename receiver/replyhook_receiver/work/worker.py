@@ -237,7 +237,9 @@ class Worker:
         handler = self._handlers[task.kind]
         if task.attempt > handler.policy.attempts:
             # Its tries were used up by processes that did not live to say what became of them.
-            await self._finish(task, Dead(problem=f"given up after {task.attempt - 1} tries that never came back"))
+            problem = f"given up after {task.attempt - 1} tries that never came back"
+            _log.warning("%s of %s is %s", task.kind, task.subject, problem)
+            await self._finish(task, Dead(problem=problem))
             return
         begun, begun_at = time.monotonic(), time.time_ns()
         try:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from replyhook.ids import new_id
 from replyhook_receiver.measures import ACK_BUCKETS, MOST_ENDPOINTS, Acks, DeliveryTries
 from tests.receiver.support import API_KEY, AUTH, PERSONAL_ID, Host, Receiver, a_receiver, says, useapi_body
 
@@ -161,3 +162,17 @@ def test_acknowledgements_are_sorted_into_their_buckets_however_many() -> None:
     counts, total = acks.read()
     assert (counts[0], counts[1], counts[-1], sum(counts)) == (5_000, 1, 1, 5_002)
     assert total == pytest.approx(5_000 * 0.001 + 0.00101 + 99)
+
+
+async def test_the_shipped_alerts_ask_for_conflicts_and_what_is_not_understood_by_their_labels(
+    tmp_path: Path, host: Host
+) -> None:
+    asked = {each for rule in alerts() for each in re.findall(r'replyhook_callbacks_total(\{verdict="\w+"\})', rule)}
+    async with a_receiver(tmp_path, host, metrics=True) as receiver:
+        job, path = await receiver.register()
+        for body in (useapi_body(job), useapi_body(new_id("job")), b"not read"):
+            assert (await receiver.client.post(path, content=body)).status_code == 200
+        text = (await receiver.client.get("/metrics", headers=AUTH)).text
+    kept = re.findall(r"^replyhook_callbacks_total\{(.+)\} ", text, flags=re.MULTILINE)
+    there = {f"{{{label}}}" for labels in kept for label in labels.split(",") if label.startswith("verdict=")}
+    assert asked == there - {'{verdict="applied"}'}

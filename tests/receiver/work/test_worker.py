@@ -396,7 +396,9 @@ async def test_an_error_says_itself_whether_it_is_worth_another_try(store: Count
         assert 85 < (due - now()).total_seconds() <= 90
 
 
-async def test_what_takes_its_process_down_every_time_is_given_up_in_the_end(store: CountingStore) -> None:
+async def test_what_takes_its_process_down_every_time_is_given_up_in_the_end(
+    store: CountingStore, caplog: pytest.LogCaptureFixture
+) -> None:
     job, recorder, policy = a_job(), Recorder(), RetryPolicy(delays=(0.01, 0.01))
     await store.works(job)
     for _ in range(policy.attempts):  # each claimed by a process that did not live to say what became of it
@@ -409,3 +411,4 @@ async def test_what_takes_its_process_down_every_time_is_given_up_in_the_end(sto
     await worker.stop()
     assert recorder.tasks == []
     assert "never came back" in ((await store.state(job))[2] or "")
+    assert f"download of {job} is given up after 3 tries that never came back" in caplog.text

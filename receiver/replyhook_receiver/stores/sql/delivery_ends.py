@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from replyhook.notifications import NotificationType
+from replyhook_receiver import logs
 from replyhook_receiver.answers import Answer
 from replyhook_receiver.endpoints import GIVEN_UP_WITH_IT, GONE
 from replyhook_receiver.lifecycle import TaskKind
@@ -124,7 +125,8 @@ def _disable(raw: Raw, turn: Turn, why: str, now: datetime) -> bool:
     """Whether it was not disabled before."""
     is_new = raw.execute(_DISABLE, (to_ms(now), why, turn.endpoint_id)).rowcount == 1
     if is_new:
-        _log.warning("the endpoint %s is disabled: %s; its deliveries wait", turn.endpoint_id, why)
+        about = logs.fields(delivery_id=turn.id, job_id=turn.job_id)
+        _log.warning("the endpoint %s is disabled: %s; its deliveries wait", turn.endpoint_id, why, extra=about)
     return is_new
 
 

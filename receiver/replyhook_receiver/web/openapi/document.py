@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from replyhook.providers import PROVIDERS
 from replyhook_receiver.web.answer_models import Problem
-from replyhook_receiver.web.callbacks import TEMPLATE
+from replyhook_receiver.web.callback_access import TEMPLATE
 from replyhook_receiver.web.openapi.operations import ANYTHING, CALLBACKS, OPERATIONS, TEXT, Media, Operation
 from replyhook_receiver.web.openapi.schemas import Schemas
 from replyhook_receiver.web.queries import NoQuery, plain_type
