@@ -87,17 +87,19 @@ def _tell_programs(file: Path, wanted: _Wanted) -> None:
     name = shlex.quote(str(file))
     key = f"""export REPLYHOOK_API_KEY="$(sed -n 's/^api_keys = \\["\\(.*\\)"\\]$/\\1/p' {name})\""""
     click.echo("Programs, and `replyhook submit`, need its address and the entry of api_keys in that file:", err=True)
-    click.echo(f"  export REPLYHOOK_RECEIVER_URL={shlex.quote(_own_url(wanted))}\n  {key}", err=True)
+    url = _own_url(wanted)
+    known = "   # the address that `replyhook serve` prints" if url is None else shlex.quote(url)
+    click.echo(f"  export REPLYHOOK_RECEIVER_URL={known}\n  {key}", err=True)
     if wanted.public_url:
         click.echo(f"On another machine its address is {wanted.public_url}", err=True)
 
 
-def _own_url(wanted: _Wanted) -> str:
-    """Where it is reached on this machine; a port that it chooses itself is the public URL's matter."""
-    if wanted.port == 0 and wanted.public_url:
-        return wanted.public_url
+def _own_url(wanted: _Wanted) -> str | None:
+    """Where it is reached on this machine; None where it is to choose a port itself."""
+    if wanted.port == 0:
+        return None
     host = {None: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(wanted.host, wanted.host)  # noqa: S104 - not bound
-    return f"http://{f'[{host}]' if ':' in str(host) else host}:{8080 if wanted.port is None else wanted.port}"
+    return f"http://{f'[{host}]' if ':' in str(host) else host}:{wanted.port or 8080}"
 
 
 def _ask(wanted: _Wanted) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 from replyhook.providers import CallbackKind, Provider
 from replyhook_receiver.configuring import unknown_variables
 from replyhook_receiver.doctor.examined import Examined
+from replyhook_receiver.doctor.fal_users import shortened, users_finding
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
 from replyhook_receiver.file_secrets import secrets_in
 from replyhook_receiver.own_secrets import kept_path
-
-_USERS = "providers.fal.user_ids (or REPLYHOOK_PROVIDERS__FAL__USER_IDS)"
-_WHO = "`replyhook verify --provider fal` tells whether a callback was signed for another user"
 
 
 def check_configured(examined: Examined) -> Iterator[Finding]:
@@ -21,7 +19,7 @@ def check_configured(examined: Examined) -> Iterator[Finding]:
     yield from _keys(examined)
     for name, provider in examined.settings.make_providers().items():
         yield _provider(name, provider, is_used=examined.uses(name))
-    yield _fal_users(examined)
+    yield fal_users(examined)
 
 
 def _settings(examined: Examined) -> Iterator[Finding]:
@@ -81,28 +79,11 @@ def _provider(name: str, provider: Provider, *, is_used: bool) -> Finding:
     return ok(check, "not set up, and no jobs")
 
 
-def _fal_users(examined: Examined) -> Finding:
-    check = "fal user"
+def fal_users(examined: Examined) -> Finding:
+    """Whom fal's callbacks are believed for."""
     configured = getattr(examined.settings.make_providers()["fal"], "user_ids", ())
     learned = examined.rows("SELECT sender FROM senders WHERE provider = 'fal' ORDER BY learned_ms")
-    if configured:
-        return ok(check, f"{len(configured)} pinned by {_USERS}; a callback signed for another is refused")
-    if learned:
-        names = ", ".join(_shortened(row["sender"]) for row in learned)
-        return ok(
-            check,
-            f"pinned to {names}, learned from the first callback. Another is let in by {_USERS}: give both, since what "
-            f"is set takes the place of what was learned. {_WHO}",
-        )
-    return ok(
-        check, f"none pinned yet: the first callback to a job of ours is believed and pins its user, or set {_USERS}"
-    )
-
-
-def _shortened(name: str) -> str:
-    """Enough of it to be recognised by who knows it."""
-    shown = name if len(name) <= 4 else f"{name[:3]}…{name[-2:]}"
-    return shown if shown.isprintable() else "(unprintable)"
+    return users_finding(configured=len(configured), learned=[shortened(row["sender"]) for row in learned])
 
 
 def _is_open_to_others(path: Path) -> bool:

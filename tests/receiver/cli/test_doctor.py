@@ -84,7 +84,9 @@ def test_a_refused_fal_user_is_told_with_the_setting_that_lets_it_in(stage: Stag
     assert run(env, stage.folder, "trigger", "fal.succeeded").returncode != 0
     found = examined(env, stage.folder, code=1)["fal user mismatch"]
     assert found["outcome"] == "fail"
-    assert "REPLYHOOK_PROVIDERS__FAL__USER_IDS=" in found["todo"]
+    assert "REPLYHOOK_PROVIDERS__FAL__USER_IDS=another-user;" in found["todo"]
+    assert "<" not in found["todo"]
+    assert "nothing is kept" in found["todo"]
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import json
 import os
 import pty
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +187,26 @@ def test_an_estimate_prints_prices_and_reasons_and_submits_nothing(stage: Stage)
     able = run(stage, *estimate, "--provider", "useapi, segmind, fal", "-o", "id")
     assert (able.returncode, able.stdout.split()) == (0, ["fal", "segmind"])
     assert asked() == before
+
+
+def test_what_the_sandbox_lacks_for_pixverse_is_said_with_the_command_that_mends_it(
+    stage: Stage, tmp_path: Path
+) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("the command is curl's")
+    refused = submit(stage, provider="pixverse")
+    assert (refused.returncode, "matching webhook_id" in refused.stderr) == (1, True), refused.stderr
+    command = re.search(r"`(curl [^`]*)`", refused.stderr)
+    assert command is not None, refused.stderr
+    ours = tmp_path / "replyhook"
+    ours.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m replyhook_receiver "$@"\n')
+    ours.chmod(0o700)
+    env = stage.env | stage.settings | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    told = subprocess.run(["/bin/sh", "-c", command[1]], env=env, cwd=stage.folder, capture_output=True, check=True)
+    assert json.loads(told.stdout)["url"].startswith(f"{stage.receiver_url}/callbacks/pixverse/")
+    done = submit(stage, provider="pixverse")
+    assert done.returncode == 0, done.stderr
 
 
 def test_of_several_providers_the_next_is_asked_after_a_refusal_and_stderr_tells(stage: Stage) -> None:

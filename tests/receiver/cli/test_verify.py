@@ -117,9 +117,9 @@ def test_a_right_callback_that_is_late_is_told_from_a_wrong_one(folder: Path) ->
 
 
 def test_another_users_callback_names_the_setting_that_lets_it_in(folder: Path) -> None:
-    code, found = told(folder, fal_request(user="u2"), PROVIDERS__FAL__USER_IDS="u1")
+    code, found = told(folder, fal_request(user="github|2"), PROVIDERS__FAL__USER_IDS="u1")
     assert (code, found["sender"][0], found["signature"][0]) == (1, "fail", "ok")
-    assert "REPLYHOOK_PROVIDERS__FAL__USER_IDS" in found["sender"][1]
+    assert "restart with REPLYHOOK_PROVIDERS__FAL__USER_IDS='u1,github|2';" in found["sender"][1], "as a shell takes it"
     assert told(folder, fal_request(user="u2"), PROVIDERS__FAL__USER_IDS="u1,u2")[0] == 0
 
 
