@@ -4,7 +4,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from replyhook.providers import CallbackKind, Provider
+from replyhook.providers import CallbackKind, Capabilities
 from replyhook_receiver.configuring import unknown_variables
 from replyhook_receiver.doctor.examined import Examined
 from replyhook_receiver.doctor.fal_users import shortened, users_finding
@@ -18,7 +18,12 @@ def check_configured(examined: Examined) -> Iterator[Finding]:
     yield from _settings(examined)
     yield from _keys(examined)
     for name, provider in examined.settings.make_providers().items():
-        yield _provider(name, provider, is_used=examined.uses(name))
+        yield provider_finding(
+            provider.capabilities,
+            has_key=bool(provider.api_key),
+            has_secret=bool(getattr(provider, "webhook_secrets", ())),
+            is_used=examined.uses(name),
+        )
     yield fal_users(examined)
 
 
@@ -56,17 +61,17 @@ def _keys(examined: Examined) -> Iterator[Finding]:
         yield fail("secrets file", f"others on this machine may read {path}", f"chmod 600 {path}")
 
 
-def _provider(name: str, provider: Provider, *, is_used: bool) -> Finding:
-    known, check = provider.capabilities, f"provider {name}"
-    variable = known.key_variable
+def provider_finding(known: Capabilities, *, has_key: bool, has_secret: bool, is_used: bool) -> Finding:
+    """Whether what the receiver needs for a provider is there: the secret of its webhook, its API key."""
+    name, check, variable = known.name, f"provider {known.name}", known.key_variable
     needs_secret = known.signed and known.callback is CallbackKind.ACCOUNT
-    if needs_secret and is_used and not getattr(provider, "webhook_secrets", ()):
+    if needs_secret and is_used and not has_secret:
         return fail(
             check,
             "no webhook secret: its callbacks cannot be believed",
             f"enter `replyhook providers url {name}` in its console, and set providers.{name}.webhook_secrets",
         )
-    if provider.api_key:
+    if has_key:
         return ok(check, "its API key is set")
     if known.callback is CallbackKind.NONE and is_used:
         return fail(check, "no API key, and the receiver itself submits its jobs", f"set {variable}")
@@ -83,7 +88,7 @@ def fal_users(examined: Examined) -> Finding:
     """Whom fal's callbacks are believed for."""
     configured = getattr(examined.settings.make_providers()["fal"], "user_ids", ())
     learned = examined.rows("SELECT sender FROM senders WHERE provider = 'fal' ORDER BY learned_ms")
-    return users_finding(configured=len(configured), learned=[shortened(row["sender"]) for row in learned])
+    return users_finding(configured=len(configured), learned=", ".join(shortened(row["sender"]) for row in learned))
 
 
 def _is_open_to_others(path: Path) -> bool:
