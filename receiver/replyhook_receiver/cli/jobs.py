@@ -92,7 +92,7 @@ def list_jobs(
 @reads_database
 @output_option
 def get(job: str, output: str) -> None:
-    """Show one job as it is."""
+    """Show one job as it is, by its id or your reference (`replyhook jobs --help` says by what else)."""
     print_job(read_job_result(ask_plain("GET", _path(job_named(job))).body), output)
 
 

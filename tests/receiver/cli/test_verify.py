@@ -16,6 +16,7 @@ from nacl.signing import SigningKey
 
 from replyhook.ids import new_id
 from replyhook.tokens import TokenKeys
+from replyhook_receiver.doctor.fal_users import setting_line
 from tests import program
 from tests.stage import CLEAN
 
@@ -181,3 +182,8 @@ def test_nobody_is_taken_for_a_provider_that_signs_nothing_or_never_calls(folder
     code, found = told(folder, b'content-type: application/json\n\n{"status": "completed"}', provider="useapi")
     assert (code, found["token"][0], "signs nothing" in found["signature"][1]) == (0, "warn", True)
     assert told(folder, b"a: b\n\n{}", provider="segmind")[0] == 1
+
+
+def test_ids_that_a_variable_could_not_hold_are_told_as_a_list_in_the_file() -> None:
+    assert setting_line(["a", "a", "$(b)"]) == "REPLYHOOK_PROVIDERS__FAL__USER_IDS='a,$(b)'"
+    assert setting_line(["a,b", "c"]).startswith('user_ids = ["a,b", "c"] ')
