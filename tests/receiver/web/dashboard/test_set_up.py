@@ -79,7 +79,7 @@ async def test_providers_say_how_they_do(receiver: Receiver) -> None:
     assert useapi["last_callback"] is not None
     assert (fal["public_keys"]["count"], fal["public_keys"]["age_seconds"]) == (1, 300)
     assert (fal["users"], useapi["users"]) == ({"configured": 0, "learned": 1}, None)
-    assert fal["media_hosts"] == [".fal.media"]
+    assert fal["media_hosts"] == ["127.0.0.1"]
     assert useapi["can_call_back"] is True
     assert useapi["reply_urls"] == f"{PUBLIC_URL}/callbacks/useapi/"
     assert found["segmind"]["reply_urls"] is None
