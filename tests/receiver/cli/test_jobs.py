@@ -3,8 +3,6 @@
 import json
 import os
 import pty
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -131,43 +129,6 @@ def test_a_job_that_the_receiver_was_to_submit_is_canceled_and_never_submitted(s
     assert stage.calls("segmind").get("submit", 0) == before
 
 
-def test_a_job_is_named_by_its_reference_wherever_by_its_id(stage: Stage, tmp_path: Path) -> None:
-    reference = f"order-{time.time_ns()}"
-    job = submitted(stage, "--ref", reference)
-    assert run(stage, "jobs", "wait", reference, "--timeout", "30", "-o", "id").stdout.strip() == job
-    assert run(stage, "jobs", "get", reference, "-o", "id").stdout.strip() == job
-    assert run(stage, "jobs", "download", reference, str(tmp_path / "out.mp4")).returncode == 0
-    newest = submitted(stage, "--ref", reference)
-    got = run(stage, "jobs", "get", reference, "-o", "id")
-    assert (got.stdout.strip(), job in got.stderr) == (newest, True)
-    for command in ("cancel", "retry", "reconcile"):
-        unclear = run(stage, "jobs", command, reference)
-        assert (unclear.returncode, job in unclear.stderr, newest in unclear.stderr) == (2, True, True)
-        nobody = run(stage, "jobs", command, "nobody-s-order")
-        assert (nobody.returncode, "nothing is called nobody-s-order here" in nobody.stderr) == (5, True)
-    assert run(stage, "jobs", "get", "nobody-s-order").returncode == 5
-
-
-def test_a_job_is_asked_about_and_tried_again_now_or_it_is_said_why_not(stage: Stage) -> None:
-    silent = submitted(stage, "--ref", f"silent-{time.time_ns()}", prompt="[[fault:never]]")
-    asked = run(stage, "jobs", "reconcile", silent, "-o", "json")
-    assert (asked.returncode, json.loads(asked.stdout)) == (0, {"id": silent, "asked": True}), asked.stderr
-    assert "is asked" in asked.stderr
-    for _ in range(30):  # until it has ended there; nobody calls back
-        if run(stage, "jobs", "wait", silent, "--timeout", "1").returncode == 0:
-            break
-        run(stage, "jobs", "reconcile", silent)
-    ended = run(stage, "jobs", "reconcile", silent)
-    assert (ended.returncode, ended.stdout, "has ended" in ended.stderr) == (1, "", True)
-    nothing = run(stage, "jobs", "retry", silent)
-    assert (nothing.returncode, "that could be tried again" in nothing.stderr) == (1, True)
-    lost = submitted(stage, prompt="[[fault:html]]")
-    assert run(stage, "jobs", "wait", lost, "--until", "succeeded", "--timeout", "30").returncode == 0
-    retried = run(stage, "jobs", "retry", lost, "-o", "json")
-    assert (retried.returncode, json.loads(retried.stdout)["retried"]) == (0, ["download"]), retried.stderr
-    assert "the video" in retried.stderr
-
-
 def test_an_estimate_prints_prices_and_reasons_and_submits_nothing(stage: Stage) -> None:
     def asked() -> list[int]:
         return [stage.calls(name).get(what, 0) for name in ("fal", "useapi") for what in ("submit", "upload")]
@@ -187,26 +148,6 @@ def test_an_estimate_prints_prices_and_reasons_and_submits_nothing(stage: Stage)
     able = run(stage, *estimate, "--provider", "useapi, segmind, fal", "-o", "id")
     assert (able.returncode, able.stdout.split()) == (0, ["fal", "segmind"])
     assert asked() == before
-
-
-def test_what_the_sandbox_lacks_for_pixverse_is_said_with_the_command_that_mends_it(
-    stage: Stage, tmp_path: Path
-) -> None:
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("the command is curl's")
-    refused = submit(stage, provider="pixverse")
-    assert (refused.returncode, "matching webhook_id" in refused.stderr) == (1, True), refused.stderr
-    command = re.search(r"`(curl [^`]*)`", refused.stderr)
-    assert command is not None, refused.stderr
-    ours = tmp_path / "replyhook"
-    ours.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m replyhook_receiver "$@"\n')
-    ours.chmod(0o700)
-    env = stage.env | stage.settings | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    told = subprocess.run(["/bin/sh", "-c", command[1]], env=env, cwd=stage.folder, capture_output=True, check=True)
-    assert json.loads(told.stdout)["url"].startswith(f"{stage.receiver_url}/callbacks/pixverse/")
-    done = submit(stage, provider="pixverse")
-    assert done.returncode == 0, done.stderr
 
 
 def test_of_several_providers_the_next_is_asked_after_a_refusal_and_stderr_tells(stage: Stage) -> None:
