@@ -10,7 +10,7 @@ from replyhook.providers import PROVIDERS
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless, harmless_json
 from replyhook_receiver.cli.history_shown import LONGEST_CELL, print_found, read_moment, told_in_words, when
-from replyhook_receiver.cli.job_names import job_meant
+from replyhook_receiver.cli.job_names import job_meant, job_named
 from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option
 from replyhook_receiver.lifecycle import Verdict
@@ -188,7 +188,7 @@ def bind(callback: str, job: str, output: str) -> None:
     The job gets the id that the provider calls it by in the callback, as with `replyhook jobs bind`, and with it
     everything else that was told of that id.
     """
-    bound = ask("POST", f"/v1/callbacks/{quote(callback, safe='')}/bind", content={"job": job})
+    bound = ask("POST", f"/v1/callbacks/{quote(callback, safe='')}/bind", content={"job": job_named(job, is_one=True)})
     if output == "id":
         click.echo(harmless(bound["id"]))
     elif output == "table":

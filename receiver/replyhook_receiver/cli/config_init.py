@@ -1,6 +1,7 @@
 """`replyhook config init`: a first settings file, from questions on a terminal or from flags."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,11 +75,31 @@ def init(
         f"  replyhook config check {file}\n  replyhook serve --config {file}\n  replyhook doctor --config {file}",
         err=True,
     )
-    click.echo(f"Programs call it with REPLYHOOK_API_KEY, the entry of api_keys in {file}.", err=True)
+    _tell_programs(file, wanted)
     for name, given in wanted.providers.items():
         if "api_key" not in given:
             variable = make_provider(name).capabilities.key_variable
             click.echo(f"{name} has no key yet: set {variable}, or api_key under [providers.{name}]", err=True)
+
+
+def _tell_programs(file: Path, wanted: _Wanted) -> None:
+    """What `replyhook submit` and programs with the library need; the key itself is not shown."""
+    name = shlex.quote(str(file))
+    key = f"""export REPLYHOOK_API_KEY="$(sed -n 's/^api_keys = \\["\\(.*\\)"\\]$/\\1/p' {name})\""""
+    click.echo("Programs, and `replyhook submit`, need its address and the entry of api_keys in that file:", err=True)
+    url = _own_url(wanted)
+    known = "   # the address that `replyhook serve` prints" if url is None else shlex.quote(url)
+    click.echo(f"  export REPLYHOOK_RECEIVER_URL={known}\n  {key}", err=True)
+    if wanted.public_url:
+        click.echo(f"On another machine its address is {wanted.public_url}", err=True)
+
+
+def _own_url(wanted: _Wanted) -> str | None:
+    """Where it is reached on this machine; None where it is to choose a port itself."""
+    if wanted.port == 0:
+        return None
+    host = {None: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(wanted.host, wanted.host)  # noqa: S104 - not bound
+    return f"http://{f'[{host}]' if ':' in str(host) else host}:{wanted.port or 8080}"
 
 
 def _ask(wanted: _Wanted) -> None:

@@ -6,6 +6,7 @@ from replyhook.errors import JobNotFound
 from replyhook.ids import is_id
 from replyhook_receiver.cli.asking import ask
 from replyhook_receiver.cli.harmless import harmless
+from replyhook_receiver.cli.on_file import named_file
 
 _LONGEST_NAME = 200
 
@@ -21,8 +22,13 @@ def job_called(name: str) -> str:
 
 
 def job_meant(name: str | None, *, is_one: bool = False) -> str | None:
-    """The id for a filter's ``--job``; an id is taken as it is. ``is_one``: something is done, so it must be clear."""
-    if name is None or is_id("job", name):
+    """The id for a filter's ``--job``, if one was given; ``is_one`` as for ``job_named``."""
+    return None if name is None else job_named(name, is_one=is_one)
+
+
+def job_named(name: str, *, is_one: bool = False) -> str:
+    """The id for a command's JOB; an id is taken as it is. ``is_one``: something is done, so it must be clear."""
+    if is_id("job", name):
         return name
     if not is_one:
         return job_called(name)
@@ -36,7 +42,8 @@ def _jobs_called(name: str) -> list[str]:
     found = ask("GET", "/v1/find", query={"name": name})["data"]
     shown = harmless(name, longest=_LONGEST_NAME)
     if not found:
-        raise JobNotFound(f"nothing is called {shown} here: neither job, callback, event, delivery nor reference")
+        where = "here" if (file := named_file()) is None else f"in {file}"
+        raise JobNotFound(f"nothing is called {shown} {where}: neither job, callback, event, delivery nor reference")
     jobs: list[str] = list(dict.fromkeys(harmless(each["job_id"]) for each in found if each["job_id"]))
     if not jobs:
         raise JobNotFound(

@@ -1,4 +1,4 @@
-"""`replyhook jobs`: look at jobs, wait for them, take their videos, cancel them, settle them by hand."""
+"""`replyhook jobs`: look at jobs, wait for them, take their videos, cancel, retry, settle them by hand."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from replyhook.results import read_job_page, read_job_result
 from replyhook_receiver.cli.asking import ask, ask_plain, receiver_from_environ, send
 from replyhook_receiver.cli.harmless import harmless
 from replyhook_receiver.cli.history_shown import read_moment
+from replyhook_receiver.cli.job_names import job_named
 from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option, print_job, print_page, print_values
 from replyhook_receiver.cli.waiting import download_to, wait_and_print
@@ -27,6 +28,8 @@ download_option = click.option(
     "--download", type=click.Path(dir_okay=False, path_type=Path), help="Save the video as this file when it is stored."
 )
 
+_RETRIED = {"download": "the video", "fetch_result": "the result"}
+
 
 def open_client() -> "Client":
     """A client as the environment says: REPLYHOOK_RECEIVER_URL, REPLYHOOK_API_KEY, the providers' keys."""
@@ -37,7 +40,11 @@ def open_client() -> "Client":
 
 @click.group()
 def jobs() -> None:
-    """Look at jobs, wait for them, take their videos, cancel them, settle them by hand.
+    """Look at jobs, wait for them, take their videos, cancel them, try them again, settle them by hand.
+
+    JOB is a job's id, your own reference, the provider's id of the job, or the id of a callback, an event or a
+    delivery of its. Of several with the same reference the newest is shown or waited for; where something is done to a
+    job, it must be clear which.
 
     Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY; to look, --database FILE is enough.
     """
@@ -85,8 +92,8 @@ def list_jobs(
 @reads_database
 @output_option
 def get(job: str, output: str) -> None:
-    """Show one job as it is."""
-    print_job(read_job_result(ask_plain("GET", f"/v1/jobs/{quote(job, safe='')}").body), output)
+    """Show one job as it is, by its id or your reference (`replyhook jobs --help` says by what else)."""
+    print_job(read_job_result(ask_plain("GET", _path(job_named(job))).body), output)
 
 
 @jobs.command()
@@ -107,7 +114,7 @@ def wait(
 ) -> None:
     """Wait for a job's end, told by pushes. Exit code 3: it failed; 6: time is over, or it is overdue."""
     with open_client() as client:
-        handle = client.job(job)
+        handle = client.job(job_named(job))
         wait_and_print(handle, output, timeout=timeout, until=until, past_overdue=past_overdue, download=download)
 
 
@@ -120,8 +127,9 @@ def cancel(job: str, output: str) -> None:
     One that the receiver was to submit and has not yet is canceled at once, and never submitted. For any other its
     provider is asked, by the receiver or with a key that is here (fal, with FAL_KEY); what it then calls back decides.
     """
+    job = job_named(job, is_one=True)
     try:
-        told = ask("POST", f"/v1/jobs/{quote(job, safe='')}/cancel")
+        told = ask("POST", f"{_path(job)}/cancel")
     except JobConflict as refusal:
         told = _cancel_from_here(job, refusal)
     if told.get("canceled_by") == "receiver":
@@ -129,10 +137,7 @@ def cancel(job: str, output: str) -> None:
     else:
         words = f"asked {harmless(told['provider'])} to cancel {harmless(told['id'])}"
         click.echo(f"{words}; `replyhook jobs wait` tells what came of it", err=True)
-    if output == "id":
-        click.echo(harmless(told["id"]))
-    elif output != "table":
-        print_values(told, output)
+    _print_done(told, output)
 
 
 def _cancel_from_here(job: str, refusal: JobConflict) -> dict[str, Any]:
@@ -158,7 +163,7 @@ def download(job: str, path: Path) -> None:
     none; 5: there is no such job.
     """
     with open_client() as client:
-        download_to(client.job(job), path)
+        download_to(client.job(job_named(job)), path)
 
 
 @jobs.command()
@@ -172,10 +177,50 @@ def bind(job: str, provider_job_id: str, output: str) -> None:
     receiver has the provider's key, it asks how the job stands.
     """
     receiver = receiver_from_environ()
-    told = receiver.build_submission(job, outcome="accepted", provider_job_id=provider_job_id)
+    told = receiver.build_submission(job_named(job, is_one=True), outcome="accepted", provider_job_id=provider_job_id)
     bound = receiver.parse_job(send(receiver, told))
     click.echo(f"{bound.id} is bound; its status is {bound.status}", err=True)
     print_job(bound, output)
+
+
+@jobs.command()
+@job_argument
+@output_option
+def retry(job: str, output: str) -> None:
+    """Try now what was given up for JOB, or waits: its video, its result.
+
+    Where the link to the video has ended, its provider is asked for another. `replyhook jobs wait` tells what came of
+    it. Exit code 1: nothing of it waits or was given up.
+    """
+    told = ask("POST", f"{_path(job_named(job, is_one=True))}/retry")
+    what = " and ".join(_RETRIED.get(each, harmless(each)) for each in told["retried"])
+    click.echo(f"{what} of {harmless(told['id'])} is tried now; `replyhook jobs wait` tells what came of it", err=True)
+    _print_done(told, output)
+
+
+@jobs.command()
+@job_argument
+@output_option
+def reconcile(job: str, output: str) -> None:
+    """Have the provider asked, now, how JOB stands, which has not ended; usually that waits until it is overdue.
+
+    The receiver asks, with its own key. `replyhook explain` shows the answer. Exit code 1: there is nothing to ask.
+    """
+    told = ask("POST", f"{_path(job_named(job, is_one=True))}/reconcile")
+    click.echo(f"the provider of {harmless(told['id'])} is asked; `replyhook explain` shows its answer", err=True)
+    _print_done(told, output)
+
+
+def _path(job: str) -> str:
+    return f"/v1/jobs/{quote(job, safe='')}"
+
+
+def _print_done(told: dict[str, Any], output: str) -> None:
+    """What was done is told on stderr already; a table of it says no more."""
+    if output == "id":
+        click.echo(harmless(told["id"]))
+    elif output != "table":
+        print_values(told, output)
 
 
 refuse_database(jobs)

@@ -1,12 +1,17 @@
-"""`replyhook providers`: what each provider takes, and the URL for those whose webhook is made in a console."""
+"""`replyhook providers`: what each takes, whether it is set up, and the URL for those whose webhook a console makes."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
+from replyhook.environment import with_files
 from replyhook.errors import ConfigurationError
 from replyhook.providers import PROVIDERS, CallbackKind, Capabilities, make_provider
-from replyhook_receiver.cli.settings import settings_from
+from replyhook_receiver.cli.asking import ask_plain
+from replyhook_receiver.cli.findings_shown import output_option, print_findings
+from replyhook_receiver.cli.settings import config_file, settings_from, tell_of_unread_file
 
 _NONE = "-"
 _SETTINGS = ("duration", "quality", "style", "audio", "motion_mode", "model", "watermark")
@@ -14,7 +19,7 @@ _SETTINGS = ("duration", "quality", "style", "audio", "motion_mode", "model", "w
 
 @click.group()
 def providers() -> None:
-    """What each provider takes, and what to enter in its console."""
+    """What each provider takes, whether it is set up as it must be, and what to enter in its console."""
 
 
 @providers.command("list")
@@ -56,6 +61,43 @@ def url(
     if where.startswith("http://"):  # which is on this machine alone
         click.echo("nobody on the internet can call this back: set REPLYHOOK_PUBLIC_URL (or --public-url)", err=True)
     click.echo(build_reply_url(where, provider=name, token=token))
+
+
+@providers.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...", type=click.Choice(sorted(PROVIDERS)))
+@click.option("--local", "is_local", is_flag=True, help="Look at the settings and the database here; so do the next.")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file (TOML).")
+@click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="The receiver's, if not the default."
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="The receiver's, if not the default.")
+@click.option("--public-url", help="The receiver's, if it is not in its settings.")
+@click.option("--strict", is_flag=True, help="Exit 1 for a warning too.")
+@output_option
+def check(names: tuple[str, ...], is_local: bool, config: Path | None, strict: bool, output: str, **flags: Any) -> None:
+    """Look whether each provider is set up as it must be, and say what to do where it is not.
+
+    Tells of keys, webhooks, reply URLs, media hosts, public keys, pinned users and the last callback. Those that are
+    not set up and have no jobs are passed over, unless they are named.
+
+    Asks the receiver of REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY. With --local, or any of the receiver's settings
+    as options, it looks for itself, as `replyhook doctor` does: where the receiver runs, which may be up or down.
+
+    Exit code 0: no failure; 1: at least one.
+    """
+    from replyhook_receiver.doctor.examined import Examined
+    from replyhook_receiver.doctor.providers import check_local, check_told
+
+    if is_local or config is not None or any(value is not None for value in flags.values()):
+        tell_of_unread_file(config)
+        settings = settings_from(config, flags)
+        examined = Examined(settings=settings, config=config_file(config), environ=os.environ)
+        print_findings(check_local(examined, names), output, strict=strict)
+    elif not with_files(os.environ).get("REPLYHOOK_RECEIVER_URL"):
+        words = "set REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY, or give --local to look at the settings here"
+        raise ConfigurationError(words)
+    else:
+        print_findings(check_told(ask_plain("GET", "/v1/providers"), names), output, strict=strict)
 
 
 def capabilities_table() -> str:

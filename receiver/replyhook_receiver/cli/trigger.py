@@ -15,6 +15,7 @@ from replyhook.transport import Transport
 from replyhook.trouble import ConnectionTrouble
 from replyhook_receiver.cli.asking import ask, receiver_from_environ
 from replyhook_receiver.cli.harmless import harmless, harmless_json
+from replyhook_receiver.cli.job_names import job_named
 from replyhook_receiver.cli.settings import settings_from
 from replyhook_receiver.cli.shown import output_option, print_rows
 from replyhook_receiver.cli.trigger_signing import ask_sandbox, fal_headers, pixverse_headers, sandbox_at
@@ -44,7 +45,7 @@ class _Order:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--list", "is_list", is_flag=True, help="Name all that can be triggered.")
-@click.option("--job", "job_id", help="The job that it is about.  [default: one is made]")
+@click.option("--job", "job_id", help="The job that it is about, by its id or your reference.  [default: one is made]")
 @click.option("--provider-job-id", help="What the provider calls the job.  [default: as the receiver knows it]")
 @click.option("--video", help="The link of a success.  [default: the sandbox's clip, else one that is dead]")
 @click.option("--dry-run", is_flag=True, help="Print the request, without its secrets. Nothing is sent or made.")
@@ -136,7 +137,7 @@ def _new_job(order: _Order) -> tuple[Subject, str, str]:
 
 
 def _known_job(order: _Order) -> tuple[Subject, str, str]:
-    path = f"/v1/jobs/{quote(order.job_id or '', safe='')}"
+    path = f"/v1/jobs/{quote(job_named(order.job_id or '', is_one=True), safe='')}"
     job = ask("GET", path)
     if job["provider"] != order.provider_name:
         raise InvalidRequest("job", job["id"], f"a job of {order.provider_name}; this one is {job['provider']}'s")

@@ -13,6 +13,7 @@ from replyhook.transport import Transport
 from replyhook.trouble import ConnectionTrouble
 from replyhook_receiver.config import is_loopback
 from replyhook_receiver.doctor.examined import Examined
+from replyhook_receiver.doctor.fal_users import VARIABLE, setting_line
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
 from replyhook_receiver.instance import Instance
 from replyhook_receiver.stores.sqlite.serving_lock import Holder
@@ -107,9 +108,21 @@ def _refused_users(examined: Examined) -> Iterator[Finding]:
         yield fail(
             "fal user mismatch",
             f"{count} callbacks signed for another fal user than the pinned one were refused since the start",
-            "if that user is you, restart with REPLYHOOK_PROVIDERS__FAL__USER_IDS=<all your fal user ids>; "
-            "if not, somebody aims fal's callbacks at you, and they are refused as they should be",
+            _how_to_let_in(examined),
         )
+
+
+def _how_to_let_in(examined: Examined) -> str:
+    """With the ids that are believed now; of a callback that is not believed nothing is kept, so not whose it was."""
+    fal = examined.settings.make_providers()["fal"]
+    known = getattr(fal, "user_ids", ()) or examined.senders("fal", fal.account)
+    believed = f"; now it is {setting_line(known)}" if known else ""
+    return (
+        "of a refused callback nothing is kept, so not its user either, who is in its header X-Fal-Webhook-User-Id. "
+        f"If that user is you, restart with its id added to {VARIABLE}, after a comma{believed}; `replyhook verify "
+        "--provider fal` prints that line whole for a callback that you paste. If it is not you, somebody aims fal's "
+        "callbacks at you, and they are refused as they should be"
+    )
 
 
 def _member(value: object, name: str) -> dict[str, object]:

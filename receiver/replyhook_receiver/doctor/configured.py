@@ -4,15 +4,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from replyhook.providers import CallbackKind, Provider
+from replyhook.providers import CallbackKind, Capabilities
 from replyhook_receiver.configuring import unknown_variables
 from replyhook_receiver.doctor.examined import Examined
+from replyhook_receiver.doctor.fal_users import shortened, users_finding
 from replyhook_receiver.doctor.findings import Finding, fail, ok, warn
 from replyhook_receiver.file_secrets import secrets_in
 from replyhook_receiver.own_secrets import kept_path
-
-_USERS = "providers.fal.user_ids (or REPLYHOOK_PROVIDERS__FAL__USER_IDS)"
-_WHO = "`replyhook verify --provider fal` tells whether a callback was signed for another user"
 
 
 def check_configured(examined: Examined) -> Iterator[Finding]:
@@ -20,8 +18,13 @@ def check_configured(examined: Examined) -> Iterator[Finding]:
     yield from _settings(examined)
     yield from _keys(examined)
     for name, provider in examined.settings.make_providers().items():
-        yield _provider(name, provider, is_used=examined.uses(name))
-    yield _fal_users(examined)
+        yield provider_finding(
+            provider.capabilities,
+            has_key=bool(provider.api_key),
+            has_secret=bool(getattr(provider, "webhook_secrets", ())),
+            is_used=examined.uses(name),
+        )
+    yield fal_users(examined)
 
 
 def _settings(examined: Examined) -> Iterator[Finding]:
@@ -58,17 +61,17 @@ def _keys(examined: Examined) -> Iterator[Finding]:
         yield fail("secrets file", f"others on this machine may read {path}", f"chmod 600 {path}")
 
 
-def _provider(name: str, provider: Provider, *, is_used: bool) -> Finding:
-    known, check = provider.capabilities, f"provider {name}"
-    variable = known.key_variable
+def provider_finding(known: Capabilities, *, has_key: bool, has_secret: bool, is_used: bool) -> Finding:
+    """Whether what the receiver needs for a provider is there: the secret of its webhook, its API key."""
+    name, check, variable = known.name, f"provider {known.name}", known.key_variable
     needs_secret = known.signed and known.callback is CallbackKind.ACCOUNT
-    if needs_secret and is_used and not getattr(provider, "webhook_secrets", ()):
+    if needs_secret and is_used and not has_secret:
         return fail(
             check,
             "no webhook secret: its callbacks cannot be believed",
             f"enter `replyhook providers url {name}` in its console, and set providers.{name}.webhook_secrets",
         )
-    if provider.api_key:
+    if has_key:
         return ok(check, "its API key is set")
     if known.callback is CallbackKind.NONE and is_used:
         return fail(check, "no API key, and the receiver itself submits its jobs", f"set {variable}")
@@ -81,28 +84,11 @@ def _provider(name: str, provider: Provider, *, is_used: bool) -> Finding:
     return ok(check, "not set up, and no jobs")
 
 
-def _fal_users(examined: Examined) -> Finding:
-    check = "fal user"
+def fal_users(examined: Examined) -> Finding:
+    """Whom fal's callbacks are believed for."""
     configured = getattr(examined.settings.make_providers()["fal"], "user_ids", ())
     learned = examined.rows("SELECT sender FROM senders WHERE provider = 'fal' ORDER BY learned_ms")
-    if configured:
-        return ok(check, f"{len(configured)} pinned by {_USERS}; a callback signed for another is refused")
-    if learned:
-        names = ", ".join(_shortened(row["sender"]) for row in learned)
-        return ok(
-            check,
-            f"pinned to {names}, learned from the first callback. Another is let in by {_USERS}: give both, since what "
-            f"is set takes the place of what was learned. {_WHO}",
-        )
-    return ok(
-        check, f"none pinned yet: the first callback to a job of ours is believed and pins its user, or set {_USERS}"
-    )
-
-
-def _shortened(name: str) -> str:
-    """Enough of it to be recognised by who knows it."""
-    shown = name if len(name) <= 4 else f"{name[:3]}…{name[-2:]}"
-    return shown if shown.isprintable() else "(unprintable)"
+    return users_finding(configured=len(configured), learned=", ".join(shortened(row["sender"]) for row in learned))
 
 
 def _is_open_to_others(path: Path) -> bool:

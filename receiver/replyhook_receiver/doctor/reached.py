@@ -23,12 +23,15 @@ def check_reached(examined: Examined) -> Iterator[Finding]:
     """The keys first, since a callback may wait for them."""
     for name, provider in examined.settings.make_providers().items():
         if provider.jwks_url:
-            yield from _jwks(examined, name, provider.jwks_url, trouble=fail if examined.uses(name) else warn)
+            yield from public_keys(examined, name, provider.jwks_url, trouble=fail if examined.uses(name) else warn)
     if examined.settings.smtp_host:
         yield _mail(examined)
 
 
-def _jwks(examined: Examined, name: str, url: str, *, trouble: Callable[[str, str, str], Finding]) -> Iterator[Finding]:
+def public_keys(
+    examined: Examined, name: str, url: str, *, trouble: Callable[[str, str, str], Finding]
+) -> Iterator[Finding]:
+    """A provider's, fetched now, and what its clock says; ``trouble`` is how bad it is that they cannot be."""
     check, shown = f"{name} public keys", shown_url(url)
     todo = "let the receiver reach it: without them new callbacks are answered 503, and come again"
 

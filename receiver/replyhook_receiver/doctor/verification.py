@@ -13,6 +13,7 @@ from replyhook.messages import Callback, read_json
 from replyhook.providers import CallbackKind, Provider, VerificationKeys
 from replyhook.signatures import parse_unix_seconds
 from replyhook.tokens import ReplyKeys, ReplyToken, TokenKeys
+from replyhook_receiver.doctor.fal_users import setting_line
 from replyhook_receiver.doctor.findings import Finding, Outcome, fail, ok, warn
 
 _HEADERS = {
@@ -20,7 +21,6 @@ _HEADERS = {
     "pixverse": ("webhook-timestamp", "webhook-nonce", "webhook-signature"),
 }
 _RAW = "a signature covers the bytes as they came: whatever stands in front must pass them on unread"
-_USERS = "REPLYHOOK_PROVIDERS__FAL__USER_IDS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +70,8 @@ class Judge:
         elif sender in pinned:
             yield ok("sender", "the pinned user")
         else:
-            todo = (
-                f"if that user is you, add it: {_USERS}=<those so far, with commas>,{sender}; if not, leave it refused"
-            )
+            line = setting_line((*pinned, sender))
+            todo = f"if that user is you and the signature is right, restart with {line}; if not, leave it refused"
             yield fail("sender", f"for the user {sender}, who is not pinned", todo)
 
     def _time(self, callback: Callback, name: str) -> tuple[datetime, Finding]:

@@ -183,7 +183,8 @@ class PixVerse:
             return None
         if (webhook := self._webhooks.find(accepted["webhook_id"])) is None:
             # What an id that the console does not have leads to is not published; ours.
-            raise refusal("400017", "couldn't find a matching webhook_id")
+            how = self._webhooks.how_to_make_one(self._stage.options.base_url)
+            raise refusal("400017", f"couldn't find a matching webhook_id. {how}")
         return webhook
 
     async def _result(self, request: Request) -> Response:

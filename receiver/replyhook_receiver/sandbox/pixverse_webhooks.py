@@ -76,6 +76,16 @@ class PixVerseWebhooks:
     def find(self, webhook_id: str) -> Webhook | None:
         return self._entries.get(webhook_id)
 
+    @staticmethod
+    def how_to_make_one(base_url: str) -> str:
+        """What to run instead of a visit to the console."""
+        url = f"{base_url.rstrip('/')}/_sandbox/pixverse/webhooks"
+        body = """"{\\"url\\": \\"$(replyhook providers url pixverse)\\"}\""""
+        return (
+            f"This sandbox makes the webhook {DEFAULT_WEBHOOK_ID!r} where it is told the URL, with the receiver's "
+            f"settings and in its folder: `curl -X POST {url} -H 'content-type: application/json' -d {body}`"
+        )
+
     def genuine(self, webhook: Webhook, trace_id: str, report: dict[str, Any]) -> Seal:
         """A callback as PixVerse sends it. Whether a retry has a new time and nonce is not published."""
         body, signed = _json(report), query_string(report, self._signer)

@@ -29,14 +29,29 @@ class Waits(Told):
     p95: float | None
 
 
+class Users(Told):
+    """How many of a provider's users its signed callbacks are believed for: by the settings, else as was learned."""
+
+    configured: int
+    learned: int
+
+
 class ProviderTold(Told):
-    """How a provider is set up here and how it does. Of keys and secrets it says whether they are there."""
+    """How a provider is set up here and how it does. Of keys and secrets it says whether they are there.
+
+    ``reply_urls`` is what its reply URLs begin with, null where it calls nobody back; ``can_call_back`` whether they
+    lead anywhere for it.
+    """
 
     name: str
     title: str
     configured: bool
     has_key: bool
     missing: list[Missing]
+    reply_urls: str | None
+    can_call_back: bool
+    media_hosts: list[str]
+    users: Users | None
     account: str
     callback: CallbackKind
     is_account_wide: bool

@@ -1,6 +1,7 @@
 """`/v1/providers`: how each provider is set up here, how it has done of late, and what is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -9,11 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from replyhook.errors import ConfigurationError, VerificationError
 from replyhook.providers import CallbackKind, Provider
 from replyhook.tokens import build_reply_url
-from replyhook_receiver.config import PREFIX
 from replyhook_receiver.jwks import KeySet
+from replyhook_receiver.provider_setup import setup_of
 from replyhook_receiver.records import ReportSource
 from replyhook_receiver.stores.history import CallbackFilter
 from replyhook_receiver.stores.track_records import TrackRecord
@@ -52,11 +52,13 @@ class ProviderApi:
         lately = await self._parts.store.overview.lately(user=None, now=self._parts.now())
         waits = {each.provider: {"p50": each.p50, "p95": each.p95} for each in lately.waits}
         refused = self._parts.refusals.by_provider()
+        senders = await self._parts.store.senders()
         found = []
         for name, provider in sorted(self._parts.providers.items()):
             shown = self._shown(name, provider, records.get(name, _NO_JOBS))
             shown["called_back_after_seconds"] = waits.get(name, {"p50": None, "p95": None})
             shown["verification_failures"] = refused.get(name, {})
+            shown["users"] = _users(provider, senders.get((name, provider.account), ()))
             shown["last_callback"] = await self._last(name)
             found.append(shown)
         return answer(ProviderList, {"data": found})
@@ -76,13 +78,16 @@ class ProviderApi:
         return answer(AccountURL, {"name": name, "account": provider.account, "reply_url": url})
 
     def _shown(self, name: str, provider: Provider, record: TrackRecord) -> dict[str, Any]:
-        known = provider.capabilities
+        known, setup = provider.capabilities, setup_of(name, provider, public_url=self._parts.public_url)
         return {
             "name": name,
             "title": known.title,
-            "configured": bool(provider.api_key) and not _missing(name, provider),
-            "has_key": bool(provider.api_key),
-            "missing": _missing(name, provider),
+            "configured": setup.has_key and not setup.missing,
+            "has_key": setup.has_key,
+            "missing": [asdict(each) for each in setup.missing],
+            "reply_urls": setup.reply_urls,
+            "can_call_back": setup.can_call_back,
+            "media_hosts": list(setup.media_hosts),
             "account": provider.account,
             "callback": known.callback,
             "is_account_wide": known.callback is CallbackKind.ACCOUNT,
@@ -108,19 +113,7 @@ class ProviderApi:
         return found[0].received_at if found else None
 
 
-def _missing(name: str, provider: Provider) -> list[dict[str, str | None]]:
-    """What has to be set before a job can be submitted, or a callback be believed: what it is, and its variable."""
-    known = provider.capabilities
-    found: list[dict[str, str | None]] = []
-    if not provider.api_key:
-        found.append({"what": "its API key", "variable": known.key_variable})
-    try:
-        provider.check_ready()
-    except ConfigurationError as error:
-        found.append({"what": str(error), "variable": None})
-    if known.callback is CallbackKind.ACCOUNT:
-        try:
-            provider.callback_secrets(provider.account)
-        except VerificationError as error:
-            found.append({"what": str(error), "variable": f"{PREFIX}PROVIDERS__{name}__WEBHOOK_SECRETS".upper()})
-    return found
+def _users(provider: Provider, learned: Sequence[str]) -> dict[str, int] | None:
+    """How many are pinned, and how; None where a provider signs for none. Who they are stays here."""
+    configured = getattr(provider, "user_ids", None)
+    return None if configured is None else {"configured": len(configured), "learned": len(learned)}

@@ -192,6 +192,28 @@ def test_a_first_file_is_made_of_flags_and_variables_right_private_and_never_ove
     assert [each.name for each in tmp_path.iterdir()] == ["my.toml"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "url"),
+    [
+        ([], "http://127.0.0.1:8080"),
+        (["--host", "0.0.0.0", "--port", "80", "--public-url", "https://h.example"], "http://127.0.0.1:80"),  # noqa: S104
+        (["--host", "::1"], "http://[::1]:8080"),
+        (["--port", "0"], ""),  # whatever it takes
+    ],
+    ids=str,
+)
+def test_the_lines_that_a_program_needs_are_told_and_a_shell_takes_them(
+    tmp_path: Path, flags: list[str], url: str
+) -> None:
+    told = run(tmp_path, "config", "init", "my own.toml", *flags).stderr
+    lines = [line for line in told.splitlines() if line.startswith("  export ")]
+    script = "\n".join([*lines, 'printf "%s %s" "$REPLYHOOK_RECEIVER_URL" "$REPLYHOOK_API_KEY"'])
+    done = subprocess.run(["/bin/sh", "-c", script], env=ENV, cwd=tmp_path, capture_output=True, text=True, check=True)
+    key = load({}, toml_file=tmp_path / "my own.toml").api_keys[0].get_secret_value()
+    assert done.stdout == f"{url} {key}"
+    assert key not in told
+
+
 def test_a_file_that_could_not_be_served_is_not_written(tmp_path: Path) -> None:
     for more in (["--public-url", "http://hooks.example.com"], ["--host", "0.0.0.0"], ["--notify", "nonsense"]):  # noqa: S104
         assert run(tmp_path, "config", "init", *more, code=4).stderr.startswith("replyhook: ")

@@ -122,7 +122,8 @@ def test_segminds_trigger_is_a_job_at_the_sandbox(stage: Stage) -> None:
 
 def test_a_trigger_tells_of_a_job_that_is_there(stage: Stage) -> None:
     job = ok(stage, "trigger", "useapi.running").strip()
-    assert ok(stage, "trigger", "useapi.failed", "--job", job).strip() == job
+    event = json.loads(ok(stage, "events", "list", "--job", job, "-o", "json"))["data"][0]["id"]
+    assert ok(stage, "trigger", "useapi.failed", "--job", event).strip() == job, "by what it has, as well as by its id"
     assert json.loads(ok(stage, "jobs", "get", job, "-o", "json"))["status"] == "failed"
     for name in ("fal.failed", "segmind.failed"):
         assert run(stage, "trigger", name, "--job", job).returncode == 2

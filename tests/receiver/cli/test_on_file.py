@@ -32,6 +32,8 @@ CHANGES = [
     ("jobs", "cancel", "job_1"),
     ("jobs", "bind", "job_1", "theirs"),
     ("jobs", "wait", "job_1"),
+    ("jobs", "retry", "job_1"),
+    ("jobs", "reconcile", "job_1"),
     ("callbacks", "replay", "cb_1", "--apply"),
     ("callbacks", "bind", "cb_1", "job_1"),
     ("deliveries", "retry", "--status", "dead"),
@@ -125,7 +127,7 @@ def test_a_file_that_cannot_be_read_is_told_in_words(stage: Stage, tmp_path: Pat
     ):
         assert words in run(CLEAN, "jobs", "list", "--database", str(tmp_path / name), code=4).stderr
     missing = run(CLEAN, "jobs", "get", "job_1", "--database", str(file_of(stage)), code=5)
-    assert f"{file_of(stage)}: there is no job job_1" in missing.stderr
+    assert f"nothing is called job_1 in {file_of(stage)}: neither job" in missing.stderr
 
 
 def test_postgres_is_no_file_and_that_is_said() -> None:

@@ -16,6 +16,7 @@ from nacl.signing import SigningKey
 
 from replyhook.ids import new_id
 from replyhook.tokens import TokenKeys
+from replyhook_receiver.doctor.fal_users import setting_line
 from tests import program
 from tests.stage import CLEAN
 
@@ -117,9 +118,9 @@ def test_a_right_callback_that_is_late_is_told_from_a_wrong_one(folder: Path) ->
 
 
 def test_another_users_callback_names_the_setting_that_lets_it_in(folder: Path) -> None:
-    code, found = told(folder, fal_request(user="u2"), PROVIDERS__FAL__USER_IDS="u1")
+    code, found = told(folder, fal_request(user="github|2"), PROVIDERS__FAL__USER_IDS="u1")
     assert (code, found["sender"][0], found["signature"][0]) == (1, "fail", "ok")
-    assert "REPLYHOOK_PROVIDERS__FAL__USER_IDS" in found["sender"][1]
+    assert "restart with REPLYHOOK_PROVIDERS__FAL__USER_IDS='u1,github|2';" in found["sender"][1], "as a shell takes it"
     assert told(folder, fal_request(user="u2"), PROVIDERS__FAL__USER_IDS="u1,u2")[0] == 0
 
 
@@ -181,3 +182,8 @@ def test_nobody_is_taken_for_a_provider_that_signs_nothing_or_never_calls(folder
     code, found = told(folder, b'content-type: application/json\n\n{"status": "completed"}', provider="useapi")
     assert (code, found["token"][0], "signs nothing" in found["signature"][1]) == (0, "warn", True)
     assert told(folder, b"a: b\n\n{}", provider="segmind")[0] == 1
+
+
+def test_ids_that_a_variable_could_not_hold_are_told_as_a_list_in_the_file() -> None:
+    assert setting_line(["a", "a", "$(b)"]) == "REPLYHOOK_PROVIDERS__FAL__USER_IDS='a,$(b)'"
+    assert setting_line(["a,b", "c"]).startswith('user_ids = ["a,b", "c"] ')

@@ -9,6 +9,7 @@ from replyhook_receiver.web.app import create_app
 from tests.receiver.support import (
     API_KEY,
     AUTH,
+    PUBLIC_URL,
     SECRETS,
     SIGNING_KEY,
     WHSEC,
@@ -77,6 +78,11 @@ async def test_providers_say_how_they_do(receiver: Receiver) -> None:
     assert sum(useapi["verification_failures"].values()) == 1
     assert useapi["last_callback"] is not None
     assert (fal["public_keys"]["count"], fal["public_keys"]["age_seconds"]) == (1, 300)
+    assert (fal["users"], useapi["users"]) == ({"configured": 0, "learned": 1}, None)
+    assert fal["media_hosts"] == ["127.0.0.1"]
+    assert useapi["can_call_back"] is True
+    assert useapi["reply_urls"] == f"{PUBLIC_URL}/callbacks/useapi/"
+    assert found["segmind"]["reply_urls"] is None
     assert found["segmind"]["success_rate"] is None
     async with a_visitor(receiver) as visitor:
         page = await visitor.get("/providers")
