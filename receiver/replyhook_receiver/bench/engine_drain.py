@@ -39,11 +39,11 @@ class Case:
         """What a task is."""
         if self.engine == DELIVERIES:
             return "deliveries"
-        return "rows" if self.engine == "pgqueuer, rows ours" else "nothing"
+        return {"pgqueuer, rows ours": "rows", "pgqueuer, rows ours in batches": "batched"}.get(self.engine, "nothing")
 
 
 DELIVERIES = "ours, deliveries"
-ENGINES = ("ours", "pgqueuer", "pgqueuer, rows ours")
+ENGINES = ("ours", "pgqueuer", "pgqueuer, rows ours", "pgqueuer, rows ours in batches")
 
 
 async def drains(
