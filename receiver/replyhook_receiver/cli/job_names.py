@@ -36,7 +36,9 @@ def _jobs_called(name: str) -> list[str]:
     found = ask("GET", "/v1/find", query={"name": name})["data"]
     shown = harmless(name, longest=_LONGEST_NAME)
     if not found:
-        raise JobNotFound(f"nothing is called {shown} here: neither job, callback, event, delivery nor reference")
+        raise JobNotFound(
+            f"nothing is called {shown} here: neither job, callback, event, delivery, notification nor reference"
+        )
     jobs: list[str] = list(dict.fromkeys(harmless(each["job_id"]) for each in found if each["job_id"]))
     if not jobs:
         raise JobNotFound(
