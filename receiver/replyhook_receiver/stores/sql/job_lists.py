@@ -25,7 +25,7 @@ _LOST = f"coalesce(a.status, 'none') IN ('{VideoWanted.FAILED.value}', '{VideoWa
 # Beginning with the videos that wait, which an index names, however many jobs there are.
 _EXPIRING = f"""j.id IN (
     SELECT p.job_id FROM ({PENDING_VIDEOS}) p
-    JOIN tasks t ON t.kind = '{TaskKind.EXPIRING.value}' AND t.subject = p.job_id
+    WHERE EXISTS (SELECT 1 FROM tasks t WHERE t.kind = '{TaskKind.EXPIRING.value}' AND t.subject = p.job_id)
 )"""  # noqa: S608 - constants of ours
 _WHETHER = {
     "overdue": f"j.overdue_ms IS NOT NULL AND j.status NOT IN ({_ENDED})",
