@@ -173,8 +173,14 @@ async def test_a_search_from_any_page_leads_to_what_is_called_so(browser: Browse
 
 
 async def test_the_overview_leads_to_the_lost_videos_that_it_counts(browser: Browser, stage: Stage) -> None:
-    gone = {"url": f"{stage.receiver_url}/nothing.mp4", "video_id": "v", "video_status_name": "COMPLETED"}
+    gone = {"url": "https://10.1.2.3/private.mp4", "video_id": "v", "video_status_name": "COMPLETED"}
     job = await asyncio.to_thread(told, stage, reference="lost", body=json.dumps(gone).encode())
+    async with (
+        httpx.AsyncClient(base_url=stage.receiver_url, headers={"authorization": f"Bearer {KEY}"}) as client,
+        asyncio.timeout(20),
+    ):
+        while (await client.get("/v1/jobs?video=lost&reference=lost")).json()["data"] == []:
+            await asyncio.sleep(0.1)
     async with a_visit(browser, stage) as visit:
         card = visit.page.locator(".card", has_text="Videos lost")
         await card.get_by_role("link", name="Show them").click()
