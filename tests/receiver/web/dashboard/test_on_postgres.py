@@ -17,7 +17,16 @@ async def test_every_page_is_shown_from_postgresql_too(tmp_path: Path, host: Hos
         (callback,) = await receiver.callbacks(job)
         fields = {"csrf": await visitor.csrf(), "what": "state", "confirmed": "yes"}
         assert (await visitor.post(f"/callback/{callback['id']}/replay", fields)).status_code == 303
-        for page in ("/", "/jobs", "/callbacks", "/deliveries", "/endpoints", "/providers", "/settings", "/search?name=no"):
+        for page in (
+            "/",
+            "/jobs",
+            "/callbacks",
+            "/deliveries",
+            "/endpoints",
+            "/providers",
+            "/settings",
+            "/search?name=no",
+        ):
             assert (await visitor.get(page)).status_code == 200, page
         for asked in ("overdue=true", "expiring=true", "expiring=false", "video=lost"):
             assert (await visitor.get(f"/jobs?{asked}")).status_code == 200, asked
