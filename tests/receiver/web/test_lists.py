@@ -11,7 +11,7 @@ import pytest
 from replyhook_receiver.stores import windows
 from replyhook_receiver.stores.sql import job_lists
 from replyhook_receiver.stores.windows import Listed
-from tests.receiver.support import AUTH, NOW, Receiver, useapi_body
+from tests.receiver.support import AUTH, NOW, Host, Receiver, says, until, useapi_body
 
 
 async def ids(receiver: Receiver, path: str, **query: object) -> list[str]:
@@ -150,6 +150,24 @@ async def test_what_was_told_is_asked_for_by_reference_and_user_and_a_users_key_
     assert "this key is of one user's things" in (await asked(anns, user="bob"))[0]
 
 
+async def test_only_the_dead_letters_of_a_reference_or_a_user_are_put_back(receiver: Receiver, host: Host) -> None:
+    for user in ("ann", "bob"):
+        target = [{"url": host.will(f"/{user}", says(410))}]
+        _, called = await receiver.register(user=user, reference=f"of {user}", notify=target)
+        told = useapi_body(None, "FAILED", video_id=f"v-{user}", error="no")
+        assert (await receiver.client.post(called, content=told)).status_code == 200
+    await until(lambda: receiver.rows("SELECT count(*) FROM deliveries WHERE status = 'dead'") == [(2,)])
+    for asked, matching in (
+        ({"reference": "of ann"}, 1),
+        ({"user": "bob"}, 1),
+        ({"user": "bob", "reference": "of ann"}, 0),
+        ({"status": "dead"}, 2),
+    ):
+        content = {**asked, "dry_run": True}
+        answer = await receiver.client.post("/v1/deliveries/retry", json=content, headers=AUTH)
+        assert answer.json()["matching"] + answer.json()["skipped"] == matching, asked
+
+
 async def test_the_list_of_expiring_videos_begins_with_those_that_wait_however_many_jobs_there_are(
     receiver: Receiver,
 ) -> None:
@@ -160,6 +178,12 @@ async def test_the_list_of_expiring_videos_begins_with_those_that_wait_however_m
         "assets_by_expiry",
         "assets_undated",
     ], plan
+
+    async def is_not_asked(*_: object, **__: object) -> str | None:
+        raise AssertionError("it has an index, and needs no window")
+
+    receiver.app.state.store.windows.bottom = is_not_asked
+    assert await ids(receiver, "/v1/jobs", expiring="true") == []
 
 
 async def test_the_bottom_of_a_window_is_so_many_rows_down(receiver: Receiver) -> None:
