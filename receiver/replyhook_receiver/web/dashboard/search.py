@@ -13,12 +13,12 @@ from replyhook_receiver.web.dashboard.pages import url_of, with_query
 from replyhook_receiver.web.queries import LONGEST_NAME
 
 _WHAT = {
-    "job": "a job's id",
-    "callback": "a callback's id",
-    "delivery": "a delivery's id",
-    "notification": "the id of a notification of the job",
-    "reference": "the job's reference",
-    "provider_job_id": "what the provider calls the job",
+    "job": "a job, by its id",
+    "callback": "a callback, by its id",
+    "delivery": "a delivery, by its id",
+    "notification": "a notification, by its id: it stands on its job's page",
+    "reference": "a job with this reference",
+    "provider_job_id": "a job that its provider calls so",
 }
 
 
