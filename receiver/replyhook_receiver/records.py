@@ -154,7 +154,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VideoWanted(StrEnum):
-    """Where the video of a job that is looked for stands: as ``AssetStatus`` says it; ``LOST`` is failed or expired."""
+    """Where the video of a job that is looked for stands, in ``AssetStatus``'s words; ``LOST``: failed or expired."""
 
     NONE = "none"
     PENDING = "pending"
@@ -167,12 +167,9 @@ class VideoWanted(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs are wanted: those of which all that is not None is true.
-
-    ``created_after`` holds its own moment, ``created_before`` does not; ``error`` is a part of what is wrong with a job
-    or its video, in any case. ``overdue``: nobody has called back in time, and it has not ended since; ``expiring``:
-    its video is not stored, and it was said that its link ends.
-    """
+    """Which jobs are wanted: those of which all that is not None is true. ``created_after`` holds its own moment,
+    ``created_before`` does not; ``error`` is a part of what is wrong with a job or its video, in any case; ``overdue``
+    has not ended since; ``expiring``: its video's link was said to end."""
 
     status: JobStatus | None = None
     provider: str | None = None
