@@ -7,7 +7,7 @@ import time
 from functools import lru_cache
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as it counts
-_TIME_LENGTH = 10
+TIME_LENGTH = 10
 _LENGTH = 26
 
 _random = random.Random()  # noqa: S311 - an id is no secret; seeded by the system, and again in a forked child
@@ -26,7 +26,13 @@ def new_id(prefix: str, *, at: float | None = None) -> str:
 
 @lru_cache(maxsize=16)
 def _time_letters(milliseconds: int) -> str:
-    return "".join(_ALPHABET[(milliseconds >> shift) & 31] for shift in range(5 * (_TIME_LENGTH - 1), -1, -5))
+    return "".join(_ALPHABET[(milliseconds >> shift) & 31] for shift in range(5 * (TIME_LENGTH - 1), -1, -5))
+
+
+def made_at_ms(ident: str) -> int:
+    """When an id was made, in milliseconds since 1970."""
+    letters = ident.partition("_")[2][:TIME_LENGTH]
+    return sum(_ALPHABET.index(letter) << 5 * place for place, letter in enumerate(reversed(letters)))
 
 
 def is_id(prefix: str, text: str) -> bool:

@@ -153,13 +153,23 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class VideoWanted(StrEnum):
+    """Where the video of a job that is looked for stands, in ``AssetStatus``'s words; ``LOST``: failed or expired."""
+
+    NONE = "none"
+    PENDING = "pending"
+    DOWNLOADING = "downloading"
+    STORED = "stored"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    LOST = "lost"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs are wanted: those of which all that is not None is true.
-
-    ``created_after`` holds its own moment, ``created_before`` does not; ``error`` is a part of what is wrong with a job
-    or its video, in any case.
-    """
+    """Which jobs are wanted: those of which all that is not None is true. ``created_after`` holds its own moment,
+    ``created_before`` does not; ``error`` is a part of what is wrong with a job or its video, in any case; ``overdue``
+    has not ended since; ``expiring``: its video's link was said to end."""
 
     status: JobStatus | None = None
     provider: str | None = None
@@ -168,6 +178,9 @@ class JobFilter:
     created_after: datetime | None = None
     created_before: datetime | None = None
     error: str | None = None
+    overdue: bool | None = None
+    video: VideoWanted | None = None
+    expiring: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

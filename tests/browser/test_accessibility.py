@@ -22,6 +22,7 @@ PAGES = (
     "/endpoints",
     "/providers",
     "/settings",
+    "/search?name=nothing",
 )
 RUN = "axe.run(document, {resultTypes: ['violations']})"
 

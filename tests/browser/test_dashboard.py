@@ -157,6 +157,38 @@ async def test_a_moment_is_asked_for_as_it_is_seen(browser: Browser, stage: Stag
         await expect(visit.page.get_by_text("No job is like that")).to_be_visible()
 
 
+async def test_a_search_from_any_page_leads_to_what_is_called_so(browser: Browser, stage: Stage) -> None:
+    job = await asyncio.to_thread(told, stage, reference="looked for", body=b"{}")
+    async with a_visit(browser, stage, width=390) as visit:
+        await visit.go("/deliveries")
+        box = visit.page.get_by_role("searchbox", name="Search by an id or a reference")
+        await box.fill("looked for")
+        await visit.page.keyboard.press("Enter")
+        await visit.page.wait_for_url(f"**/jobs/{job}")
+        nobodys = f"nobody's {SCRIPT}"
+        await box.fill(nobodys)
+        await visit.page.keyboard.press("Enter")
+        await expect(visit.page.locator("main")).to_contain_text("What can be searched")
+        await expect(box).to_have_value(nobodys)
+        assert await visit.page.title() == "Search · replyhook"
+
+
+async def test_the_overview_leads_to_the_lost_videos_that_it_counts(browser: Browser, stage: Stage) -> None:
+    gone = {"url": "https://10.1.2.3/private.mp4", "video_id": "v", "video_status_name": "COMPLETED"}
+    job = await asyncio.to_thread(told, stage, reference="lost", body=json.dumps(gone).encode())
+    async with (
+        httpx.AsyncClient(base_url=stage.receiver_url, headers={"authorization": f"Bearer {KEY}"}) as client,
+        asyncio.timeout(20),
+    ):
+        while (await client.get("/v1/jobs?video=lost&reference=lost")).json()["data"] == []:
+            await asyncio.sleep(0.1)
+    async with a_visit(browser, stage) as visit:
+        card = visit.page.locator(".card", has_text="Videos lost")
+        await card.get_by_role("link", name="Show them").click()
+        await visit.page.wait_for_url("**/jobs?video=lost")
+        await expect(visit.page.locator(f"#row-{job}")).to_contain_text("failed")
+
+
 async def test_a_phone_shows_the_list_first_and_its_filters_when_they_are_opened(
     browser: Browser, stage: Stage
 ) -> None:

@@ -182,10 +182,28 @@ class HistoryContract:
         assert await found(f"evt{accepted.callback_id.removeprefix('cb')}") == [("callback", jobs[0])]
         assert await found(delivery.id) == [("delivery", jobs[0])]
         assert await found(orphan.callback_id) == [("callback", None)]
+        (told_of,) = story.announced
+        assert await found(told_of.id) == [("notification", jobs[0])]
+        assert await found(f"{told_of.id[:-1]}{'1' if told_of.id.endswith('0') else '0'}") == []
         assert [job for _, job in await found("order-42")] == [useapi, *jobs[::-1]]
         assert sorted(job or "" for _, job in await found("same")) == sorted([*jobs, useapi])
         assert await found("x' OR '1'='1") == []
         assert len(await store.history.find("order-42", limit=2)) == 2
+
+    async def test_a_notification_that_nobody_hears_of_is_found_among_many(self, store: Store) -> None:
+        jobs = [a_job(number) for number in range(40)]
+        for number, job in enumerate(jobs):
+            await store.register(registration(job, notify=(), user=f"u_{number}"), now=NOW)
+            await store.accept(report(job, running(5, job), received_at=NOW + number * 60 * SECOND))
+        for number in (0, 17, 39):
+            story = await store.history.story(jobs[number])
+            assert story is not None
+            assert story.deliveries == []
+            (told_of,) = story.announced
+            (found,) = await store.history.find(told_of.id)
+            assert (found.what, found.id, found.job_id) == ("notification", told_of.id, jobs[number])
+            assert await store.history.find(told_of.id, user=f"u_{number}") == [found]
+            assert await store.history.find(told_of.id, user="u_somebody") == []
 
     async def test_a_refused_submit_is_in_the_story(self, store: Store) -> None:
         job = a_job()

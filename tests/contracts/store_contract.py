@@ -25,6 +25,7 @@ from tests.contracts.store.announcing import Announcing
 from tests.contracts.store.believing import Believing
 from tests.contracts.store.claiming import Claiming
 from tests.contracts.store.deadlines import Overdue
+from tests.contracts.store.listing import Listing
 from tests.contracts.store.material import (
     HOOK,
     LEASE,
@@ -56,7 +57,7 @@ from tests.contracts.store.relaying import Relaying
 from tests.contracts.store.reports import Reports
 
 
-class StoreContract(Reports, Registering, Announcing, Claiming, Believing, Orphans, Relaying, Overdue):
+class StoreContract(Reports, Registering, Announcing, Listing, Claiming, Believing, Orphans, Relaying, Overdue):
     """Subclass with the fixtures ``store`` (open, made with ``describe``) and ``reopen`` (close it, open it anew)."""
 
     @pytest.fixture

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replyhook.ids import is_id, new_id
+from replyhook.ids import is_id, made_at_ms, new_id
 
 SECONDS = st.integers(0, 10**13).map(lambda milliseconds: milliseconds / 1000)
 
@@ -30,6 +30,11 @@ def test_an_id_has_its_form_and_no_other_prefix(at: float) -> None:
     assert is_id("job", made)
     assert not is_id("cb", made)
     assert made == made.lower()
+
+
+@given(at=SECONDS)
+def test_an_id_says_when_it_was_made(at: float) -> None:
+    assert made_at_ms(new_id("ntf", at=at)) == int(at * 1000)
 
 
 def test_no_two_ids_are_the_same() -> None:

@@ -22,6 +22,8 @@ _HEADINGS = ("callback", "received", "provider", "job", "source", "trust", "verd
 
 provider_option = click.option("--provider", type=click.Choice(sorted(PROVIDERS)), help="Only this provider's.")
 job_option = click.option("--job", help="Only this job's, by its id or your reference.")
+reference_option = click.option("--ref", "reference", help="Only those of jobs with this reference of yours.")
+user_option = click.option("--user", help="Only this user's.")
 verdict_option = click.option(
     "--verdict", type=click.Choice([verdict.value for verdict in Verdict]), help="Only what became of so."
 )
@@ -45,6 +47,8 @@ def callbacks() -> None:
 @callbacks.command("list")
 @provider_option
 @job_option
+@reference_option
+@user_option
 @click.option("--orphans", is_flag=True, help="Only those whose job nobody has named yet.")
 @click.option("--unrecognised", is_flag=True, help="Only those that could not be read, or said a word we do not know.")
 @click.option("--trust", type=click.Choice([trust.value for trust in Trust]), help="Only those believed so far.")

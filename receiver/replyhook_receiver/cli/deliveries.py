@@ -22,6 +22,8 @@ def _filters(command: Any) -> Any:
         click.option("--status", type=click.Choice(_STATUSES), help="Only these."),
         click.option("--endpoint", help="Only to this endpoint, by its id."),
         click.option("--job", help="Only about this job, by its id or your reference."),
+        click.option("--ref", "reference", help="Only about jobs with this reference of yours."),
+        click.option("--user", help="Only about this user's jobs."),
         click.option(
             "--type", "kind", type=click.Choice([kind.value for kind in NotificationType]), help="Only these."
         ),

@@ -6,7 +6,15 @@ import click
 
 from replyhook.jobs import JobStatus
 from replyhook_receiver.cli.asking import ask
-from replyhook_receiver.cli.callbacks import job_option, limit_option, provider_option, source_option, verdict_option
+from replyhook_receiver.cli.callbacks import (
+    job_option,
+    limit_option,
+    provider_option,
+    reference_option,
+    source_option,
+    user_option,
+    verdict_option,
+)
 from replyhook_receiver.cli.history_shown import print_found, read_moment, told_in_words, when
 from replyhook_receiver.cli.job_names import job_meant
 from replyhook_receiver.cli.on_file import reads_database
@@ -24,6 +32,8 @@ def events() -> None:
 @events.command("list")
 @provider_option
 @job_option
+@reference_option
+@user_option
 @click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only those that say so.")
 @verdict_option
 @source_option

@@ -30,8 +30,8 @@ _STYLES = {
 def explain(ref: str, output: str) -> None:
     """Tell one job's whole story: submitted, each callback with trust and verdict, downloads, deliveries.
 
-    REF is a job's id, your own reference, the provider's id of the job, or the id of a callback, an event or a
-    delivery. Of several jobs with the same reference the newest is told.
+    REF is a job's id, your own reference, the provider's id of the job, or the id of a callback, an event, a
+    delivery or a notification. Of several jobs with the same reference the newest is told.
 
     Needs REPLYHOOK_RECEIVER_URL and REPLYHOOK_API_KEY, or --database FILE.
     """

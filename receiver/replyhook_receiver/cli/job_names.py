@@ -43,7 +43,9 @@ def _jobs_called(name: str) -> list[str]:
     shown = harmless(name, longest=_LONGEST_NAME)
     if not found:
         where = "here" if (file := named_file()) is None else f"in {file}"
-        raise JobNotFound(f"nothing is called {shown} {where}: neither job, callback, event, delivery nor reference")
+        raise JobNotFound(
+            f"nothing is called {shown} {where}: neither job, callback, event, delivery, notification nor reference"
+        )
     jobs: list[str] = list(dict.fromkeys(harmless(each["job_id"]) for each in found if each["job_id"]))
     if not jobs:
         raise JobNotFound(

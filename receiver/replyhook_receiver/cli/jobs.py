@@ -17,6 +17,7 @@ from replyhook_receiver.cli.job_names import job_named
 from replyhook_receiver.cli.on_file import reads_database, refuse_database
 from replyhook_receiver.cli.shown import output_option, print_job, print_page, print_values
 from replyhook_receiver.cli.waiting import download_to, wait_and_print
+from replyhook_receiver.records import VideoWanted
 
 if TYPE_CHECKING:
     from replyhook import Client
@@ -59,31 +60,32 @@ def jobs() -> None:
     "--created-after", callback=read_moment, help="Only those made then or later: a time, or so long ago: 2h."
 )
 @click.option("--created-before", callback=read_moment, help="Only those made before.")
+@click.option("--since", callback=read_moment, help="The same as --created-after: either.")
+@click.option("--until", callback=read_moment, help="The same as --created-before: either.")
+@click.option("--overdue/--not-overdue", default=None, help="Only those not called back about in time, or no such.")
+@click.option(
+    "--video",
+    type=click.Choice([state.value for state in VideoWanted]),
+    help="Only those whose video stands so; lost: failed or expired.",
+)
+@click.option(
+    "--expiring/--not-expiring", default=None, help="Only those whose video's link is about to end, or no such."
+)
 @click.option("--error", help="Only those with this in what is wrong with them or their videos, in any case.")
 @click.option("--before", help="Only those older than this job.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="At most so many.")
 @reads_database
 @output_option
-def list_jobs(
-    status: str | None,
-    provider: str | None,
-    reference: str | None,
-    user: str | None,
-    created_after: str | None,
-    created_before: str | None,
-    error: str | None,
-    before: str | None,
-    limit: int,
-    output: str,
-) -> None:
+def list_jobs(output: str, **filters: Any) -> None:
     """List jobs, newest first.
 
     \b
-    replyhook jobs list --status failed --created-after 24h --error timeout
+    replyhook jobs list --status failed --since 24h --error timeout
+    replyhook jobs list --overdue
+    replyhook jobs list --video lost --since 7d
     """
-    asked = {"status": status, "provider": provider, "reference": reference, "user": user, "error": error}
-    asked |= {"created_after": created_after, "created_before": created_before}
-    answer = ask_plain("GET", "/v1/jobs", query={**asked, "before": before, "limit": limit})
+    flags = {name: str(filters[name]).lower() for name in ("overdue", "expiring") if filters[name] is not None}
+    answer = ask_plain("GET", "/v1/jobs", query=filters | flags)
     print_page(read_job_page(answer.body), output)
 
 

@@ -24,8 +24,8 @@ class WaitsFor(StrEnum):
 class DeliveryFilter:
     """Which deliveries are wanted: those of which all that is not None is true.
 
-    ``since`` and ``until`` bound when they were made; ``error`` is a part of their last error, in any case. ``user``:
-    of that user's jobs, to places of the user's.
+    ``since`` and ``until`` bound when they were made; ``error`` is a part of their last error, in any case.
+    ``reference`` and ``of_user`` are their job's; ``user``: of that user's jobs, to places of the user's alone.
     """
 
     status: DeliveryStatus | None = None
@@ -35,6 +35,8 @@ class DeliveryFilter:
     since: datetime | None = None
     until: datetime | None = None
     error: str | None = None
+    reference: str | None = None
+    of_user: str | None = field(default=None, repr=False)
     user: str | None = field(default=None, repr=False)
 
 

@@ -15,8 +15,8 @@ from replyhook_receiver.records import CallbackRecord, JobRecord, ReportSource
 class CallbackFilter:
     """Which callbacks are wanted: those of which all that is not None is true.
 
-    ``orphan`` is whether nobody has named their job yet; ``since`` and ``until`` are of their arrival; ``user`` is
-    their job's.
+    ``orphan`` is whether nobody has named their job yet; ``since`` and ``until`` are of their arrival;
+    ``reference`` and ``user`` are their job's.
     """
 
     provider: str | None = None
@@ -27,6 +27,7 @@ class CallbackFilter:
     verdict: Verdict | None = None
     since: datetime | None = None
     until: datetime | None = None
+    reference: str | None = None
     user: str | None = field(default=None, repr=False)
 
 
@@ -42,6 +43,7 @@ class EventFilter:
     verdict: Verdict | None = None
     since: datetime | None = None
     until: datetime | None = None
+    reference: str | None = None
     user: str | None = field(default=None, repr=False)
 
 
@@ -195,6 +197,6 @@ class History(Protocol):
         ...
 
     async def find(self, name: str, *, user: str | None = None, limit: int = 20) -> list[Found]:
-        """What is called so: a job by our id, the caller's reference or the provider's id; a callback, event or
-        delivery by its id. The newest first; only what is ``user``'s, where one is given."""
+        """What is called so: a job by our id, the caller's reference or the provider's id; a callback, event,
+        delivery or notification by its id. The newest first; only what is ``user``'s, where one is given."""
         ...

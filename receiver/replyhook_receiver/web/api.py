@@ -25,10 +25,10 @@ from replyhook_receiver.tracing import Tracing
 from replyhook_receiver.web.answer_models import Job, JobPage, Questioned, Refused, RegisteredJob
 from replyhook_receiver.web.answering import answer, counts
 from replyhook_receiver.web.auth import ApiKeys, access_of, own_user
+from replyhook_receiver.web.history_queries import read_jobs_query
 from replyhook_receiver.web.idempotency import made_id_of
 from replyhook_receiver.web.models import RegistrationModel, RelayModel, SubmissionModel, read_model
 from replyhook_receiver.web.pages import looked_for, page_of
-from replyhook_receiver.web.queries import JobsQuery, read_query
 from replyhook_receiver.work.asking import no_key
 
 MAX_BODY_BYTES = 256 * 1024
@@ -104,17 +104,9 @@ class JobApi:
 
     async def jobs(self, request: Request) -> Response:
         """The jobs, newest first, of which the query is true."""
-        asked = read_query(request.query_params, JobsQuery)
-        wanted = JobFilter(
-            status=asked.status,
-            provider=asked.provider,
-            reference=asked.reference,
-            user=own_user(access_of(request), asked.user),
-            created_after=asked.created_after,
-            created_before=asked.created_before,
-            error=asked.error,
-        )
-        before, limit, now = asked.before, asked.limit, self._now()
+        wanted, before, limit = read_jobs_query(request.query_params)
+        wanted = replace(wanted, user=own_user(access_of(request), wanted.user))
+        now = self._now()
 
         async def find(down_to: str | None, most: int) -> list[JobRecord]:
             return await self._store.jobs(wanted, before=before, down_to=down_to, limit=most)
@@ -122,7 +114,8 @@ class JobApi:
         def show(job: JobRecord) -> dict[str, Any]:
             return self._announcer.describe(job, now)
 
-        if wanted == JobFilter(reference=wanted.reference, user=wanted.user):
+        has_index = wanted.expiring or wanted == JobFilter(reference=wanted.reference, user=wanted.user)
+        if has_index:
             return answer(JobPage, page_of(await find(None, limit + 1), limit, show))
         windows = self._store.windows
         return answer(JobPage, await looked_for(windows, Listed.JOBS, before=before, limit=limit, find=find, show=show))

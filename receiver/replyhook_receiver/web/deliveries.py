@@ -1,7 +1,6 @@
 """The outbox over HTTP: look at deliveries and their tries, put them back singly or by a filter."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,13 +18,13 @@ from replyhook_receiver.stores.deliveries import AttemptRecord, Deliveries, Deli
 from replyhook_receiver.stores.windows import Listed, Windows
 from replyhook_receiver.web.answer_models import DeliveryPage, Retried, WholeDelivery
 from replyhook_receiver.web.answering import answer
-from replyhook_receiver.web.auth import ApiKeys, access_of
+from replyhook_receiver.web.auth import Access, ApiKeys, access_of, own_user
 from replyhook_receiver.web.models import read_model, read_nothing
 from replyhook_receiver.web.pages import looked_for, page_of
 from replyhook_receiver.web.queries import DeliveriesQuery, read_query
 
 MAX_BODY_BYTES = 16 * 1024
-FILTERS = ("status", "endpoint", "job", "type", "since", "until", "error")
+FILTERS = ("status", "endpoint", "job", "reference", "user", "type", "since", "until", "error")
 _LOST = "it never came back: the process ended while it was under way"
 
 
@@ -35,6 +34,8 @@ class RetryModel(msgspec.Struct, forbid_unknown_fields=True):
     status: str | None = None
     endpoint: str | None = None
     job: str | None = None
+    reference: str | None = None
+    user: str | None = None
     type: str | None = None
     since: str | None = None
     until: str | None = None
@@ -66,7 +67,7 @@ class DeliveryApi:
     async def page(self, request: Request) -> Response:
         """The deliveries, newest first, of which the query is true."""
         asked = read_query(request.query_params, DeliveriesQuery)
-        wanted = replace(_filter(asked), user=access_of(request).user)
+        wanted = _filter(asked, access_of(request))
         before, limit = asked.before, asked.limit
 
         async def find(down_to: str | None, most: int) -> list[DeliverySummary]:
@@ -99,7 +100,7 @@ class DeliveryApi:
             raise InvalidRequest("filter", None, allowed)
         if given.get("status") == DeliveryStatus.SUPERSEDED:
             raise InvalidRequest("status", given["status"], "dead, pending or delivered: superseded ones are pointless")
-        wanted = replace(read_filter(given), user=access_of(request).user)
+        wanted = read_filter(given, access_of(request))
         matching = await self._deliveries.matching(wanted)
         skipped = await self._deliveries.leading_nowhere(wanted)
         retried = 0 if model.dry_run else await self._deliveries.retry_all(matching, now=self._now())
@@ -114,7 +115,7 @@ class DeliveryApi:
         return {**_shown(summary), "attempts": [_shown_attempt(each) for each in attempts]}
 
 
-def _filter(asked: DeliveriesQuery) -> DeliveryFilter:
+def _filter(asked: DeliveriesQuery, access: Access) -> DeliveryFilter:
     return DeliveryFilter(
         status=asked.status,
         endpoint=asked.endpoint,
@@ -123,12 +124,15 @@ def _filter(asked: DeliveriesQuery) -> DeliveryFilter:
         since=asked.since,
         until=asked.until,
         error=asked.error,
+        reference=asked.reference,
+        of_user=own_user(access, asked.user),
+        user=access.user,
     )
 
 
-def read_filter(given: Mapping[str, str]) -> DeliveryFilter:
+def read_filter(given: Mapping[str, str], access: Access) -> DeliveryFilter:
     """The filter that is asked for by these texts. Raises ``InvalidRequest``."""
-    return _filter(read_query(QueryParams(list(given.items())), DeliveriesQuery))
+    return _filter(read_query(QueryParams(list(given.items())), DeliveriesQuery), access)
 
 
 def _shown(delivery: DeliverySummary) -> dict[str, Any]:

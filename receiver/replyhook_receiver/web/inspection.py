@@ -25,7 +25,7 @@ from replyhook_receiver.stores.replaying import Step
 from replyhook_receiver.stores.windows import Listed
 from replyhook_receiver.web.answer_models import Job, ReplyURL
 from replyhook_receiver.web.answering import answer
-from replyhook_receiver.web.auth import ApiKeys, access_of
+from replyhook_receiver.web.auth import ApiKeys, access_of, own_user
 from replyhook_receiver.web.history_models import (
     CallbackPage,
     EventPage,
@@ -116,7 +116,7 @@ class Inspection:
     async def callbacks(self, request: Request) -> Response:
         """What providers sent, newest first, with what became of it."""
         wanted, before, limit = read_callbacks_query(request.query_params)
-        wanted = replace(wanted, user=access_of(request).user)
+        wanted = replace(wanted, user=own_user(access_of(request), wanted.user))
         now = self._now()
 
         async def find(down_to: str | None, most: int) -> list[ToldCallback]:
@@ -163,7 +163,7 @@ class Inspection:
     async def events(self, request: Request) -> Response:
         """The facts, newest first: each once, however often it was told."""
         wanted, before, limit = read_events_query(request.query_params)
-        wanted = replace(wanted, user=access_of(request).user)
+        wanted = replace(wanted, user=own_user(access_of(request), wanted.user))
 
         async def find(down_to: str | None, most: int) -> list[EventRecord]:
             return await self._store.history.events(wanted, before=before, down_to=down_to, limit=most)
@@ -179,7 +179,7 @@ class Inspection:
         return answer(EventPage, page)
 
     async def find(self, request: Request) -> Response:
-        """What is called so: a job, a callback, an event, a delivery, a reference, a provider's id."""
+        """What is called so: a job, a callback, an event, a delivery, a notification, a reference, a provider's id."""
         name = read_query(request.query_params, NameQuery).name
         found = await self._store.history.find(name, user=access_of(request).user, limit=_MOST_NAMED + 1)
         named = [Named(what=each.what, id=each.id, job_id=each.job_id) for each in found]

@@ -16,7 +16,7 @@ from replyhook.jobs import JobStatus, Trust
 from replyhook.notifications import NotificationType
 from replyhook.providers import PROVIDERS
 from replyhook_receiver.lifecycle import Verdict
-from replyhook_receiver.records import DeliveryStatus, ReportSource
+from replyhook_receiver.records import DeliveryStatus, ReportSource, VideoWanted
 
 USUAL_PAGE, LARGEST_PAGE = 50, 100
 LONGEST_NAME = 1_024
@@ -71,7 +71,22 @@ OfJob = Annotated[
     ),
 ]
 User = Annotated[str, _text(LONGEST_TEXT, "Only this user's.")]
+OfReference = Annotated[str, _text(LONGEST_NAME, "Only those of jobs with this reference of the caller's.")]
 Reference = Annotated[str, _text(LONGEST_NAME, "Only those with this reference of the caller's.")]
+
+
+Overdue = Annotated[
+    bool, Meta(description="Only those that nobody has called back about in time and that have not ended, or no such.")
+]
+Expiring = Annotated[
+    bool, Meta(description="Only those whose video is not stored though it was said that its link ends, or no such.")
+]
+Video = Annotated[
+    VideoWanted,
+    Meta(description="Only those whose video stands so; none: there is no video yet; lost: failed or expired."),
+]
+Since = Annotated[When, Meta(description="The same as created_after: either.")]
+Until = Annotated[When, Meta(description="The same as created_before: either.")]
 
 
 class JobsQuery(msgspec.Struct, kw_only=True):
@@ -83,7 +98,12 @@ class JobsQuery(msgspec.Struct, kw_only=True):
     user: User | None = None
     created_after: When | None = None
     created_before: When | None = None
+    since: Since | None = None
+    until: Until | None = None
     error: Error | None = None
+    overdue: Overdue | None = None
+    video: Video | None = None
+    expiring: Expiring | None = None
     before: Annotated[str, _id("job", "a job")] | None = None
     limit: Limit = USUAL_PAGE
 
@@ -93,6 +113,8 @@ class CallbacksQuery(msgspec.Struct, kw_only=True):
 
     provider: Provider | None = None
     job: OfJob | None = None
+    reference: OfReference | None = None
+    user: User | None = None
     orphans: bool = False
     unrecognised: bool = False
     trust: Trust | None = None
@@ -109,6 +131,8 @@ class EventsQuery(msgspec.Struct, kw_only=True):
 
     provider: Provider | None = None
     job: OfJob | None = None
+    reference: OfReference | None = None
+    user: User | None = None
     status: JobStatus | None = None
     verdict: Verdict | None = None
     source: ReportSource | None = None
@@ -124,6 +148,8 @@ class DeliveriesQuery(msgspec.Struct, kw_only=True):
     status: DeliveryStatus | None = None
     endpoint: Annotated[str, _text(LONGEST_TEXT, "Only to this endpoint.")] | None = None
     job: OfJob | None = None
+    reference: OfReference | None = None
+    user: User | None = None
     type: NotificationType | None = None
     since: When | None = None
     until: When | None = None
@@ -163,7 +189,8 @@ class NameQuery(msgspec.Struct, kw_only=True):
             min_length=1,
             max_length=LONGEST_NAME,
             pattern=_NO_NUL,
-            description="An id of ours, the caller's reference, or the provider's id.",
+            description="The id of a job, callback, event, delivery or notification, the caller's reference, or the "
+            "provider's id.",
             extra=_allowed(f"a text of 1 to {LONGEST_NAME} characters"),
         ),
     ]

@@ -87,6 +87,7 @@ PAGES: Mapping[str, str] = {
     "POST /jobs/{id}/replay": "POST /v1/jobs/{id}/retry",
     "POST /jobs/{id}/notify": "POST /v1/jobs/{id}/retry",
     "POST /jobs/{id}/cancel": "POST /v1/jobs/{id}/cancel",
+    "GET /search": "GET /v1/find",
     "GET /callbacks": "GET /v1/callbacks",
     "GET /callback/{id}": "GET /v1/callbacks/{id}",
     "POST /callback/{id}/replay": "POST /v1/callbacks/{id}/replay",

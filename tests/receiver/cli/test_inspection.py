@@ -185,6 +185,8 @@ def test_lists_are_filtered_from_the_command_line(stage: Stage) -> None:
         stage, "callbacks", "list", "--job", job, "--since", "1h", "--trust", "token_only", "-o", "id"
     ).split()
     assert ok(stage, "callbacks", "list", "--job", job, "--until", "1h", "-o", "id") == ""
+    for listed in ("callbacks", "events", "deliveries"):
+        assert ok(stage, listed, "list", "--ref", "nobody's", "--user", "nobody", "-o", "id") == ""
     (line,) = ok(stage, "callbacks", "list", "--job", job, "--verdict", "applied", "-o", "jsonl").splitlines()
     assert json.loads(line)["id"] == callback
     whole = json.loads(ok(stage, "callbacks", "get", callback, "-o", "json"))

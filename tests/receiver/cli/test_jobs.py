@@ -125,6 +125,11 @@ def test_a_job_that_the_receiver_was_to_submit_is_canceled_and_never_submitted(s
     listed = run(stage, "jobs", "list", "--error", "CANCELED BEFORE", "--created-after", "1h", "-o", "id")
     assert listed.stdout.split() == [job]
     assert run(stage, "jobs", "list", "--error", "canceled before", "--created-before", "1h", "-o", "id").stdout == ""
+    no_video = ("--error", "canceled before", "--since", "1h", "--not-overdue", "--not-expiring")
+    assert run(stage, "jobs", "list", *no_video, "--video", "none", "-o", "id").stdout.split() == [job]
+    for other in (("--overdue",), ("--expiring",), ("--video", "lost", "--error", "canceled before")):
+        assert run(stage, "jobs", "list", *other, "-o", "id").stdout == "", other
+    assert run(stage, "jobs", "list", "--since", "1h", "--created-after", "1h").returncode == 2
     assert run(stage, "events", "list", "--since", "1h", "-o", "json").returncode == 0
     assert stage.calls("segmind").get("submit", 0) == before
 

@@ -1,6 +1,7 @@
 """Lists: their filters, their pages, and that what is rarely true is looked for a part at a time."""
 
 import asyncio
+import re
 import threading
 from datetime import timedelta
 
@@ -8,8 +9,9 @@ import httpx
 import pytest
 
 from replyhook_receiver.stores import windows
+from replyhook_receiver.stores.sql import job_lists
 from replyhook_receiver.stores.windows import Listed
-from tests.receiver.support import AUTH, NOW, Receiver, useapi_body
+from tests.receiver.support import AUTH, NOW, Host, Receiver, says, until, useapi_body
 
 
 async def ids(receiver: Receiver, path: str, **query: object) -> list[str]:
@@ -48,9 +50,13 @@ async def test_jobs_and_events_are_found_by_time(receiver: Receiver) -> None:
         told.append((await ids(receiver, "/v1/events", job=job))[0])
         receiver.clock.move(minutes=1)
     then = (NOW + timedelta(minutes=1)).isoformat()
-    assert await ids(receiver, "/v1/jobs", created_after=then) == sorted(made[1:], reverse=True)
-    assert await ids(receiver, "/v1/jobs", created_before=then) == made[:1]
     assert await ids(receiver, "/v1/jobs", created_after=then, created_before=then) == []
+    for after, before in (("created_after", "created_before"), ("since", "until")):
+        assert await ids(receiver, "/v1/jobs", **{after: then}) == sorted(made[1:], reverse=True)
+        assert await ids(receiver, "/v1/jobs", **{before: then}) == made[:1]
+    for both in ({"since": then, "created_after": then}, {"until": then, "created_before": then}):
+        answer = await receiver.client.get("/v1/jobs", params=both, headers=AUTH)
+        assert (answer.status_code, answer.json()["field"]) == (422, next(iter(both)))
     assert await ids(receiver, "/v1/events", since=then) == told[:0:-1]
     assert await ids(receiver, "/v1/events", until=then) == told[:1]
     answer = await receiver.client.get("/v1/jobs?created_after=2026-11-21T12:01:00+00:00", headers=AUTH)
@@ -108,6 +114,76 @@ async def test_a_page_looks_in_so_many_rows_and_says_where_the_next_begins(
         assert pages == 3 + (1 if found and pages > 3 else 0)
     by_user = (await receiver.client.get("/v1/jobs?reference=none", headers=AUTH)).json()
     assert (by_user["data"], by_user["has_more"]) == ([], False)  # an index has it
+
+
+async def test_jobs_that_are_late_or_lost_are_asked_for_by_words_that_are_checked(receiver: Receiver) -> None:
+    job = await failed(receiver, "gone")
+    assert await ids(receiver, "/v1/jobs", overdue="false", video="none", expiring="false") == [job]
+    for query in ({"overdue": "true"}, {"video": "lost"}, {"video": "stored"}, {"expiring": "true"}):
+        assert await ids(receiver, "/v1/jobs", **query) == []
+    for name, value in (("overdue", "yes"), ("video", "gone"), ("video", ""), ("expiring", "1")):
+        answer = await receiver.client.get("/v1/jobs", params={name: value}, headers=AUTH)
+        assert (answer.status_code, answer.json()["field"]) == (422, name)
+    assert "lost" in (await receiver.client.get("/v1/jobs?video=x", headers=AUTH)).json()["allowed"]
+
+
+@pytest.mark.parametrize("path", ["/v1/callbacks", "/v1/events", "/v1/deliveries"])
+async def test_what_was_told_is_asked_for_by_reference_and_user_and_a_users_key_names_nobody_else(
+    receiver: Receiver, path: str
+) -> None:
+    jobs = {}
+    for user in ("ann", "bob"):
+        target = [{"url": "http://127.0.0.1:9/hook"}]
+        jobs[user], called = await receiver.register(user=user, reference=f"of {user}", notify=target)
+        told = useapi_body(jobs[user], "FAILED", video_id=f"v-{user}", error="no")
+        assert (await receiver.client.post(called, content=told)).status_code == 200
+
+    async def asked(auth: dict[str, str] = AUTH, **query: str) -> list[str]:
+        answer = await receiver.client.get(path, params=query, headers=auth)
+        return [each["job_id"] for each in answer.json()["data"]] if answer.status_code == 200 else [answer.text]
+
+    assert await asked(reference="of ann") == await asked(user="ann") == [jobs["ann"]]
+    assert await asked(user="ann", reference="of bob") == await asked(reference="of") == []
+    anns = await receiver.key("read", user="ann")
+    assert await asked(anns) == await asked(anns, user="ann") == [jobs["ann"]]
+    assert await asked(anns, reference="of bob") == []
+    assert "this key is of one user's things" in (await asked(anns, user="bob"))[0]
+
+
+async def test_only_the_dead_letters_of_a_reference_or_a_user_are_put_back(receiver: Receiver, host: Host) -> None:
+    for user in ("ann", "bob"):
+        target = [{"url": host.will(f"/{user}", says(410))}]
+        _, called = await receiver.register(user=user, reference=f"of {user}", notify=target)
+        told = useapi_body(None, "FAILED", video_id=f"v-{user}", error="no")
+        assert (await receiver.client.post(called, content=told)).status_code == 200
+    await until(lambda: receiver.rows("SELECT count(*) FROM deliveries WHERE status = 'dead'") == [(2,)])
+    for asked, matching in (
+        ({"reference": "of ann"}, 1),
+        ({"user": "bob"}, 1),
+        ({"user": "bob", "reference": "of ann"}, 0),
+        ({"status": "dead"}, 2),
+    ):
+        content = {**asked, "dry_run": True}
+        answer = await receiver.client.post("/v1/deliveries/retry", json=content, headers=AUTH)
+        assert answer.json()["matching"] + answer.json()["skipped"] == matching, asked
+
+
+async def test_the_list_of_expiring_videos_begins_with_those_that_wait_however_many_jobs_there_are(
+    receiver: Receiver,
+) -> None:
+    statement = f"SELECT j.id FROM jobs j LEFT JOIN assets a ON a.job_id = j.id WHERE {job_lists._EXPIRING}"  # noqa: S608 - ours
+    plan = " / ".join(str(row[3]) for row in receiver.rows(f"EXPLAIN QUERY PLAN {statement} ORDER BY j.id DESC"))
+    assert "SCAN j" not in plan, plan
+    assert re.findall(r"(?:SCAN|SEARCH) assets USING (?:COVERING )?INDEX (\w+)", plan) == [
+        "assets_by_expiry",
+        "assets_undated",
+    ], plan
+
+    async def is_not_asked(*_: object, **__: object) -> str | None:
+        raise AssertionError("it has an index, and needs no window")
+
+    receiver.app.state.store.windows.bottom = is_not_asked
+    assert await ids(receiver, "/v1/jobs", expiring="true") == []
 
 
 async def test_the_bottom_of_a_window_is_so_many_rows_down(receiver: Receiver) -> None:

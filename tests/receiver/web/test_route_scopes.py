@@ -239,6 +239,12 @@ async def _retries_the_users_deliveries(world: World) -> None:
         answer = await world.ask("POST /v1/deliveries/retry", world.anns, json={**asked, "dry_run": True}, content=None)
         wanted = 0 if "job" in asked else len(world.things[ANN][Thing.DELIVERY])
         assert answer.json() == {"matching": wanted, "retried": 0, "skipped": 0, "dry_run": True}
+    for asked, status in (({"user": BOB}, 422), ({"user": ANN}, 200), ({"reference": f"ref-{BOB}"}, 200)):
+        content = {**asked, "status": "delivered", "dry_run": True}
+        answer = await world.ask("POST /v1/deliveries/retry", world.anns, json=content, content=None)
+        assert answer.status_code == status, answer.text
+        wanted = len(world.things[ANN][Thing.DELIVERY]) if "user" in asked else 0
+        assert status != 200 or answer.json()["matching"] == wanted
 
 
 TAKES_WHAT_IS_THE_USERS = {

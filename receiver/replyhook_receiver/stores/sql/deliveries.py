@@ -47,6 +47,8 @@ _CONDITIONS = {
     "since": "d.created_ms >= :since",
     "until": "d.created_ms < :until",
     "error": "instr(lower(d.problem), lower(:error)) > 0",
+    "reference": "n.job_id IN (SELECT id FROM jobs WHERE reference = :reference)",
+    "of_user": 'n.job_id IN (SELECT id FROM jobs WHERE "user" = :of_user)',
     "user": f"""n.job_id IN {OWN_JOBS}
         AND EXISTS (SELECT 1 FROM endpoints p
             WHERE p.id = d.endpoint_id AND (p.job_id IS NOT NULL OR p."user" = :user))""",  # noqa: S608 - a constant of ours

@@ -1,6 +1,5 @@
 """Reading what was told, from the database: lists by their newest, one callback whole, one job's whole story."""
 
-from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime
 from enum import Enum
@@ -26,10 +25,10 @@ from replyhook_receiver.stores.history import (
     ToldCallback,
     WorkRecord,
 )
-from replyhook_receiver.stores.owners import Thing
 from replyhook_receiver.stores.sql.connection import Raw, Row
 from replyhook_receiver.stores.sql.database import Database
-from replyhook_receiver.stores.sql.owners import OWN_JOBS, is_users
+from replyhook_receiver.stores.sql.finding import found
+from replyhook_receiver.stores.sql.owners import OWN_JOBS
 from replyhook_receiver.stores.sql.rows import callback_from, event_from, from_ms, read_job, to_ms
 from replyhook_receiver.told import whole_body
 
@@ -104,7 +103,7 @@ class SQLHistory:
         return await self._database.read(lambda raw: _story(raw, job_id, user))
 
     async def find(self, name: str, *, user: str | None = None, limit: int = 20) -> list[Found]:
-        return await self._database.read(lambda raw: list(_found(raw, name, user, limit))[:limit])
+        return await self._database.read(lambda raw: found(raw, name, user=user, limit=limit))
 
 
 def read_kept(raw: Raw, callback_id: str) -> KeptCallback | None:
@@ -127,6 +126,7 @@ _COLUMNS = {
     "status": "e.status = :status",
     "since": "c.received_ms >= :since",
     "until": "c.received_ms < :until",
+    "reference": "c.job_id IN (SELECT id FROM jobs WHERE reference = :reference)",
     "user": f"c.job_id IN {OWN_JOBS}",
 }
 
@@ -261,51 +261,6 @@ def _delivery(row: Row) -> DeliveryStory:
         created_at=_time(row["created_ms"]),
         delivered_at=from_ms(row["delivered_ms"]),
     )
-
-
-def _found(raw: Raw, name: str, user: str | None, limit: int) -> Iterator[Found]:
-    for found in _called(raw, name, user, limit):
-        thing = _THINGS.get(found.what, Thing.JOB)
-        if user is None or is_users(raw, thing, found.id, user):
-            yield found
-
-
-def _called(raw: Raw, name: str, user: str | None, limit: int) -> Iterator[Found]:
-    for row in raw.execute("SELECT id FROM jobs WHERE id = ?", (name,)):
-        yield Found(what="job", id=row["id"], job_id=row["id"])
-    came_with = f"cb{name.removeprefix('evt')}" if name.startswith("evt_") else name
-    for row in raw.execute("SELECT id, job_id FROM callbacks WHERE id = ?", (came_with,)):
-        yield Found(what="callback", id=row["id"], job_id=row["job_id"])
-    statement = (
-        "SELECT d.id, n.job_id FROM deliveries d JOIN notifications n ON n.sequence = d.notification WHERE d.id = ?"
-    )
-    for row in raw.execute(statement, (name,)):
-        yield Found(what="delivery", id=row["id"], job_id=row["job_id"])
-    statement = """
-        SELECT id FROM jobs WHERE reference = :name AND (CAST(:user AS TEXT) IS NULL OR "user" = :user)
-        ORDER BY id DESC LIMIT :limit
-    """
-    for row in raw.execute(statement, {"name": name, "user": user, "limit": limit}):
-        yield Found(what="reference", id=row["id"], job_id=row["id"])
-    for provider, account in _accounts(raw):
-        statement = "SELECT id FROM jobs WHERE provider = ? AND account = ? AND provider_job_id = ?"
-        for row in raw.execute(statement, (provider, account, name)):
-            yield Found(what="provider_job_id", id=row["id"], job_id=row["id"])
-
-
-_THINGS = {"callback": Thing.CALLBACK, "delivery": Thing.DELIVERY}
-
-
-def _accounts(raw: Raw) -> Iterator[tuple[str, str]]:
-    """Every account with a job that its provider has named: one step through the index for each, not a scan."""
-    last = ("", "")
-    statement = """
-        SELECT provider, account FROM jobs WHERE provider_job_id IS NOT NULL AND (provider, account) > (?, ?)
-        ORDER BY provider, account LIMIT 1
-    """
-    while row := raw.execute(statement, last).fetchone():
-        last = (row["provider"], row["account"])
-        yield last
 
 
 def _time(milliseconds: int) -> datetime:

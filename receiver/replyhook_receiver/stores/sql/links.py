@@ -55,14 +55,16 @@ _TELL = f"""
     ON CONFLICT (kind, subject) DO NOTHING
 """  # noqa: S608
 
+PENDING_VIDEOS = """
+    SELECT job_id, expires_ms FROM assets WHERE status = 'pending' AND expires_ms IS NOT NULL
+    UNION ALL SELECT job_id, expires_ms FROM assets WHERE status = 'pending' AND expires_ms IS NULL
+"""
+"""The videos on their way, each half of them by an index of its own."""
 _WAITING = f"""
     SELECT count(*) AS videos, min(expires_ms) AS next_end, coalesce(sum(CASE WHEN EXISTS (
             SELECT 1 FROM tasks t WHERE t.kind = '{TaskKind.EXPIRING.value}' AND t.subject = a.job_id
         ) THEN 1 ELSE 0 END), 0) AS expiring
-    FROM (
-        SELECT job_id, expires_ms FROM assets WHERE status = 'pending' AND expires_ms IS NOT NULL
-        UNION ALL SELECT job_id, expires_ms FROM assets WHERE status = 'pending' AND expires_ms IS NULL
-    ) a
+    FROM ({PENDING_VIDEOS}) a
 """  # noqa: S608
 
 

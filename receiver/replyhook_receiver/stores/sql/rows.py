@@ -14,7 +14,6 @@ from replyhook_receiver.lifecycle import Verdict
 from replyhook_receiver.records import (
     AssetRecord,
     CallbackRecord,
-    JobFilter,
     JobPresent,
     JobRecord,
     NotificationRecord,
@@ -72,42 +71,6 @@ def read_job(raw: Raw, where: str, *values: Any) -> JobRecord | None:
     statement = f"SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id WHERE {where}"  # noqa: S608 - ours
     row = raw.execute(statement, values).fetchone()
     return job_from(row) if row else None
-
-
-_JOB_CONDITIONS = {
-    **{name: f"j.{name} = :{name}" for name in ("status", "provider", "reference")},
-    "user": 'j."user" = :user',
-    "created_after": "j.created_ms >= :created_after",
-    "created_before": "j.created_ms < :created_before",
-    "error": " OR ".join(
-        f"lower({column}) LIKE lower(:error) ESCAPE '!'"
-        for column in ("j.error_message", "j.error_code", "j.overdue_reason", "a.problem")
-    ),
-}
-
-
-def read_jobs(
-    raw: Raw, wanted: JobFilter, *, before: str | None, down_to: str | None = None, limit: int
-) -> list[JobRecord]:
-    """Jobs that ``wanted`` is true of, newest first."""
-    given = {name: getattr(wanted, name) for name in _JOB_CONDITIONS}
-    values = {name: to_ms(value) if isinstance(value, datetime) else value for name, value in given.items()}
-    if wanted.error is not None:
-        values["error"] = f"%{as_pattern(wanted.error)}%"
-    where = [f"({_JOB_CONDITIONS[name]})" for name, value in values.items() if value is not None]
-    where += ["j.id < :before"] if before is not None else []
-    where += ["j.id >= :down_to"] if down_to is not None else []
-    statement = f"""
-        SELECT {JOB_COLUMNS} FROM jobs j LEFT JOIN assets a ON a.job_id = j.id
-        WHERE {" AND ".join(where) or "TRUE"} ORDER BY j.id DESC LIMIT :limit
-    """  # noqa: S608 - our own names; the values are bound
-    rows = raw.execute(statement, {**values, "before": before, "down_to": down_to, "limit": limit}).fetchall()
-    return [job_from(row) for row in rows]
-
-
-def as_pattern(text: str) -> str:
-    """A text as ``LIKE ... ESCAPE '!'`` looks for it: its marks stand for themselves."""
-    return "".join(f"!{letter}" if letter in "!%_" else letter for letter in text)
 
 
 def read_present(raw: Raw, job_id: str) -> JobPresent | None:

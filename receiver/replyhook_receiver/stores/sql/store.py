@@ -33,6 +33,7 @@ from replyhook_receiver.stores.sql.gauges import SQLGauges
 from replyhook_receiver.stores.sql.history import SQLHistory
 from replyhook_receiver.stores.sql.holding import SQLHolding, is_held
 from replyhook_receiver.stores.sql.idempotency import SQLIdempotency
+from replyhook_receiver.stores.sql.job_lists import read_jobs
 from replyhook_receiver.stores.sql.kept import sweep
 from replyhook_receiver.stores.sql.keys import SQLKeys
 from replyhook_receiver.stores.sql.looks import Looks
@@ -42,12 +43,7 @@ from replyhook_receiver.stores.sql.places import Limits
 from replyhook_receiver.stores.sql.relays import SQLRelays
 from replyhook_receiver.stores.sql.replaying import SQLReplays
 from replyhook_receiver.stores.sql.retention import SQLRetention
-from replyhook_receiver.stores.sql.rows import (
-    notification_from,
-    read_job,
-    read_jobs,
-    read_present,
-)
+from replyhook_receiver.stores.sql.rows import notification_from, read_job, read_present
 from replyhook_receiver.stores.sql.sessions import SQLSessions
 from replyhook_receiver.stores.sql.steering import SQLSteering
 from replyhook_receiver.stores.sql.streams import SQLStreams

@@ -17,6 +17,7 @@ from replyhook_receiver.web.dashboard.jobs import JobPages
 from replyhook_receiver.web.dashboard.overview import OverviewPage
 from replyhook_receiver.web.dashboard.pages import Pages
 from replyhook_receiver.web.dashboard.providers import ProviderPage
+from replyhook_receiver.web.dashboard.search import SearchPage
 from replyhook_receiver.web.dashboard.settings import SettingsPage
 from replyhook_receiver.web.dashboard.sign_in import SignIn
 from replyhook_receiver.web.dashboard.static_files import StaticFiles
@@ -78,6 +79,7 @@ def make_dashboard(parts: Parts, keys: ApiKeys, stream: Stream) -> Dashboard:
         *DeliveryPages(ground).routes(),
         *EndpointPages(ground).routes(),
         *ProviderPage(ground).routes(),
+        *SearchPage(ground).routes(),
         *SettingsPage(ground).routes(),
     ]
     return Dashboard(ground=ground, changes=changes, routes=routes)

@@ -51,7 +51,7 @@ class CallbackPages:
             request,
             "callbacks.html",
             callbacks=found["data"],
-            has_more=found["has_more"],
+            next=found["next"],
             asked=asked,
             providers=sorted(PROVIDERS),
             verdicts=[verdict.value for verdict in Verdict],

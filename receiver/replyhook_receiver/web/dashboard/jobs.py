@@ -1,20 +1,15 @@
 """*Jobs*: the list, with filters, that keeps itself up to date."""
 
-from dataclasses import fields
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from replyhook.jobs import JobStatus
 from replyhook.providers import PROVIDERS
-from replyhook_receiver.records import JobFilter
+from replyhook_receiver.records import VideoWanted
 from replyhook_receiver.web.dashboard.asking import ask
 from replyhook_receiver.web.dashboard.filters import asked_for
 from replyhook_receiver.web.dashboard.ground import Ground
-
-_FILTERS = frozenset(field.name for field in fields(JobFilter))
-"""A filter that the store learns appears in the form."""
 
 
 class JobPages:
@@ -35,10 +30,10 @@ class JobPages:
             request,
             "jobs.html",
             jobs=found["data"],
-            has_more=found["has_more"],
+            next=found["next"],
             asked=asked,
             statuses=[status.value for status in JobStatus],
             providers=sorted(PROVIDERS),
-            filters=_FILTERS,
+            videos=[state.value for state in VideoWanted],
             public_url=self._ground.public_url,
         )

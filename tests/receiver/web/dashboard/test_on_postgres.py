@@ -17,8 +17,20 @@ async def test_every_page_is_shown_from_postgresql_too(tmp_path: Path, host: Hos
         (callback,) = await receiver.callbacks(job)
         fields = {"csrf": await visitor.csrf(), "what": "state", "confirmed": "yes"}
         assert (await visitor.post(f"/callback/{callback['id']}/replay", fields)).status_code == 303
-        for page in ("/", "/jobs", "/callbacks", "/deliveries", "/endpoints", "/providers", "/settings"):
+        for page in (
+            "/",
+            "/jobs",
+            "/callbacks",
+            "/deliveries",
+            "/endpoints",
+            "/providers",
+            "/settings",
+            "/search?name=no",
+        ):
             assert (await visitor.get(page)).status_code == 200, page
+        for asked in ("overdue=true", "expiring=true", "expiring=false", "video=lost"):
+            assert (await visitor.get(f"/jobs?{asked}")).status_code == 200, asked
+        assert (await visitor.get("/search?name=video-1")).headers["location"] == f"/jobs/{job}"
         assert "replay" in (await visitor.get(f"/callback/{callback['id']}")).text
         assert "1; 0.0 % of 1 ended well" in (await visitor.get("/providers")).text
         ended = await visitor.post("/sign-out", {"csrf": fields["csrf"]})
