@@ -1,5 +1,6 @@
 """The job API: register, report the submit, look."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -166,8 +167,12 @@ class JobApi:
             raise InvalidRequest("account", registration.account, allowed, provider=registration.provider) from error
 
     async def _check_targets(self, registration: Registration) -> None:
-        for target in registration.notify:
-            await self._channels.check(target.channel, target.url, field="notify")
+        """At once, since a name may be slow to be looked up; the first that may not be is the one that is told."""
+        places = dict.fromkeys((target.channel, target.url) for target in registration.notify)
+        checks = (self._channels.check(channel, url, field="notify") for channel, url in places)
+        for refused in await asyncio.gather(*checks, return_exceptions=True):
+            if refused is not None:
+                raise refused
 
     async def _job(self, request: Request) -> JobRecord:
         job = await self._store.job(request.path_params["id"])

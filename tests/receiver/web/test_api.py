@@ -10,6 +10,7 @@ import pytest
 
 from replyhook.errors import ConfigurationError
 from replyhook.ids import new_id
+from replyhook_receiver.net import Door
 from replyhook_receiver.web.app import create_app
 from tests.receiver.support import (
     API_KEY,
@@ -244,6 +245,25 @@ async def test_a_place_we_would_never_post_to_is_refused_before_money_is_spent(r
     assert is_problem(response, 422)
     assert "geheim" not in response.text
     assert receiver.rows("SELECT count(*) FROM jobs") == [(0,)]
+
+
+async def test_places_are_looked_up_at_once_and_each_but_once(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    all_begun = asyncio.Event()
+
+    async def check(_: Door, url: str) -> None:
+        begun.append(url)
+        if len(begun) == 3:
+            all_begun.set()
+        async with asyncio.timeout(30):
+            await all_begun.wait()
+
+    monkeypatch.setattr(Door, "check", check)
+    urls = [f"http://127.0.0.1:9/{name}" for name in ("a", "b", "a", "c", "b")]
+    assert (await put(receiver, CONTENTS | {"notify": [{"url": url} for url in urls]})).status_code == 200
+    assert sorted(begun) == sorted(set(urls))
 
 
 def test_a_public_url_too_long_for_any_provider_is_said_at_the_start_not_at_the_first_job(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ JUDGED_FURTHER = (
     "POST /v1/keys",
     "POST /v1/stream/links",
     "GET /v1/callbacks",
+    "GET /v1/jobs",
 )
 CONFIG = f"""
 [auth.openapi.key]
