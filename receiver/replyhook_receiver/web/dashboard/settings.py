@@ -1,4 +1,4 @@
-"""*Settings*: what is in force and where it comes from; pausing the work; the API keys."""
+"""*Settings*: what is in force and where it comes from; pausing the work; the API keys; what was done by hand."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
@@ -13,6 +13,8 @@ from replyhook_receiver.web.dashboard.filters import asked_for
 from replyhook_receiver.web.dashboard.forms import read_form
 from replyhook_receiver.web.dashboard.ground import Ground, access_of_visit
 from replyhook_receiver.web.dashboard.pages import may, url_of
+
+MOST_DEEDS = 50
 
 
 class SettingsPage:
@@ -32,7 +34,7 @@ class SettingsPage:
         ]
 
     async def show(self, request: Request) -> Response:
-        """Whether the work is paused; the settings in force; the keys."""
+        """Whether the work is paused; the settings in force; the keys; the latest that was done by hand."""
         access = access_of_visit(request)
         is_operator, is_admin = may(access, "GET /v1/settings"), may(access, "GET /v1/keys")
         keys = await ask(request, "GET", "/v1/keys", query=asked_for(request)) if is_admin else None
@@ -43,6 +45,8 @@ class SettingsPage:
             settings=(await ask(request, "GET", "/v1/settings"))["data"] if is_operator else None,
             keys=keys,
             own_key=access.key_id,
+            deeds=await self._ground.audit.latest(limit=MOST_DEEDS) if is_operator else None,
+            most_deeds=MOST_DEEDS,
             is_first="before" not in request.query_params,
         )
 
@@ -52,7 +56,7 @@ class SettingsPage:
 
         async def work() -> str:
             await ask(request, "PUT", "/v1/hold", query={"reason": reason})
-            return "the work is paused; callbacks are taken and kept as always"
+            return f"the work is paused{f' ({reason})' if reason else ''}; callbacks are taken and kept as always"
 
         return await self._press(request, Button(action="hold", thing="receiver", thing_id="work"), work)
 
