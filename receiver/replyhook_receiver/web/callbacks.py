@@ -46,6 +46,11 @@ _OK = Answer(200, b"ok")
 _NOT_VERIFIED = Answer(401, b"not verified")
 _NO_SUCH_PROVIDER = Answer(404, b"no such provider")
 _NOT_POST = Answer(405, b"only POST", (b"allow", b"POST"))
+_NOT_TO_LOOK_AT = Answer(
+    405,
+    b"only POST: providers call back at this address; a callback that came has its page at /callback/ and its id",
+    (b"allow", b"POST"),
+)
 _TOO_SLOW = Answer(408, b"the body did not come in time", _CLOSE)
 _GONE = Answer(400, b"gone", _CLOSE)
 _TOO_MANY_HEADERS = Answer(431, b"more headers than any provider sends", _CLOSE)
@@ -166,7 +171,7 @@ class Callbacks:
 
     def _token(self, scope: Scope) -> ReplyToken:
         if scope["method"] != "POST":
-            raise _Refused(_NOT_POST)
+            raise _Refused(_NOT_TO_LOOK_AT if scope["method"] in ("GET", "HEAD") else _NOT_POST)
         # A token with slashes, or none at all, is a wrong token: 401, not 404.
         provider, _, text = own_path(scope)[len(PREFIX) :].partition("/")
         if not self._ingest.knows(provider):
