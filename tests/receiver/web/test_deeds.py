@@ -164,3 +164,14 @@ async def test_settings_show_fifty_of_many(receiver: Receiver) -> None:
     assert page.count("over the API") == 50
     assert "reason-10-" in page
     assert "reason-09-" not in page
+
+
+@pytest.mark.parametrize("ident", ["", "..", "%00", "x" * 300])
+async def test_settings_show_a_deed_whose_form_named_nothing_that_there_is(receiver: Receiver, ident: str) -> None:
+    job, _ = await receiver.register()
+    async with a_visitor(receiver) as visitor:
+        await visitor.post(f"/jobs/{job}/replay", {"csrf": await visitor.csrf(), "callback": ident})
+        page = await visitor.get("/settings")
+    assert page.status_code == 200
+    assert f'href="/jobs/{job}"' in page.text
+    assert 'href="/callback/' not in page.text

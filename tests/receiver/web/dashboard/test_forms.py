@@ -23,13 +23,10 @@ VALUES: dict[str, str] = {
     "NUL": "%00",
     "NUL in a word": "jobs%00.html",
     "half a surrogate pair": "%ED%A0%80",
-    "half a letter": "%F0%9F",
-    "no UTF-8": "%FF%FE",
-    "no hex": "%zz%",
+    "half a letter, and none": "%F0%9F%zz%FF%FE",
     "a letter beyond the first plane": "%F0%9D%95%81",
     "100 kB": "x" * 100_000,
     "60 kB": "x" * 60_000,
-    "60 kB of ten": "9" * 60_000,
     "script": quote("</textarea></select><script>alert(1)</script>"),
     "an image": quote("'\"><img src=x onerror=alert(1)>"),
     "an attribute": quote('" onmouseover="alert(1)" x=\''),
@@ -45,10 +42,8 @@ VALUES: dict[str, str] = {
     "another line": "%0d%0aset-cookie:%20a=b",
     "a path": quote("../../v1/keys?x=y#z", safe=""),
     "another host": quote("//evil.example/\\", safe=""),
-    "a script's address": quote("javascript:alert(1)", safe=""),
     "a year too far": quote("99999-12-31T23:59:59Z", safe=""),
     "an id": "job_00000000000000000000000000",
-    "a word of ours": "true",
 }
 MOST_ALIKE = 12
 """So many pages are looked at that differ in an id or a query alone."""
@@ -114,9 +109,13 @@ def checked(answer: httpx.Response, about: object) -> Page:
     return page
 
 
-def variants(form: FoundForm) -> Iterator[tuple[str, str]]:
-    """What is sent, one field strange at a time, each with its name."""
+def variants(form: FoundForm, done: set[object]) -> Iterator[tuple[str, str]]:
+    """What is sent, one field strange at a time, each with its name; fields of the same deed are done once."""
     for name in sorted(set(form.names) - {"csrf"}):
+        same = (*form.kind[:2], "confirmed" in form.names, name)
+        if same in done:
+            continue
+        done.add(same)
         for what, value in VALUES.items():
             yield f"{name}: {what}", form.encoded(**{name: value})
         yield f"{name}: missing", form.encoded(**{name: None})
@@ -190,7 +189,7 @@ async def test_no_field_of_any_form_is_a_fault_of_ours_or_shown_as_anything_but_
     forms = await all_forms(world)
     posted = {form.kind[1] for form in forms if form.method == "POST"}
     assert posted == {route.split()[1] for route in PAGES if route.startswith("POST ")} | {"/sign-in", "/sign-out"}
-    sent = 0
+    sent, done = 0, set[object]()
     for form in forms:
         form.fields |= {name: value for name, value in world.filled.items() if name in form.names}
         if form.method == "POST":
@@ -198,7 +197,7 @@ async def test_no_field_of_any_form_is_a_fault_of_ours_or_shown_as_anything_but_
                 answer = await world.asked(form, form.encoded(csrf=csrf))
                 checked(answer, (form.kind, "csrf", csrf))
                 assert answer.status_code == 403, (form.kind, csrf)
-        for what, content in variants(form):
+        for what, content in variants(form, done):
             checked(await world.asked(form, content), (form.kind, what))
             sent += 1
     assert sent > 1000
