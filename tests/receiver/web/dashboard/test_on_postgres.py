@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.receiver.support import Host, a_receiver, useapi_body
+from tests.receiver.support import AUTH, Host, a_receiver, useapi_body
 from tests.receiver.web.dashboard.visiting import a_visitor
 
 
@@ -20,6 +20,14 @@ async def test_every_page_is_shown_from_postgresql_too(tmp_path: Path, host: Hos
         for page in ("/", "/jobs", "/callbacks", "/deliveries", "/endpoints", "/providers", "/settings"):
             assert (await visitor.get(page)).status_code == 200, page
         assert "replay" in (await visitor.get(f"/callback/{callback['id']}")).text
+        for method in ("PUT", "DELETE"):
+            assert (
+                await receiver.client.request(
+                    method, "/v1/hold", params={"reason": "moving"} if method == "PUT" else None, headers=AUTH
+                )
+            ).is_success
+        settings = (await visitor.get("/settings")).text
+        assert all(done in settings for done in ("over the API; moving", "go on", f'href="/callback/{callback["id"]}"'))
         assert "1; 0.0 % of 1 ended well" in (await visitor.get("/providers")).text
         ended = await visitor.post("/sign-out", {"csrf": fields["csrf"]})
         assert ended.status_code == 303
