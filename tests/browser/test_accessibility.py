@@ -1,6 +1,7 @@
 """axe-core finds no serious fault on any page, in light and dark; and no page is wider than a phone."""
 
 import asyncio
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -34,8 +35,8 @@ RUN = "axe.run(document, {resultTypes: ['violations']})"
 
 
 @pytest.fixture(scope="module")
-def paths(stage: Stage) -> dict[str, str]:
-    """Where the pages are of what there is now: jobs, and what belongs to one that failed."""
+def paths(stage: Stage) -> Iterator[dict[str, str]]:
+    """Where the pages are of what there is now: jobs, and what belongs to one that failed. Gone afterwards."""
     told_of_it = b'{"video_id": "v", "video_status_name": "FAILED", "error_message": "no"}'
     auth = {"authorization": f"Bearer {KEY}"}
     with httpx.Client(base_url=stage.receiver_url, headers=auth, timeout=20) as client:
@@ -46,7 +47,7 @@ def paths(stage: Stage) -> dict[str, str]:
         (delivery,) = client.get(f"/v1/deliveries?job={failed}").json()["data"]
         client.put("/v1/hold?reason=seen").raise_for_status()
         client.delete("/v1/hold").raise_for_status()
-    return {
+    yield {
         "job": f"/jobs/{job}",
         "failed job": f"/jobs/{failed}",
         "callback": f"/callback/{callback['id']}",
@@ -54,6 +55,8 @@ def paths(stage: Stage) -> dict[str, str]:
         "bulk retry": f"/deliveries?job={failed}",
         "endpoint": f"/endpoints/{added.json()['id']}",
     }
+    with httpx.Client(base_url=stage.receiver_url, headers=auth) as client:
+        client.delete(f"/v1/endpoints/{added.json()['id']}").raise_for_status()
 
 
 async def shown(visit: Visit, name: str, path: str) -> None:
