@@ -112,3 +112,8 @@ def hash_key(key: str, secret: bytes) -> bytes:
     whoever sends keys cannot choose which hashes the index compares.
     """
     return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=32, key=secret, person=_PERSON).digest()
+
+
+def name_of(record: KeyRecord | None) -> str:
+    """What people call a key; of those of the settings nothing is kept."""
+    return "a key of the settings" if record is None else record.name or record.starts_with

@@ -139,7 +139,8 @@ def _work(entry: dict[str, Any]) -> str:
 
 def _delivery(entry: dict[str, Any]) -> str:
     answer = "" if entry["answer"] is None else f", answered {entry['answer']}"
-    return f"{_tries(entry)}: {entry['type']} by {entry['channel']} to {entry['endpoint']}{answer}{_problem(entry)}"
+    where = f"{entry['endpoint_id']} at {entry['endpoint']}"
+    return f"{_tries(entry)}: {entry['type']} by {entry['channel']} to {where}{answer}{_problem(entry)}"
 
 
 def _tries(entry: dict[str, Any]) -> str:

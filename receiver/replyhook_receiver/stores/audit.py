@@ -43,6 +43,10 @@ class Audit(Protocol):
         """What was done about a job, newest first."""
         ...
 
+    async def latest(self, *, limit: int) -> list[AuditRecord]:
+        """What was done of all kinds, newest first."""
+        ...
+
     async def of_thing(self, thing_id: str, *, limit: int = 100) -> list[AuditRecord]:
         """What was done to a callback, a delivery, an endpoint, newest first."""
         ...

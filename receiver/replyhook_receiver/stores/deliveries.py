@@ -54,6 +54,7 @@ class DeliverySummary:
     endpoint_id: str
     channel: str
     url: str = field(repr=False)
+    is_endpoint_removed: bool
     status: DeliveryStatus
     waits_for: WaitsFor | None
     created_at: datetime

@@ -122,6 +122,7 @@ class DeliveryStory:
     endpoint_id: str
     channel: str
     url: str = field(repr=False)
+    is_endpoint_removed: bool
     status: str
     attempts: int
     counted: int

@@ -162,11 +162,12 @@ class EndpointTested(Told):
 
 
 class Place(Told):
-    """Where a delivery goes; of http(s) URLs the host, of others nothing."""
+    """Where a delivery goes; of http(s) URLs the host, of others nothing. ``removed``: the endpoint is gone."""
 
     id: str
     channel: str
     host: str | None
+    removed: bool
 
 
 class Delivery(Told, kw_only=True):

@@ -26,6 +26,7 @@ from replyhook_receiver.web.callbacks import CallbackRoute, Callbacks
 from replyhook_receiver.web.canceling import CancelApi
 from replyhook_receiver.web.dashboard.app import make_dashboard
 from replyhook_receiver.web.dashboard.browsers import handlers_for
+from replyhook_receiver.web.deeds import Deeds
 from replyhook_receiver.web.deliveries import DeliveryApi
 from replyhook_receiver.web.downloads import DownloadApi
 from replyhook_receiver.web.endpoints import EndpointApi
@@ -108,6 +109,7 @@ def app_of(
         requests_per_minute=settings.requests_per_minute,
         once=Idempotency(store.idempotency, now=now).once,
         check=check_query,
+        noted=Deeds(store.audit, store.keys, now=now).noted,
     )
     instance = instance or Instance.fresh()
     life = Life(settings=settings, instance=instance)

@@ -73,7 +73,8 @@ class ApiKeys:
     """The keys that are valid: those of the settings, which may do everything, and those that ``kept`` holds.
 
     Of all only hashes are kept. ``owners`` says whose a thing is; ``requests_per_minute`` is for each key, 0: no limit.
-    ``once`` is what POSTs with an Idempotency-Key go through; ``check`` raises for what no route is asked for.
+    ``once`` is what POSTs with an Idempotency-Key go through; ``check`` raises for what no route is asked for;
+    ``noted`` notes what was done.
     """
 
     def __init__(
@@ -86,15 +87,17 @@ class ApiKeys:
         requests_per_minute: int = 0,
         once: Callable[[Endpoint], Endpoint] = lambda endpoint: endpoint,
         check: Callable[[Request], None] = lambda _: None,
+        noted: Callable[[Endpoint], Endpoint] = lambda endpoint: endpoint,
     ) -> None:
         self._hashes = [_hash(key) for key in of_settings]
         self._kept = kept
         self._owners = owners
         self._now = now
         self._buckets = Buckets(per_minute=requests_per_minute)
-        self._noting: dict[str, asyncio.Task[None]] = {}
+        self._noting_use: dict[str, asyncio.Task[None]] = {}
         self._once = once
         self._check = check
+        self._noted = noted
 
     async def access(self, authorization: str | None) -> Access | None:
         """What an ``Authorization`` header gives, or None where it holds no valid key."""
@@ -121,7 +124,8 @@ class ApiKeys:
 
         A route without a rule is for nobody.
         """
-        once = self._once(endpoint)
+        noted = self._noted(endpoint)
+        once = self._once(noted)
 
         async def guarded(request: Request) -> Response:
             access = _given(request) or await self.access(request.headers.get("authorization"))
@@ -133,7 +137,7 @@ class ApiKeys:
                 return problem(refusal.status, refusal.detail, headers=refusal.headers)
             request.scope[_ACCESS] = access
             self._check(request)
-            return await (once if request.method == "POST" else endpoint)(request)
+            return await (once if request.method == "POST" else noted)(request)
 
         return guarded
 
@@ -169,7 +173,7 @@ class ApiKeys:
 
     async def close(self) -> None:
         """Wait for what is being noted."""
-        await asyncio.gather(*self._noting.values(), return_exceptions=True)
+        await asyncio.gather(*self._noting_use.values(), return_exceptions=True)
 
     def _access_by(self, record: KeyRecord | None, *, is_used: bool) -> Access | None:
         now = self._now()
@@ -181,17 +185,17 @@ class ApiKeys:
 
     def _note_use(self, key_id: str, now: datetime) -> None:
         """Beside the request, which does not wait for the disk; one at a time for each key."""
-        if key_id not in self._noting:
-            self._noting[key_id] = asyncio.create_task(self._noted(key_id, now))
+        if key_id not in self._noting_use:
+            self._noting_use[key_id] = asyncio.create_task(self._note_use_now(key_id, now))
 
-    async def _noted(self, key_id: str, now: datetime) -> None:
+    async def _note_use_now(self, key_id: str, now: datetime) -> None:
         try:
             if self._kept is not None:
                 await self._kept.note_use(key_id, now=now)
         except StoreUnavailable as error:
             _log.warning("the last use of %s could not be noted: %s", key_id, error)
         finally:
-            self._noting.pop(key_id, None)
+            self._noting_use.pop(key_id, None)
 
 
 def access_of(request: Request) -> Access:
@@ -215,6 +219,11 @@ def own_user(access: Access, given: str | None) -> str | None:
 def given_access(access: Access) -> dict[str, Access]:
     """What a scope holds besides, when a page of ours asks the API for whoever is signed in: no request can say it."""
     return {_GIVEN: access}
+
+
+def is_given_access(request: Request) -> bool:
+    """Whether a page of ours asks."""
+    return _given(request) is not None
 
 
 def _given(request: Request) -> Access | None:

@@ -17,6 +17,11 @@ OK = Answer(200, b"ok")
 NOT_VERIFIED = Answer(401, b"not verified")
 NO_SUCH_PROVIDER = Answer(404, b"no such provider")
 NOT_POST = Answer(405, b"only POST", (b"allow", b"POST"))
+NOT_TO_LOOK_AT = Answer(
+    405,
+    b"only POST: providers call back at this address; a callback that came has its page at /callback/ and its id",
+    (b"allow", b"POST"),
+)
 TOO_SLOW = Answer(408, b"the body did not come in time", _CLOSE)
 GONE = Answer(400, b"gone", _CLOSE)
 TOO_MANY_HEADERS = Answer(431, b"more headers than any provider sends", _CLOSE)

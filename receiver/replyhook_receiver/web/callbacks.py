@@ -23,6 +23,7 @@ from replyhook_receiver.web.callback_answers import (
     GONE,
     NO_SUCH_PROVIDER,
     NOT_POST,
+    NOT_TO_LOOK_AT,
     NOT_VERIFIED,
     OK,
     TOO_LARGE,
@@ -148,7 +149,7 @@ class Callbacks:
 
     def _token(self, scope: Scope) -> ReplyToken:
         if scope["method"] != "POST":
-            raise Refused(NOT_POST)
+            raise Refused(NOT_TO_LOOK_AT if scope["method"] in ("GET", "HEAD") else NOT_POST)
         # A token with slashes, or none at all, is a wrong token: 401, not 404.
         provider, _, text = own_path(scope)[len(PREFIX) :].partition("/")
         if not self._ingest.knows(provider):

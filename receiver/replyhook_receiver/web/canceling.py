@@ -15,6 +15,7 @@ from replyhook_receiver.stores.base import Store
 from replyhook_receiver.web.answer_models import CanceledJob
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.deeds import tell_nothing_is_done
 from replyhook_receiver.web.models import read_nothing
 from replyhook_receiver.work.canceling import Canceler
 
@@ -44,6 +45,7 @@ class CancelApi:
             return self._told(await self._job(request), BY_RECEIVER, status=200)
         job = await self._job(request)
         if job.status is JobStatus.CANCELED:
+            tell_nothing_is_done(request)
             return self._told(job, BY_PROVIDER if job.called_back_at else BY_RECEIVER, status=200)
         if job.status.is_terminal:
             raise CancelConflict(f"job {job.id} has ended already: it {job.status}")

@@ -19,6 +19,7 @@ from replyhook_receiver.stores.windows import Listed, Windows
 from replyhook_receiver.web.answer_models import DeliveryPage, Retried, WholeDelivery
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import Access, ApiKeys, access_of, own_user
+from replyhook_receiver.web.deeds import tell_deed, tell_nothing_is_done
 from replyhook_receiver.web.models import read_model, read_nothing
 from replyhook_receiver.web.pages import looked_for, page_of
 from replyhook_receiver.web.queries import DeliveriesQuery, read_query
@@ -89,7 +90,9 @@ class DeliveryApi:
         await read_nothing(request)
         delivery_id = request.path_params["id"]
         await self._deliveries.retry(delivery_id, now=self._now())
-        return answer(WholeDelivery, await self._whole(delivery_id), status=202)
+        whole = await self._whole(delivery_id)
+        tell_deed(request, job_id=whole["job_id"] or None)
+        return answer(WholeDelivery, whole, status=202)
 
     async def retry_all(self, request: Request) -> Response:
         """Put back all that a filter matches and that leads somewhere; without a status, the dead ones of them."""
@@ -103,7 +106,12 @@ class DeliveryApi:
         wanted = read_filter(given, access_of(request))
         matching = await self._deliveries.matching(wanted)
         skipped = await self._deliveries.leading_nowhere(wanted)
+        if model.dry_run:
+            tell_nothing_is_done(request)
+        in_words = ", ".join(f"{name} {value}" for name, value in given.items())
+        tell_deed(request, thing_id=in_words, job_id=wanted.job if matching else None)
         retried = 0 if model.dry_run else await self._deliveries.retry_all(matching, now=self._now())
+        tell_deed(request, detail=f"{retried} put back")
         content = {"matching": len(matching), "retried": retried, "skipped": len(skipped), "dry_run": model.dry_run}
         return answer(Retried, content, status=200 if model.dry_run else 202)
 
@@ -141,7 +149,12 @@ def _shown(delivery: DeliverySummary) -> dict[str, Any]:
         "notification_id": delivery.notification_id,
         "type": delivery.type,
         "job_id": delivery.job_id,
-        "endpoint": {"id": delivery.endpoint_id, "channel": delivery.channel, "host": _host(delivery.url)},
+        "endpoint": {
+            "id": delivery.endpoint_id,
+            "channel": delivery.channel,
+            "host": _host(delivery.url),
+            "removed": delivery.is_endpoint_removed,
+        },
         "status": delivery.status,
         "waits_for": delivery.waits_for,
         "created_at": delivery.created_at,

@@ -28,6 +28,7 @@ from replyhook_receiver.stores.owners import Thing
 from replyhook_receiver.web.answer_models import EndpointPage, EndpointTested, EndpointTold
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys, access_of, own_user
+from replyhook_receiver.web.deeds import tell_deed
 from replyhook_receiver.web.endpoint_models import (
     EndpointChangeModel,
     EndpointModel,
@@ -81,6 +82,7 @@ class EndpointApi:
         if wanted.channel == WEBHOOK and not wanted.secrets:
             wanted = replace(wanted, secrets=(_new_secret(),))
         endpoint = await self._endpoints.create(wanted, now=self._now())
+        tell_deed(request, thing_id=endpoint.id)
         told = {**shown_endpoint(endpoint), "secret": next(iter(wanted.secrets), None)}
         return answer(EndpointTold, told, status=201)
 
@@ -108,6 +110,8 @@ class EndpointApi:
         if (model.name, model.types, model.headers) != (None, None, None):
             _check_is_no_settings(endpoint)
             endpoint = await self._endpoints.change(endpoint.id, change)
+        elif model.enabled is not None:
+            tell_deed(request, action="enable" if model.enabled else "disable")
         if model.enabled is True:
             endpoint = await self._endpoints.enable(endpoint.id, now=self._now())
         elif model.enabled is False:

@@ -206,6 +206,7 @@ class DeliveryEntry(_Entry, tag="delivery"):
     channel: str
     endpoint_id: str
     endpoint: str
+    endpoint_removed: bool
     status: DeliveryStatus
     attempts: int
     counted: int

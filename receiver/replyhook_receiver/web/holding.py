@@ -10,6 +10,7 @@ from starlette.routing import Route
 from replyhook_receiver.stores.holding import Hold, Holding
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.deeds import tell_deed
 from replyhook_receiver.web.queries import HoldQuery, read_query
 from replyhook_receiver.web.receiver_models import HoldTold
 
@@ -36,6 +37,7 @@ class HoldApi:
     async def begin(self, request: Request) -> Response:
         """Pause: no task is begun, what is being done is finished."""
         asked = read_query(request.query_params, HoldQuery)
+        tell_deed(request, detail=asked.reason)
         return _shown(await self._holding.begin(asked.reason, now=self._now()))
 
     async def end(self, _: Request) -> Response:

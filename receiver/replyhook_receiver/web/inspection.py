@@ -26,6 +26,7 @@ from replyhook_receiver.stores.windows import Listed
 from replyhook_receiver.web.answer_models import Job, ReplyURL
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys, access_of, own_user
+from replyhook_receiver.web.deeds import tell_deed, tell_nothing_is_done
 from replyhook_receiver.web.history_models import (
     CallbackPage,
     EventPage,
@@ -149,6 +150,9 @@ class Inspection:
         kept = await self._store.history.callback(request.path_params["id"])
         if kept is None:
             raise UnknownCallback(f"there is no callback {request.path_params['id'][:64]}")
+        if wanted.dry_run:
+            tell_nothing_is_done(request)
+        tell_deed(request, job_id=kept.callback.job_id, detail=", ".join(sorted(steps)))
         reading, replayed = await self._replayer.replay(kept.callback.id, steps, keeps=not wanted.dry_run)
         told = self._shown.replayed(kept.callback.provider, reading, replayed, keeps=not wanted.dry_run)
         return answer(ReplayedTold, told)
@@ -157,6 +161,7 @@ class Inspection:
         """Say whose an orphan is."""
         wanted = await read_model(request, BindModel)
         await keys.check_own(access_of(request), Thing.JOB, wanted.job)
+        tell_deed(request, job_id=wanted.job)
         job = await self._replayer.bind(request.path_params["id"], wanted.job)
         return answer(Job, self._announcer.describe(job, self._now()))
 

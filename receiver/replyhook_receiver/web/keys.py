@@ -14,6 +14,7 @@ from replyhook_receiver.keys import USUAL, KeyRecord, NewKey, Scope, checked_key
 from replyhook_receiver.stores.keys import Keys
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.deeds import tell_deed
 from replyhook_receiver.web.models import read_model, told
 from replyhook_receiver.web.pages import page_of
 from replyhook_receiver.web.queries import KeysQuery, read_query
@@ -65,6 +66,7 @@ class KeyApi:
         """Make one. The answer holds the key, which is shown this once."""
         model, now = await read_model(request, KeyModel, empty=b"{}"), self._now()
         record, key = await self._keys.create(model.checked(now), now=now)
+        tell_deed(request, thing_id=record.id, detail=f"for {', '.join(sorted(record.scopes))}")
         return answer(MadeKey, {**shown_key(record, now), "key": key}, status=201)
 
     async def show(self, request: Request) -> Response:

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from replyhook_receiver.stores.steering import Steering
 from replyhook_receiver.web.answering import answer
 from replyhook_receiver.web.auth import ApiKeys
+from replyhook_receiver.web.deeds import tell_deed
 from replyhook_receiver.web.models import NothingModel, read_model
 from replyhook_receiver.web.provider_models import AskedJob, RetriedJob
 
@@ -37,6 +38,7 @@ class SteeringApi:
         await read_model(request, NothingModel, empty=b"{}")
         job_id = request.path_params["id"]
         retried = list(await self._steering.retry(job_id, now=self._now()))
+        tell_deed(request, detail=f"put back: {', '.join(word.replace('_', ' ') for word in retried)}")
         return answer(RetriedJob, {"id": job_id, "retried": retried}, status=202)
 
     async def reconcile(self, request: Request) -> Response:

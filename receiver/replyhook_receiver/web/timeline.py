@@ -108,6 +108,7 @@ def _delivery(delivery: DeliveryStory) -> Entry:
         "channel": delivery.channel,
         "endpoint_id": delivery.endpoint_id,
         "endpoint": shown_target(delivery.url),
+        "endpoint_removed": delivery.is_endpoint_removed,
         "status": delivery.status,
         "attempts": delivery.attempts,
         "counted": delivery.counted,

@@ -61,6 +61,10 @@ def test_deliveries_are_listed_and_shown(stage: Stage, job: str) -> None:
     shown = json.loads(run(stage, "get", ids[0], "-o", "json").stdout)
     assert (shown["id"], shown["job_id"]) == (ids[0], job)
     assert "begun" in run(stage, "get", ids[0]).stdout
+    both = run(stage, "list", "--job", job).stdout
+    places = {json.loads(run(stage, "get", each, "-o", "json").stdout)["endpoint"]["id"] for each in ids}
+    assert len(places) == 2
+    assert all(each in both for each in (job, *places))
 
 
 def test_deliveries_are_put_back_one_or_by_a_filter(stage: Stage, job: str) -> None:

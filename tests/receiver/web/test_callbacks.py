@@ -385,7 +385,19 @@ async def test_only_post_is_taken(receiver: Receiver, method: str) -> None:
     job, path = await receiver.register("useapi")
     response = await receiver.client.request(method, path, content=useapi_body(job))
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert response.text.startswith("only POST")
+    assert path.rpartition("/")[2] not in response.text
     await assert_nothing_kept(receiver, 0, provider="useapi")
+
+
+@pytest.mark.parametrize("path", ["/callbacks/cb_06gzvyj6038xt427xgy6esgkjx", "/callbacks/", "/callbacks/useapi/<b>"])
+async def test_who_looks_at_an_address_for_callbacks_is_told_what_it_is_for(receiver: Receiver, path: str) -> None:
+    response = await receiver.client.get(path, headers={"accept": "text/html"})
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert response.headers["content-type"].startswith("text/plain")
+    assert "providers call back at this address" in response.text
+    assert "/callback/" in response.text
+    assert not any(said in response.text for said in ("cb_06", "<b>"))
 
 
 # Silence

@@ -46,6 +46,8 @@ async def test_a_job_on_hold_is_canceled_and_never_submitted(receiver: Receiver,
     assert answer.json()["error"]["code"] == "canceled"
     again = await cancel(receiver, job)
     assert (again.status_code, again.json()["canceled_by"]) == (200, "receiver")
+    noted = receiver.rows("SELECT job_id, outcome FROM audit WHERE action = 'cancel'")
+    assert noted == [(job, "done")], "once, however often it is asked"
     assert (await receiver.client.delete("/v1/hold", headers=AUTH)).status_code == 200
     await asyncio.sleep(0.3)
     assert submits(host) == 0

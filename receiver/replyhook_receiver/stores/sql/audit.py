@@ -12,6 +12,7 @@ _ADD = """
     INSERT INTO audit (id, at_ms, key_id, key_name, "user", action, thing, thing_id, job_id, outcome, detail)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_LATEST = "SELECT * FROM audit ORDER BY id DESC LIMIT ?"
 _OF_JOB = "SELECT * FROM audit WHERE job_id = ? ORDER BY id DESC LIMIT ?"
 _OF_THING = "SELECT * FROM audit WHERE thing_id = ? ORDER BY id DESC LIMIT ?"
 
@@ -35,6 +36,9 @@ class SQLAudit:
         await self._database.write(work)
         return record
 
+    async def latest(self, *, limit: int) -> list[AuditRecord]:
+        return await self._database.read(lambda raw: _records(raw, _LATEST, limit))
+
     async def of_job(self, job_id: str, *, limit: int = 100) -> list[AuditRecord]:
         return await self._database.read(lambda raw: _records(raw, _OF_JOB, job_id, limit))
 
@@ -42,8 +46,8 @@ class SQLAudit:
         return await self._database.read(lambda raw: _records(raw, _OF_THING, thing_id, limit))
 
 
-def _records(raw: Raw, statement: str, ident: str, limit: int) -> list[AuditRecord]:
-    return [_record_from(row) for row in raw.execute(statement, (ident, limit)).fetchall()]
+def _records(raw: Raw, statement: str, *values: str | int) -> list[AuditRecord]:
+    return [_record_from(row) for row in raw.execute(statement, values).fetchall()]
 
 
 def _record_from(row: Row) -> AuditRecord:

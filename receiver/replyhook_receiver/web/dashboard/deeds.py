@@ -10,9 +10,9 @@ from replyhook_receiver.stores.audit import Deed
 from replyhook_receiver.web.dashboard.asking import ApiRefusal
 from replyhook_receiver.web.dashboard.ground import Ground
 from replyhook_receiver.web.dashboard.visits import visit_of
+from replyhook_receiver.web.deeds import LONGEST_DETAIL
 
 HTTP_FAULT = 500
-_LONGEST_DETAIL = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,6 @@ async def _note(ground: Ground, request: Request, button: Button, outcome: str, 
         thing_id=button.thing_id,
         job_id=button.job_id,
         outcome=outcome,
-        detail=detail[:_LONGEST_DETAIL],
+        detail=detail[:LONGEST_DETAIL],
     )
     await ground.audit.note(deed, now=ground.now())

@@ -1,18 +1,24 @@
-"""*Settings*: what is in force and where it comes from; pausing the work; the API keys."""
+"""*Settings*: what is in force and where it comes from; pausing the work; the API keys; what was done by hand."""
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from replyhook_receiver.stores.audit import AuditRecord, Deed
 from replyhook_receiver.web.dashboard.asking import ask
 from replyhook_receiver.web.dashboard.deeds import Button, press
 from replyhook_receiver.web.dashboard.filters import asked_for
 from replyhook_receiver.web.dashboard.forms import read_form
 from replyhook_receiver.web.dashboard.ground import Ground, access_of_visit
 from replyhook_receiver.web.dashboard.pages import may, url_of
+
+MOST_DEEDS = 50
+_HAVE_PAGES = ("job", "callback", "delivery", "endpoint")
+_IDENT = re.compile(r"(?:job|cb|dlv|ep)_\w{1,60}", re.ASCII)
 
 
 class SettingsPage:
@@ -32,10 +38,13 @@ class SettingsPage:
         ]
 
     async def show(self, request: Request) -> Response:
-        """Whether the work is paused; the settings in force; the keys."""
+        """Whether the work is paused; the settings in force; the keys; the latest that was done by hand."""
         access = access_of_visit(request)
+        deeds: Sequence[AuditRecord] | None = None
         is_operator, is_admin = may(access, "GET /v1/settings"), may(access, "GET /v1/keys")
         keys = await ask(request, "GET", "/v1/keys", query=asked_for(request)) if is_admin else None
+        if is_operator:
+            deeds = await self._ground.audit.latest(limit=MOST_DEEDS)
         return await self._ground.pages.show(
             request,
             "settings.html",
@@ -43,6 +52,8 @@ class SettingsPage:
             settings=(await ask(request, "GET", "/v1/settings"))["data"] if is_operator else None,
             keys=keys,
             own_key=access.key_id,
+            deeds=None if deeds is None else [(each, _page_of(request, each.deed, deeds)) for each in deeds],
+            most_deeds=MOST_DEEDS,
             is_first="before" not in request.query_params,
         )
 
@@ -52,7 +63,7 @@ class SettingsPage:
 
         async def work() -> str:
             await ask(request, "PUT", "/v1/hold", query={"reason": reason})
-            return "the work is paused; callbacks are taken and kept as always"
+            return f"the work is paused{f' ({reason})' if reason else ''}; callbacks are taken and kept as always"
 
         return await self._press(request, Button(action="hold", thing="receiver", thing_id="work"), work)
 
@@ -77,3 +88,11 @@ class SettingsPage:
 
     async def _press(self, request: Request, button: Button, work: Callable[[], Awaitable[str]]) -> Response:
         return await press(self._ground, request, button, work, then=lambda: url_of(request, "settings"))
+
+
+def _page_of(request: Request, deed: Deed, deeds: Sequence[AuditRecord]) -> str | None:
+    """The page of what it was done to. What is no id, since a form held it, has none; nor what was removed."""
+    if deed.thing not in _HAVE_PAGES or not _IDENT.fullmatch(deed.thing_id):
+        return None
+    removed = {each.deed.thing_id for each in deeds if (each.deed.action, each.deed.outcome) == ("remove", "done")}
+    return None if deed.thing_id in removed else url_of(request, deed.thing, id=deed.thing_id)

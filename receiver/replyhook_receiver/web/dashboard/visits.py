@@ -15,7 +15,7 @@ from starlette.responses import Response
 from replyhook.errors import InvalidRequest, VerificationError
 from replyhook.tokens import TokenKeys
 from replyhook_receiver.errors import StoreUnavailable
-from replyhook_receiver.keys import Scope
+from replyhook_receiver.keys import Scope, name_of
 from replyhook_receiver.stores.keys import Keys
 from replyhook_receiver.stores.sessions import LONGEST_SESSION, Sessions
 from replyhook_receiver.web.auth import NOTED_EVERY, Access, ApiKeys
@@ -83,8 +83,7 @@ class Visits:
         # What a page fetches by itself is no sign of anybody being there.
         if "hx-request" not in request.headers and abs(now - found.last_seen_at) >= NOTED_EVERY:
             await self._note_use(session_id, now)
-        record = await self._names.get(access.key_id)
-        name = "a key of the settings" if record is None else record.name or record.starts_with
+        name = name_of(await self._names.get(access.key_id))
         return Visit(access=access, name=name, csrf=csrf_of(session_id), session_id=session_id)
 
     async def end(self, request: Request) -> None:

@@ -24,6 +24,10 @@ async def test_a_delivery_is_shown_with_its_tries_whose_answers_are_text(receive
     async with a_visitor(receiver) as visitor:
         listed, page = await visitor.get("/deliveries?status=dead"), await visitor.get(f"/deliveries/{dead}")
         assert dead in listed.text
+        ((job, endpoint),) = receiver.rows("SELECT j.id, e.id FROM jobs j JOIN endpoints e ON e.job_id = j.id")
+        for each in (listed, page):
+            assert f'href="/jobs/{job}"' in each.text
+            assert f'href="/endpoints/{endpoint}"' in each.text
         assert "410" in page.text
         assert "&lt;script&gt;alert(1)" in page.text
         assert not any(tag in page.text + listed.text for tag in ("<script>alert", "<img src=x"))
@@ -34,7 +38,8 @@ async def test_a_delivery_is_shown_with_its_tries_whose_answers_are_text(receive
         await until(lambda: receiver.rows("SELECT 1 FROM deliveries WHERE status = 'delivered'"))
         after = await visitor.get(f"/deliveries/{dead}")
     assert "put back" in after.text
-    assert receiver.rows("SELECT action, thing, thing_id, outcome FROM audit") == [("retry", "delivery", dead, "done")]
+    noted = receiver.rows("SELECT action, thing, thing_id, outcome FROM audit WHERE thing <> 'endpoint'")
+    assert noted == [("retry", "delivery", dead, "done")]
 
 
 async def test_many_are_put_back_only_after_it_was_seen_how_many_and_which(receiver: Receiver, host: Host) -> None:
@@ -52,7 +57,7 @@ async def test_many_are_put_back_only_after_it_was_seen_how_many_and_which(recei
         page = await visitor.get(done.headers["location"])
     assert "3 deliveries put back" in page.text
     await until(lambda: len(receiver.rows("SELECT 1 FROM deliveries WHERE status = 'delivered'")) == 3)
-    noted = receiver.rows("SELECT action, thing, thing_id, detail FROM audit")
+    noted = receiver.rows("SELECT action, thing, thing_id, detail FROM audit WHERE thing = 'deliveries'")
     assert noted == [("retry", "deliveries", "status dead, error answered 410", "3 deliveries put back")]
 
 
@@ -88,4 +93,28 @@ async def test_a_user_puts_back_what_is_the_users(receiver: Receiver, host: Host
     assert "There is nothing to put back" in before.text
     assert dead[0] not in before.text
     assert (single.status_code, page.status_code) == (404, 404)
-    assert receiver.rows("SELECT job_id, detail FROM audit") == [(None, "0 deliveries put back")], "of another's job"
+    noted = receiver.rows("SELECT job_id, detail FROM audit WHERE thing = 'deliveries'")
+    assert noted == [(None, "0 deliveries put back")], "of another's job"
+
+
+async def test_deliveries_to_one_host_are_told_apart_and_a_removed_endpoint_has_no_page(
+    receiver: Receiver, host: Host
+) -> None:
+    urls = [host.will(f"/geheim-{number}", says(204)) for number in range(3)]
+    made = [await receiver.client.post("/v1/endpoints", json={"url": url}, headers=AUTH) for url in urls]
+    first, *others = [each.json()["id"] for each in made]
+    job = await a_refused_job(receiver)
+    await until(lambda: receiver.rows("SELECT count(*) FROM deliveries WHERE status = 'delivered'") == [(3,)])
+    assert (await receiver.client.delete(f"/v1/endpoints/{first}", headers=AUTH)).status_code == 204
+    async with a_visitor(receiver) as visitor:
+        pages = [await visitor.get("/deliveries"), await visitor.get(f"/jobs/{job}")]
+    for page in pages:
+        assert first in page.text
+        assert f"/endpoints/{first}" not in page.text
+        assert all(f'href="/endpoints/{each}"' in page.text for each in others)
+        assert "geheim" not in page.text
+    told = (await receiver.client.get("/v1/deliveries", headers=AUTH)).json()["data"]
+    assert {each["endpoint"]["id"]: each["endpoint"]["removed"] for each in told} == {
+        first: True,
+        **dict.fromkeys(others, False),
+    }
