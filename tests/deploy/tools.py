@@ -38,5 +38,5 @@ def litestream() -> str:
 def caddy_version() -> tuple[int, ...]:
     """Of Caddy, as far as it is here; none where it is not."""
     found = shutil.which("caddy")
-    words = re.match(r"v(\d+)\.(\d+)\.(\d+)", said(found, "version")) if found else None
+    words = re.match(r"v?(\d+)\.(\d+)\.(\d+)", said(found, "version")) if found else None
     return tuple(int(part) for part in words.groups()) if words else ()

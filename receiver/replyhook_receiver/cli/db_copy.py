@@ -25,8 +25,9 @@ def copy_database(source: str, target: str, without_hold: bool) -> None:
     systemctl start replyhook          # with database_url = the new one: it starts on hold
     replyhook hold off
 
-    The source is only read; one that is not on hold is refused. A copy that was cut goes on when the same command is run again; until it is whole, no
-    receiver starts on the target. At the end every table of both is read and compared; its checksum is printed.
+    The source is only read; one that is not on hold is refused. A copy that was cut goes on when the same command is
+    run again; until it is whole, no receiver starts on the target. At the end every table of both is read and compared;
+    its checksum is printed.
     @FILE keeps a password out of the list of processes. Videos and secrets.json stay where they are.
     """
     from replyhook_receiver.stores.chosen import copy_side
