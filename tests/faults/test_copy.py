@@ -63,7 +63,7 @@ async def copy(data_dir: Path, url: str, *, killed_after: int | None = None) -> 
     program = ["-m", "replyhook_receiver"] if killed_after is None else [str(LAUNCHER), "slow-copy"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *program, "db", "copy",
-        "--from", f"sqlite:///{data_dir / 'replyhook.db'}", "--to", f"@{named}",
+        "--without-hold", "--from", f"sqlite:///{data_dir / 'replyhook.db'}", "--to", f"@{named}",
         env=dict(os.environ), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 @click.command("copy")
 @click.option("--from", "source", required=True, help="The database there is: a URL, or @FILE with one in it.")
 @click.option("--to", "target", required=True, help="The empty one: a URL, or @FILE with one in it.")
-def copy_database(source: str, target: str) -> None:
+@click.option("--without-hold", is_flag=True, help="Copy what is not on hold, too: served, its work begins at once.")
+def copy_database(source: str, target: str, without_hold: bool) -> None:
     """Copy everything to another, empty database: from SQLite to PostgreSQL, or back.
 
     \b
@@ -24,8 +25,9 @@ def copy_database(source: str, target: str) -> None:
     systemctl start replyhook          # with database_url = the new one: it starts on hold
     replyhook hold off
 
-    The source is only read. A copy that was cut goes on when the same command is run again; until it is whole, no
-    receiver starts on the target. At the end every table of both is read and compared; its checksum is printed.
+    The source is only read; one that is not on hold is refused. A copy that was cut goes on when the same command is
+    run again; until it is whole, no receiver starts on the target. At the end every table of both is read and compared;
+    its checksum is printed.
     @FILE keeps a password out of the list of processes. Videos and secrets.json stay where they are.
     """
     from replyhook_receiver.stores.chosen import copy_side
@@ -35,7 +37,7 @@ def copy_database(source: str, target: str) -> None:
         copy_side(_read(source), is_target=False) as read,
         copy_side(_read(target), is_target=True) as written,
     ):
-        for step in copy(read, written):
+        for step in copy(read, written, without_hold=without_hold):
             _show(step)
     click.echo("the copy is whole: every table was compared", err=True)
 

@@ -11,6 +11,7 @@ import msgspec
 from replyhook.errors import ConfigurationError
 from replyhook_receiver.stores.schema_steps import COPY
 from replyhook_receiver.stores.sql.connection import Raw
+from replyhook_receiver.stores.sql.holding import is_held
 
 _MODULUS = 1 << 256
 _MANY, _FEW = 500, 50
@@ -62,6 +63,9 @@ class Side(Protocol):
     name: str
     """What it is called, without what opens it."""
 
+    emptying: str
+    """The command that empties it, without what opens it."""
+
     @property
     def raw(self) -> Raw: ...
 
@@ -92,12 +96,15 @@ class Copied:
     digest: str | None = None
 
 
-def copy(source: Side, target: Side) -> Iterator[Copied]:
+def copy(source: Side, target: Side, *, without_hold: bool = False) -> Iterator[Copied]:
     """Copy what is missing, then compare all of it; what is done is told as it is done.
 
-    Raises ``ConfigurationError`` where the target holds anything else, or where the two differ at the end.
+    Raises ``ConfigurationError`` where the source is not on hold (unless ``without_hold``), where the target holds
+    anything else, or where the two differ at the end.
     """
     _check_tables(source, target)
+    if not without_hold:
+        _check_hold(source)
     _begin(source, target)
     for table in KEYS:
         yield from _copy_table(source, target, table)
@@ -124,6 +131,16 @@ def _check_tables(source: Side, target: Side) -> None:
             )
 
 
+def _check_hold(source: Side) -> None:
+    """See that the copy, once it is served, begins no work before somebody has looked at it."""
+    if not is_held(source.raw):
+        raise ConfigurationError(
+            f"{source.name} is not on hold: whoever serves the copy would begin its work at once. Nothing was copied: "
+            "start the receiver on it again, run replyhook hold on, let what is under way end, stop the receiver, then "
+            "copy. With --without-hold it is copied as it is"
+        )
+
+
 def _begin(source: Side, target: Side) -> None:
     """See that the target is empty, or what an earlier copy of the same source has left."""
     identity = identity_of(source.raw)
@@ -131,14 +148,15 @@ def _begin(source: Side, target: Side) -> None:
         begun = target.raw.execute(f"SELECT through FROM {COPY} WHERE what = ''").fetchone()  # noqa: S608 - ours
         if begun is None or begun["through"] != identity:
             raise ConfigurationError(
-                f"{target.name} holds the beginning of a copy of another database: empty it first, or name another"
+                f"{target.name} holds the beginning of a copy of another database: name another, or empty it first: "
+                f"{target.emptying}"
             )
         return
     for table in KEYS:
         if table not in _MADE_WITH_THE_SCHEMA and target.raw.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():  # noqa: S608 - ours
             raise ConfigurationError(
                 f"{target.name} is not empty (there are {table}): a copy needs an empty database, and one that was "
-                "finished is whole"
+                f"finished is whole. If nothing of what is there is wanted: {target.emptying}"
             )
     with target.transaction() as raw:
         raw.execute(f"CREATE TABLE {COPY} (what TEXT PRIMARY KEY, through TEXT, copied BIGINT, done BIGINT)")
@@ -171,7 +189,7 @@ def _compared(source: Side, target: Side, table: str) -> Copied:
     if (rows, digest) != there:
         raise ConfigurationError(
             f"the copy of {table} is not the same ({rows} rows here, {there[0]} there): {source.name} was changed "
-            "meanwhile, or something is wrong with a disk. Empty the target, and copy again"
+            "meanwhile, or something is wrong with a disk. Empty the target, and copy again: {target.emptying}"
         )
     return Copied(table=table, rows=rows, of=rows, digest=digest)
 

@@ -1,8 +1,10 @@
 """A copy holds every row of every table as it was, goes on where it was cut, and refuses what would spoil it."""
 
+import os
 import random
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -82,11 +84,13 @@ def value_of(kind: str, number: int, may_be_missing: bool, luck: random.Random) 
     return f"{odd}{number:06d}".encode() if kind == "BLOB" else f"{number:06d}{odd}"
 
 
-def copied(source: str, target: str, *, steps: int | None = None) -> dict[str, tuple[int, str]]:
+def copied(
+    source: str, target: str, *, steps: int | None = None, without_hold: bool = False
+) -> dict[str, tuple[int, str]]:
     """Copy, or only begin to; the rows and checksums by table."""
     found = {}
     with copy_side(source, is_target=False) as read, copy_side(target, is_target=True) as written:
-        for number, step in enumerate(copy(read, written), 1):
+        for number, step in enumerate(copy(read, written, without_hold=without_hold), 1):
             if step.digest is not None:
                 found[step.table] = (step.rows, step.digest)
             if number == steps:
@@ -141,13 +145,30 @@ def test_a_copy_of_another_database_is_not_gone_on_with(tmp_path: Path, source: 
     copied(source, empty_url, steps=3)
     upkeep.migrate(tmp_path / "other.db")
     with pytest.raises(ConfigurationError, match="the beginning of a copy of another database"):
-        copied(f"sqlite:///{tmp_path}/other.db", empty_url)
+        copied(f"sqlite:///{tmp_path}/other.db", empty_url, without_hold=True)
 
 
-def test_a_target_with_rows_in_it_is_refused(source: str, empty_url: str) -> None:
-    copied(source, empty_url)
-    with pytest.raises(ConfigurationError, match="is not empty"):
+def test_a_target_with_rows_in_it_is_refused_and_the_command_that_is_named_empties_it(
+    tmp_path: Path, source: str, empty_url: str, postgres_server: PostgreSQLServer
+) -> None:
+    env = {"PATH": f"{postgres_server.programs}{os.pathsep}{os.environ['PATH']}", "DATABASE_URL": empty_url}
+    for target in (empty_url, f"sqlite:///{tmp_path}/a target/replyhook.db"):
+        copied(source, target)
+        with pytest.raises(ConfigurationError, match="is not empty") as refused:
+            copied(source, target)
+        assert PASSWORD not in str(refused.value)
+        emptying = str(refused.value).partition("If nothing of what is there is wanted: ")[2]
+        subprocess.run(["sh", "-euc", emptying], env=env, check=True, capture_output=True)  # noqa: S607 - the one on the path
+        assert copied(source, target)
+
+
+def test_a_source_whose_work_would_go_on_at_once_is_refused_unless_that_is_wanted(source: str, empty_url: str) -> None:
+    with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as raw, raw:
+        raw.execute("DELETE FROM hold")
+    with pytest.raises(ConfigurationError, match=r"is not on hold.*replyhook hold on.*--without-hold"):
         copied(source, empty_url)
+    assert COPY not in tables_of(empty_url), "something was begun"
+    assert copied(source, empty_url, without_hold=True)["hold"][0] == 0
 
 
 def test_a_row_that_differs_is_found(source: str, empty_url: str) -> None:

@@ -1,5 +1,6 @@
 """A PostgreSQL database as one side of a copy: whoever else would write to it waits, and is turned away."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
@@ -46,6 +47,7 @@ class PostgreSQLSide:
     def __init__(self, connection: Connection[Any], name: str) -> None:
         self.raw: Raw = PostgreSQLRaw(connection)
         self.name = name
+        self.emptying = _emptying(self.raw)
         self._connection = connection
 
     @contextmanager
@@ -71,6 +73,14 @@ class PostgreSQLSide:
     def settle(self) -> None:
         self.raw.execute(_GO_ON).fetchone()
         self.raw.execute("ANALYZE")
+
+
+def _emptying(raw: Raw) -> str:
+    """The command, which finds the database in a variable: its URL is shown to nobody."""
+    row = raw.execute("SELECT quote_ident(current_schema()) AS schema").fetchone()
+    schema = row["schema"]
+    statements = shlex.quote(f"DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}")
+    return f'psql "$DATABASE_URL" -c {statements}'
 
 
 def _insert_callbacks(raw: Raw, rows: Sequence[dict[str, Any]]) -> None:

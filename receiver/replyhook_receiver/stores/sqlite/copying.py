@@ -1,5 +1,6 @@
 """A SQLite file as one side of a copy: nobody serves it meanwhile."""
 
+import shlex
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -20,9 +21,10 @@ _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE
 class SQLiteSide:
     """The ``Side`` over one file."""
 
-    def __init__(self, raw: sqlite3.Connection, name: str) -> None:
+    def __init__(self, raw: sqlite3.Connection, path: Path) -> None:
         self.raw: Raw = raw
-        self.name = name
+        self.name = f"the database {path}"
+        self.emptying = shlex.join(["rm", "-f", "--", *(f"{path}{end}" for end in ("", "-wal", "-shm"))])
         self._sqlite = raw
 
     @contextmanager
@@ -63,7 +65,7 @@ def a_side(path: Path, *, is_target: bool) -> Iterator[SQLiteSide]:
             with closing(sqlite3.connect(path, isolation_level=None, timeout=_SECONDS)) as raw:
                 raw.row_factory = sqlite3.Row
                 _prepare(raw, path, is_target=is_target)
-                yield SQLiteSide(raw, f"the database {path}")
+                yield SQLiteSide(raw, path)
     except sqlite3.Error as error:
         raise ConfigurationError(f"the database {path} cannot be used: {error}") from error
 
