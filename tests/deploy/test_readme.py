@@ -20,7 +20,7 @@ from tests.stage import a_stage, free_port, running, wait_for
 
 README = (DEPLOY / "README.md").read_text(encoding="utf-8")
 RUN = {"secrets", "kustomize", "backup", "restore", "dump", "undump", "restored", "rotate", "upgrade", "laptop"}
-"""The blocks with a mark, run here or in test_dump.py. Those without need root, systemd, Docker, a cluster or an account."""
+"""The blocks with a mark, run here or in test_dump.py. Others need root, systemd, Docker, a cluster or an account."""
 
 
 def block(mark: str) -> str:
