@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.stores.sql.among import run_among
 from replyhook_receiver.stores.sql.connection import Cursor, Raw
 from replyhook_receiver.stores.sql.database import Database
 from replyhook_receiver.stores.sql.departures import Departures
 from replyhook_receiver.stores.sql.places import Limits
-from replyhook_receiver.stores.sql.rows import as_list
 from replyhook_receiver.tasks import Done, NotNow, Outcome, Task
 
 Leases = dict[str, bool]
@@ -141,15 +141,13 @@ def _is_delivery(end: End) -> bool:
 _NOTHING = Done()
 _ALONE = frozenset(TaskKind) - {TaskKind.NOTIFY}
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
-_HELD = """
-    SELECT lease, again FROM tasks
-    WHERE kind = ? AND subject IN (SELECT value FROM json_each(?)) AND state = 'leased'
-"""
+# The state is looked at afterwards: SQLite would go through all that are leased.
+_HELD = "SELECT lease, again, state FROM tasks WHERE kind = ? AND subject IN (SELECT value FROM json_each(?))"
 
 
 def _ask(raw: Raw, kind: TaskKind, ends: Sequence[End]) -> Cursor:
-    return raw.execute(_HELD, (kind, as_list(end.task.subject for end in ends if end.task.kind is kind)))
+    return run_among(raw, _HELD, kind.value, ids=[end.task.subject for end in ends if end.task.kind is kind])
 
 
 def _leases(asked: Iterable[Cursor]) -> Leases:
-    return {row["lease"]: bool(row["again"]) for cursor in asked for row in cursor}
+    return {row["lease"]: bool(row["again"]) for cursor in asked for row in cursor if row["state"] == "leased"}

@@ -12,8 +12,9 @@ from replyhook_receiver.answers import Answer
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.retries import LONGEST_PAUSE, PROBED_AFTER, probe_pause
 from replyhook_receiver.stores.deliveries import WaitsFor
+from replyhook_receiver.stores.sql.among import run_among
 from replyhook_receiver.stores.sql.connection import Cursor, Raw, Row
-from replyhook_receiver.stores.sql.rows import as_list, to_ms
+from replyhook_receiver.stores.sql.rows import to_ms
 
 # With whose it is: whoever names somebody else's address, and is refused there, must not slow down the other's. What
 # stands has its id, which no rotation changes; jobs that name the same address and secret are one.
@@ -35,6 +36,7 @@ _HELD = f"""
 """  # noqa: S608
 _ANY_HELD = f"SELECT 1 FROM held WHERE place = ? AND reason = '{WaitsFor.PLACE.value}' LIMIT 1"  # noqa: S608
 _BREAKERS = "SELECT place, failures, probe_ms FROM places WHERE place IN (SELECT value FROM json_each(?))"
+HELD_NO_MORE = "DELETE FROM held WHERE delivery_id IN (SELECT value FROM json_each(?))"
 _GOES = """
     UPDATE tasks SET state = 'ready', due_ms = ?
     WHERE kind = ? AND subject IN (SELECT value FROM json_each(?)) AND state = 'held'
@@ -174,7 +176,7 @@ class Places:
         the first answer is waited for."""
         unknown = [gate for gate in gates if gate not in self._breakers]
         busy = self._raw.execute(_UNDER_WAY, (self._now_ms,)) if self._busy is None else None
-        breakers = self._raw.execute(_BREAKERS, (as_list(unknown),)) if unknown else ()
+        breakers = run_among(self._raw, _BREAKERS, ids=unknown) if unknown else ()
         self._breakers.update(dict.fromkeys(unknown, (False, 0)))
         for row in breakers:
             self._breakers[row["place"]] = self._breaker_from(row)
@@ -230,9 +232,8 @@ def let_go(raw: Raw, delivery_ids: Sequence[str], due_ms: int) -> None:
     """Hold deliveries no longer: they are looked at again when they are due."""
     if not delivery_ids:
         return
-    listed = as_list(delivery_ids)
-    raw.execute("DELETE FROM held WHERE delivery_id IN (SELECT value FROM json_each(?))", (listed,))
-    raw.execute(_GOES, (due_ms, TaskKind.NOTIFY, listed))
+    run_among(raw, HELD_NO_MORE, ids=delivery_ids)
+    run_among(raw, _GOES, due_ms, TaskKind.NOTIFY, ids=delivery_ids)
 
 
 def _gates(place: str, *, is_sound: bool) -> Sequence[str]:

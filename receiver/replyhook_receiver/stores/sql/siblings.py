@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
+from replyhook_receiver.stores.sql.among import of_one
 from replyhook_receiver.stores.sql.connection import Cursor, Raw
 from replyhook_receiver.stores.sql.rows import as_list
 
@@ -43,8 +44,13 @@ class Siblings:
     def __init__(self, raw: Raw, pairs: Iterable[Pair], now_ms: int) -> None:
         self._found: defaultdict[Pair, list[Sibling]] = defaultdict(list)
         wanted = set(pairs)
-        endpoints, jobs = ({pair[place] for pair in wanted} for place in (0, 1))
-        self._asked: Cursor | None = raw.execute(_SIBLINGS, (as_list(jobs), as_list(endpoints), now_ms))
+        self._asked: Cursor | None
+        if len(wanted) == 1:
+            ((endpoint, job),) = wanted
+            self._asked = raw.execute(of_one(_SIBLINGS), (job, endpoint, now_ms))
+        else:
+            endpoints, jobs = ({pair[place] for pair in wanted} for place in (0, 1))
+            self._asked = raw.execute(_SIBLINGS, (as_list(jobs), as_list(endpoints), now_ms))
 
     def of(self, pair: Pair) -> Sequence[Sibling]:
         """All of one pair, in their order."""

@@ -8,18 +8,19 @@ What is to be known of the candidates is read for many at a time, and followed i
 that is waited for costs more than all else, and holds up all who write.
 """
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.deliveries import WaitsFor
+from replyhook_receiver.stores.sql.among import run_among
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.followers import Followers
 from replyhook_receiver.stores.sql.inserts import Insert
-from replyhook_receiver.stores.sql.places import PLACE, SOUND, Limits, Places, let_go
-from replyhook_receiver.stores.sql.rows import as_list, to_ms
+from replyhook_receiver.stores.sql.places import HELD_NO_MORE, PLACE, SOUND, Limits, Places, let_go
+from replyhook_receiver.stores.sql.rows import to_ms
 from replyhook_receiver.stores.sql.siblings import Pair, Sibling, Siblings, can_be_superseded, superseded_by
 
 _NOTIFY = TaskKind.NOTIFY.value
@@ -32,7 +33,6 @@ _TURNS = f"""
     WHERE d.id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - a constant of ours
 _HOLD = Insert("held (delivery_id, reason, place, endpoint_id, job_id, notification)", 6)
-_HELD_NO_MORE = "DELETE FROM held WHERE delivery_id IN (SELECT value FROM json_each(?))"
 _TAKE_OUT = """
     UPDATE tasks SET state = 'held', lease = NULL, lease_until_ms = NULL
     WHERE kind = ? AND subject IN (SELECT value FROM json_each(?))
@@ -68,9 +68,9 @@ class Turn:
         return self.endpoint_id, self.job_id
 
 
-def read_turns(raw: Raw, delivery_ids: Iterable[str]) -> dict[str, Turn]:
+def read_turns(raw: Raw, delivery_ids: Sequence[str]) -> dict[str, Turn]:
     """Of these deliveries those that there are, by their ids."""
-    return {row["id"]: Turn(**dict(row)) for row in raw.execute(_TURNS, (as_list(delivery_ids),))}
+    return {row["id"]: Turn(**dict(row)) for row in run_among(raw, _TURNS, ids=delivery_ids)}
 
 
 def read_turn(raw: Raw, delivery_id: str) -> Turn | None:
@@ -86,7 +86,7 @@ class Turns:
         self._now_ms = to_ms(now)
         self._places = Places(raw, limits=limits, now=now)
         self._followers = Followers(raw, now=now)
-        self._expected: deque[str] = deque()
+        self._expected: Iterator[str] = iter(())
         self._at_a_time = 1
         self._turns: dict[str, Turn | None] = {}
         self._siblings: dict[Pair, Siblings] = {}
@@ -95,7 +95,7 @@ class Turns:
 
     def expect(self, delivery_ids: Iterable[str], *, limit: int) -> None:
         """These will be asked for, in this order, until ``limit`` of them were admitted."""
-        self._expected.extend(delivery_ids)
+        self._expected = iter(delivery_ids)
         self._at_a_time = limit
 
     def admit(self, delivery_id: str) -> bool:
@@ -118,14 +118,14 @@ class Turns:
         """Write down who is held, and let those go on who wait for what has become free."""
         if not self._visited:
             return
-        self._raw.execute(_HELD_NO_MORE, (as_list(self._visited),))
+        run_among(self._raw, HELD_NO_MORE, ids=self._visited)
         if self._held:
             _HOLD.write(self._raw, list(self._held.values()))
-            self._raw.execute(_TAKE_OUT, (_NOTIFY, as_list(self._held)))
+            run_among(self._raw, _TAKE_OUT, _NOTIFY, ids=list(self._held))
         let_all_go_on(self._followers, self._places)
 
     def _read_ahead(self, delivery_id: str) -> None:
-        some = [self._expected.popleft() for _ in range(min(self._at_a_time, len(self._expected)))] or [delivery_id]
+        some = list(islice(self._expected, self._at_a_time)) or [delivery_id]
         self._at_a_time *= _TIMES
         found = read_turns(self._raw, some)
         self._turns.update((each, found.get(each)) for each in some)
