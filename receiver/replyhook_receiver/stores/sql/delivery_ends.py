@@ -19,7 +19,7 @@ from replyhook_receiver.stores.sql.departures import Departures
 from replyhook_receiver.stores.sql.facts import announce
 from replyhook_receiver.stores.sql.kept import give_up_kept
 from replyhook_receiver.stores.sql.places import note_failure, note_success
-from replyhook_receiver.stores.sql.rows import from_ms, to_ms
+from replyhook_receiver.stores.sql.rows import to_ms
 from replyhook_receiver.stores.sql.turns import Turn
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
 from replyhook_receiver.told import whole_body
@@ -78,6 +78,7 @@ def _keep(
             note_success(raw, turn.place)
             heard = "UPDATE endpoints SET failing_since_ms = NULL WHERE id = ? AND failing_since_ms IS NOT NULL"
             raw.execute(heard, (turn.endpoint_id,))
+            departures.hear(turn)
             departures.follow(turn)
         case Retry(problem=problem) | Dead(problem=problem):
             status = None if outcome.answer is None else outcome.answer.status
@@ -113,19 +114,14 @@ def _judge_endpoint(
     note_failure(raw, turn.place, answer, now)
     failing = "UPDATE endpoints SET failing_since_ms = coalesce(failing_since_ms, ?) WHERE id = ?"
     raw.execute(failing, (to_ms(now), turn.endpoint_id))
+    has_failed_for_long = now - departures.fails_since(turn, now) >= DISABLED_AFTER
     if answer.is_gone:
         _disable(raw, turn, GONE, now)
         if not turn.is_standing:  # nobody looks after it, as of one that is registered
             give_up_kept(raw, turn.endpoint_id, before_ms=None, why=GIVEN_UP_WITH_IT, now=now)
             departures.forget()
-    elif turn.is_standing and _has_failed_for_long(raw, turn, now) and _disable(raw, turn, _FAILS, now):
+    elif turn.is_standing and has_failed_for_long and _disable(raw, turn, _FAILS, now):
         announce(raw, turn.job_id, NotificationType.ENDPOINT_DISABLED, now, _with_endpoint(describe, turn))
-
-
-def _has_failed_for_long(raw: Raw, turn: Turn, now: datetime) -> bool:
-    row = raw.execute("SELECT failing_since_ms FROM endpoints WHERE id = ?", (turn.endpoint_id,)).fetchone()
-    since = from_ms(row["failing_since_ms"])
-    return since is not None and now - since >= DISABLED_AFTER
 
 
 def _disable(raw: Raw, turn: Turn, why: str, now: datetime) -> bool:

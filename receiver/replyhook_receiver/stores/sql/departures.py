@@ -6,6 +6,7 @@ from datetime import datetime
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.followers import Followers
 from replyhook_receiver.stores.sql.places import Limits, Places
+from replyhook_receiver.stores.sql.rows import from_ms, to_ms
 from replyhook_receiver.stores.sql.turns import Turn, let_all_go_on, read_turn, read_turns
 
 
@@ -17,6 +18,7 @@ class Departures:
         self._followers = Followers(raw, now=now)
         self._places = Places(raw, limits=limits, now=now)
         self._turns: dict[str, Turn] = {}
+        self._failing_since_ms: dict[str, int | None] = {}
         self.leases: dict[str, bool] | None = None
         """As in ``tasks.release``."""
 
@@ -32,6 +34,17 @@ class Departures:
         """Deliveries were given up all at once: what was read ahead is not believed any more."""
         self._turns = {}
         self.leases = None
+
+    def hear(self, turn: Turn) -> None:
+        """An endpoint has taken what it was brought."""
+        self._failing_since_ms[turn.endpoint_id] = None
+
+    def fails_since(self, turn: Turn, now: datetime) -> datetime:
+        """Since when an endpoint, which has failed again, has done nothing else."""
+        since = self._failing_since_ms.get(turn.endpoint_id, turn.failing_since_ms)
+        since = to_ms(now) if since is None else since
+        self._failing_since_ms[turn.endpoint_id] = since
+        return from_ms(since) or now
 
     def follow(self, turn: Turn) -> None:
         """A delivery has ended: the next one of its job to its endpoint is to be looked at."""

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 from urllib.parse import urlsplit
@@ -47,8 +47,22 @@ _FAILED = """
         probe_ms = CASE WHEN places.probe_ms > excluded.probe_ms THEN places.probe_ms ELSE excluded.probe_ms END
 """
 
-
 _ALL = "*"
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def _pause_ms() -> str:
+    """How long a place is left alone, by its failures: as SQL, so that they need not be fetched."""
+    steps, failures = [], PROBED_AFTER
+    while probe_pause(failures) < probe_pause(failures + 1):
+        steps.append(f"WHEN failures = {failures} THEN {probe_pause(failures) // _MILLISECOND}")
+        failures += 1
+    return (
+        f"CASE WHEN failures < {PROBED_AFTER} THEN 0 {' '.join(steps)} ELSE {probe_pause(failures) // _MILLISECOND} END"
+    )
+
+
+_PAUSED = f"UPDATE places SET probe_ms = ?1 + {_pause_ms()} WHERE place = ?2 AND probe_ms < ?1 + {_pause_ms()}"  # noqa: S608 - numbers of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,9 +224,7 @@ def note_failure(raw: Raw, place: str, answer: Answer, now: datetime) -> None:
 def _note_failure(raw: Raw, place: str, answer: Answer, now: datetime) -> None:
     """When it asked for a pause, or has failed too often, it gets one."""
     raw.execute(_FAILED, (place, to_ms(now + min(answer.pause, LONGEST_PAUSE) if answer.pause else now)))
-    row = raw.execute("SELECT failures FROM places WHERE place = ?", (place,)).fetchone()
-    until = to_ms(now + probe_pause(row["failures"]))
-    raw.execute("UPDATE places SET probe_ms = ?1 WHERE place = ?2 AND probe_ms < ?1", (until, place))
+    raw.execute(_PAUSED, (to_ms(now), place))
 
 
 def note_success(raw: Raw, place: str) -> None:

@@ -28,7 +28,7 @@ _TURNS = f"""
     SELECT d.id, d.notification, d.status, d.endpoint_id, n.job_id, n.type, {PLACE} AS place,
         e.disabled_ms IS NOT NULL AS is_disabled,
         e.job_id IS NULL AS is_standing, e.removed_ms IS NOT NULL AS is_removed, e.disabled_why,
-        {SOUND} AS is_sound
+        {SOUND} AS is_sound, e.failing_since_ms
     FROM deliveries d JOIN notifications n ON n.sequence = d.notification JOIN endpoints e ON e.id = d.endpoint_id
     WHERE d.id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - a constant of ours
@@ -61,6 +61,7 @@ class Turn:
     is_removed: bool
     disabled_why: str | None
     is_sound: bool
+    failing_since_ms: int | None
 
     @property
     def pair(self) -> Pair:
