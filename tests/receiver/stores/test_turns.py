@@ -2,292 +2,109 @@
 
 import asyncio
 import sqlite3
-from collections import Counter
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from replyhook.notifications import NotificationType
-from replyhook_receiver.answers import Answer
 from replyhook_receiver.endpoints import NewEndpoint
-from replyhook_receiver.errors import DeliverySuperseded, EndpointConflict
-from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.records import NotifyTarget
-from replyhook_receiver.stores.sql.places import PLACE, Limits, host_of
-from replyhook_receiver.stores.sql.tasks import add_task
+from replyhook_receiver.stores.postgres import PostgreSQLStore
+from replyhook_receiver.stores.postgres.connection import PostgreSQLRaw, connect
+from replyhook_receiver.stores.sql.connection import Raw
+from replyhook_receiver.stores.sql.store import SQLStore
 from replyhook_receiver.stores.sqlite import SQLiteStore
-from replyhook_receiver.tasks import Dead, Done, Retry, Task
-from tests.contracts.store.material import (
-    LEASE,
-    NOW,
-    VIDEO,
-    a_job,
-    describe,
-    failed,
-    queued,
-    report,
-    running,
-    submitted,
-    succeeded,
-)
+from tests.contracts.store.material import NOW, describe
+from tests.receiver.postgres_server import PostgreSQLServer
 from tests.receiver.sqlite_file import lay
-
-ALL_TYPES = tuple(NotificationType)
-PROGRESS = ("job.queued", "job.running")
-PLACES = ("https://one.example/hook", "https://two.example/hook", "https://two.example/other")
-STANDING = "https://two.example/standing"
-SECRET = "whsec_" + "QUJD" * 12
-LIMITS = Limits(place=2, host=3, all=4)
-OK, REFUSED = Answer(status=200), Answer(status=500)
+from tests.receiver.stores.outbox_world import ALL_TYPES, LIMITS, SECRET, STANDING, World
 
 # What may happen next; the number picks a job, a task, an endpoint.
 WHAT = (
     *("told", "told", "told", "stored", "claim", "claim", "answered", "refused", "given-up", "gone", "stopped"),
-    *("killed", "waited", "retried", "disabled", "enabled", "registered", "rotated", "removed"),
+    *("together", "killed", "waited", "retried", "disabled", "enabled", "registered", "rotated", "removed"),
 )
 STEPS = st.lists(st.tuples(st.sampled_from(WHAT), st.integers(0, 50)), min_size=5, max_size=60)
-
-
-@dataclass
-class World:
-    """A store, the tasks that somebody holds, and all that was sent."""
-
-    store: SQLiteStore
-    path: Path
-    now: datetime = NOW
-    jobs: list[str] = field(default_factory=list)
-    held: list[Task] = field(default_factory=list)
-    reports: Counter[str] = field(default_factory=Counter)
-
-    def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        with closing(sqlite3.connect(self.path)) as raw:
-            raw.row_factory = sqlite3.Row
-            return raw.execute(statement, values).fetchall()
-
-    def write(self, statement: str, *values: Any) -> None:
-        with closing(sqlite3.connect(self.path)) as raw, raw:
-            raw.execute(statement, values)
-
-    async def register(self) -> None:
-        job = a_job(len(self.jobs))
-        targets = tuple(NotifyTarget(url=url, types=ALL_TYPES, secret=SECRET) for url in PLACES)
-        await submitted(self.store, job, provider_job_id=f"r-{len(self.jobs)}", notify=targets)
-        self.jobs.append(job)
-
-    async def tell(self, pick: int) -> None:
-        """The next fact of some job: queued, running twice, its end."""
-        job = self.jobs[pick % len(self.jobs)]
-        name = f"r-{self.jobs.index(job)}"
-        facts = [queued(name), running(10, name), running(60, name), succeeded(f"https://v3.fal.media/{name}", name)]
-        if pick % 5 == 0:
-            facts[-1] = failed(name)
-        step = min(self.reports[job], len(facts) - 1)
-        self.reports[job] += 1
-        await self.store.accept(report(job, facts[step], received_at=self.now))
-
-    async def claim(self) -> None:
-        kind = [TaskKind.NOTIFY]
-        for task in await self.store.claim(kind, limit=10, lease=LEASE, now=self.now):
-            self.check_turn(task.subject)
-            self.held.append(task)
-        self.check_places()
-
-    def check_turn(self, delivery_id: str) -> None:
-        """Nothing earlier of the same job to the same endpoint is open, and nothing later makes it pointless."""
-        (me,) = self.rows(SIBLINGS + " WHERE d.id = ?", delivery_id)
-        others = self.rows(SIBLINGS + " WHERE n.job_id = ? AND d.endpoint_id = ?", me["job_id"], me["endpoint_id"])
-        earlier = [row for row in others if row["notification"] < me["notification"]]
-        assert "pending" not in {row["status"] for row in earlier}, "it overtook an earlier one"
-        later = {row["type"] for row in others if row["notification"] > me["notification"]}
-        assert me["type"] not in PROGRESS or not later & ENDS, "it went out though it is pointless"
-        assert not me["is_disabled"], "it went to a disabled endpoint"
-
-    def check_places(self) -> None:
-        """No place has more than it may, and one that fails has one."""
-        under_way = "t.state = 'leased' AND t.lease_until_ms > ?"
-        now_ms = round(self.now.timestamp() * 1000)
-        counting = f"SELECT e.url, {PLACE}, count(*) AS busy FROM {JOINED} WHERE {under_way} GROUP BY 1, 2"  # noqa: S608
-        rows = self.rows(counting, now_ms)
-        assert all(row["busy"] <= LIMITS.place for row in rows), "a place has more than it may"
-        rows = [row for row in rows if row["url"] != STANDING]
-        at_two = sum(row["busy"] for row in rows if row["url"].startswith("https://two.example/"))
-        assert at_two <= LIMITS.host, "a host has more than it may"
-        assert sum(row["busy"] for row in rows) <= LIMITS.all
-
-    async def finish(self, how: str, pick: int) -> None:
-        if not self.held:
-            return
-        task = self.held.pop(pick % len(self.held))
-        refused = Retry(due_at=self.now + timedelta(seconds=5 * task.attempt), problem="500", answer=REFUSED)
-        outcome = {
-            "answered": Done(answer=OK),
-            "refused": refused,
-            "given-up": Dead(problem="500", answer=REFUSED),
-            "gone": Dead(problem="410", answer=Answer(status=410, is_gone=True)),
-            "stopped": Retry(due_at=self.now, problem="the worker was stopped"),
-        }[how]
-        await self.store.finish(task, outcome, now=self.now)
-
-    async def store_video(self) -> None:
-        for task in await self.store.claim([TaskKind.DOWNLOAD], limit=1, lease=LEASE, now=self.now):
-            await self.store.finish(task, Done(video=VIDEO), now=self.now)
-
-    async def retry(self, pick: int) -> None:
-        rows = self.rows("SELECT id FROM deliveries WHERE status <> 'superseded' ORDER BY id")
-        if rows:
-            with suppress(DeliverySuperseded, EndpointConflict):
-                await self.store.deliveries.retry(rows[pick % len(rows)]["id"], now=self.now)
-
-    def check_nothing_is_stranded(self) -> None:
-        """Whatever is pending is due, under way, or waits for something that is; or its endpoint is disabled."""
-        pending = self.rows(f"SELECT d.id, d.endpoint_id, n.job_id, d.notification, {OF_PENDING} FROM {JOINED} {HELD}")  # noqa: S608
-        for row in pending:
-            if row["is_disabled"] or row["state"] in ("ready", "leased"):
-                continue
-            assert row["state"] == "held", f"pending without a task: {row['state']}"
-            if row["reason"] == "earlier_delivery":
-                same = [each for each in pending if each["endpoint_id"] == row["endpoint_id"]]
-                earlier = [each for each in same if each["notification"] < row["notification"]]
-                assert row["job_id"] in {each["job_id"] for each in earlier}, "it waits for one that has ended"
-                continue
-            others = [each for each in pending if row["gate"] in (each["place"], host_of(each["place"]), "*")]
-            moving = [each for each in others if each["state"] in ("ready", "leased")]
-            elsewhere = [each for each in others if each["reason"] == "busy_endpoint" and each["gate"] != row["gate"]]
-            assert moving or elsewhere, "it waits for room where nobody is"
-
-    async def change_endpoint(self, what: str, pick: int) -> None:
-        rows = self.rows("SELECT id FROM endpoints WHERE removed_ms IS NULL ORDER BY id")
-        if not rows:
-            return
-        endpoint = rows[pick % len(rows)]["id"]
-        if what == "removed":
-            await self.store.endpoints.remove(endpoint, now=self.now)
-        else:
-            overlap = timedelta(hours=1)
-            await self.store.endpoints.rotate(endpoint, f"{SECRET}{endpoint[-8:]}", overlap=overlap, now=self.now)
-
-    async def enable(self, url: str) -> None:
-        """As an operator does: the endpoints are on again, and what was kept for them has tasks that are due."""
-        self.write(ENABLE, url)
-        await self.store.database.write(lambda raw: tasks_again(raw, url, self.now))
-
-    async def step(self, what: str, pick: int) -> None:
-        match what:
-            case "registered":
-                await self.register()
-            case "told":
-                await self.tell(pick)
-            case "stored":
-                await self.store_video()
-            case "claim":
-                await self.claim()
-            case "killed":
-                self.held.clear()
-            case "waited":
-                self.now += timedelta(seconds=[1, 5, 40, 400][pick % 4])
-                self.held.clear() if pick % 4 > 1 else None
-            case "retried":
-                await self.retry(pick)
-            case "disabled":
-                disable = "UPDATE endpoints SET disabled_ms = 1 WHERE url = ? AND disabled_ms IS NULL"
-                self.write(disable, (*PLACES, STANDING)[pick % 4])
-            case "enabled":
-                await self.enable((*PLACES, STANDING)[pick % 4])
-            case "rotated" | "removed":
-                await self.change_endpoint(what, pick)
-            case _:
-                await self.finish(what, pick)
-        self.check_nothing_is_stranded()
-
-    async def drain(self) -> None:
-        """Everything is on, everybody answers: whatever waits has to go out within a few rounds."""
-        for url in (*PLACES, STANDING):
-            await self.enable(url)
-        self.held.clear()
-        for _ in range(400):
-            due = await self.store.next_due(now=self.now, kinds=[TaskKind.NOTIFY])
-            if due is None:
-                return
-            self.now = due
-            await self.claim()
-            while self.held:
-                await self.finish("answered", 0)
-        raise AssertionError("it goes on and on")
-
-    def check_end(self) -> None:
-        """Every delivery has come to an end, and only progress was left out, for an end that was to go to the same."""
-        rows = self.rows(SIBLINGS)
-        assert "pending" not in {row["status"] for row in rows}, "something waits for ever"
-        by_id = {row["id"]: row for row in rows}
-        for row in rows:
-            if row["status"] == "superseded":
-                by = by_id[row["superseded_by"]]
-                assert (by["job_id"], by["endpoint_id"]) == (row["job_id"], row["endpoint_id"])
-                assert row["type"] in PROGRESS
-                assert by["type"] in ENDS
-                assert by["notification"] > row["notification"]
-        never_ended = self.rows("SELECT state FROM tasks WHERE kind = 'notify' AND state NOT IN ('done', 'dead')")
-        assert never_ended == []
-
-
 ALL_END = [*[("told", job) for job in range(4) for _ in range(4)], ("claim", 0)]
-ENABLE = """
-    UPDATE endpoints SET disabled_ms = NULL, disabled_why = NULL, failing_since_ms = NULL
-    WHERE url = ? AND removed_ms IS NULL
-"""
-OF_PENDING = f"""
-    e.disabled_ms IS NOT NULL AS is_disabled, t.state, h.reason, h.place AS gate, {PLACE} AS place
-"""
-HELD = "LEFT JOIN held h ON h.delivery_id = d.id AND t.state = 'held' WHERE d.status = 'pending'"
-ENDS = {kind.value for kind in NotificationType if kind.is_end}
-JOINED = """
-    deliveries d JOIN notifications n ON n.sequence = d.notification JOIN endpoints e ON e.id = d.endpoint_id
-    LEFT JOIN tasks t ON t.kind = 'notify' AND t.subject = d.id
-"""
-SIBLINGS = f"SELECT d.*, n.job_id, n.type, e.disabled_ms IS NOT NULL AS is_disabled, t.state FROM {JOINED}"  # noqa: S608
+
+# Those that are lived in every run.
+STORIES = (
+    [("told", 1), ("told", 1), ("claim", 0), ("told", 1), ("told", 1), ("refused", 0), ("claim", 0)],
+    [("told", 1), ("claim", 0), *[("refused", 0), ("waited", 2), ("claim", 0)] * 7, ("told", 1)],
+    [("told", 1), ("claim", 0), ("gone", 0), ("told", 1), ("claim", 0), ("enabled", 0), ("enabled", 1)],
+    [*ALL_END, *[("rotated", number) for number in range(13)], *[("answered", 0)] * 10],
+    [*ALL_END, *[("removed", 1)] * 9, *[("answered", 0)] * 10],
+    [*ALL_END, *[("answered", 0), ("claim", 0)] * 10],
+    [*ALL_END, *[("refused", 0), ("claim", 0), ("waited", 2)] * 10],
+    [*ALL_END, *[("together", number) for number in range(3)], *[("claim", 0), ("together", 0), ("waited", 2)] * 10],
+)
 
 
-def tasks_again(raw: sqlite3.Connection, url: str, now: datetime) -> None:
-    kept = """
-        SELECT d.id FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id
-        WHERE e.url = ? AND e.removed_ms IS NULL AND status = 'pending'
-    """
-    for row in raw.execute(kept, (url,)).fetchall():
-        add_task(raw, TaskKind.NOTIFY, row["id"], now=now)
+def always(test: Callable[..., None]) -> Callable[..., None]:
+    for story in STORIES:
+        test = example(steps=story)(test)
+    return test
 
 
-async def live(steps: list[tuple[str, int]]) -> None:
+@asynccontextmanager
+async def on_sqlite() -> AsyncIterator[World]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "replyhook.db"
-        store = SQLiteStore(lay(path), describe=describe, limits=LIMITS)
-        await store.open()
-        try:
-            world = World(store=store, path=path)
-            await store.endpoints.create(NewEndpoint(url=STANDING, types=ALL_TYPES, secrets=(SECRET,)), now=NOW)
-            for _ in range(4):
-                await world.register()
-            for what, pick in steps:
-                await world.step(what, pick)
-            await world.drain()
-            world.check_end()
-        finally:
-            await store.close()
+
+        @contextmanager
+        def beside() -> Iterator[Raw]:
+            with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+                raw.row_factory = sqlite3.Row
+                yield raw
+
+        async with opened(SQLiteStore(lay(path), describe=describe, limits=LIMITS)) as store:
+            yield World(store=store, beside=beside)
+
+
+@asynccontextmanager
+async def on_postgres(server: PostgreSQLServer) -> AsyncIterator[World]:
+    url = await asyncio.to_thread(server.new_store)
+    try:
+        with closing(connect(url)) as connection:
+            raw = PostgreSQLRaw(connection)
+            async with opened(PostgreSQLStore(url, describe=describe, limits=LIMITS)) as store:
+                yield World(store=store, beside=lambda: nullcontext(raw))
+    finally:
+        await asyncio.to_thread(server.drop, url)
+
+
+@asynccontextmanager
+async def opened(store: SQLStore) -> AsyncIterator[SQLStore]:
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def live(made: AbstractAsyncContextManager[World], steps: list[tuple[str, int]]) -> None:
+    async with made as world:
+        wanted = NewEndpoint(url=STANDING, types=ALL_TYPES, secrets=(SECRET,))
+        await world.store.endpoints.create(wanted, now=NOW)
+        for _ in range(4):
+            await world.register()
+        for what, pick in steps:
+            await world.step(what, pick)
+        await world.drain()
+        world.check_end()
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(STEPS)
-@example([("told", 1), ("told", 1), ("claim", 0), ("told", 1), ("told", 1), ("refused", 0), ("claim", 0)])
-@example([("told", 1), ("claim", 0), *[("refused", 0), ("waited", 2), ("claim", 0)] * 7, ("told", 1)])
-@example([("told", 1), ("claim", 0), ("gone", 0), ("told", 1), ("claim", 0), ("enabled", 0), ("enabled", 1)])
-@example([*ALL_END, *[("rotated", number) for number in range(13)], *[("answered", 0)] * 10])
-@example([*ALL_END, *[("removed", 1)] * 9, *[("answered", 0)] * 10])
-@example([*ALL_END, *[("answered", 0), ("claim", 0)] * 10])
-@example([*ALL_END, *[("refused", 0), ("claim", 0), ("waited", 2)] * 10])
+@given(steps=STEPS)
+@always
 def test_any_history_keeps_the_order_and_ends_with_everything_delivered(steps: list[tuple[str, int]]) -> None:
-    asyncio.run(live(steps))
+    asyncio.run(live(on_sqlite(), steps))
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=STEPS)
+@always
+def test_so_does_any_history_on_postgresql(postgres_server: PostgreSQLServer, steps: list[tuple[str, int]]) -> None:
+    asyncio.run(live(on_postgres(postgres_server), steps))

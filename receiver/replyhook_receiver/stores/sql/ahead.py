@@ -3,11 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from msgspec import json
-
 from replyhook_receiver.records import JobRecord, NotifyTarget
 from replyhook_receiver.stores.sql.connection import Raw
-from replyhook_receiver.stores.sql.rows import JOB_COLUMNS, PLAIN_COLUMNS, job_from, target_from
+from replyhook_receiver.stores.sql.rows import JOB_COLUMNS, PLAIN_COLUMNS, as_list, job_from, target_from
 
 _HAS_ENDPOINTS = "EXISTS (SELECT 1 FROM endpoints e WHERE e.job_id = j.id AND e.removed_ms IS NULL)"
 # Nobody has told anything of a job without trust: it has no video, and most callbacks are the first of their job.
@@ -42,7 +40,7 @@ def known_of(
     jobs: dict[str, JobRecord] = {}
     endpoints: Endpoints = {}
     with_endpoints = []
-    for row in raw.execute(_JOBS, (_json(job_id for job_id, _ in told),)):
+    for row in raw.execute(_JOBS, (as_list(job_id for job_id, _ in told),)):
         job = job_from(row, has_video=False)
         jobs[job.id] = job
         endpoints[job.id] = []
@@ -50,17 +48,17 @@ def known_of(
             with_endpoints.append(job.id)
     with_trust = {job_id for job_id, job in jobs.items() if job.trust is not None}
     if with_trust:
-        for row in raw.execute(_TOLD_JOBS, (_json(with_trust),)):
+        for row in raw.execute(_TOLD_JOBS, (as_list(with_trust),)):
             job = job_from(row)
             jobs[job.id] = job
     if with_endpoints:
-        for row in raw.execute(_ENDPOINTS, (_json(with_endpoints),)):
+        for row in raw.execute(_ENDPOINTS, (as_list(with_endpoints),)):
             endpoints[row["job_id"]].append((row["id"], target_from(row)))
     facts = {key: False for _, key in told if key is not None}
     # The first fact that is kept of a job sets its trust: without one there is none to be known.
     asked = [key for job_id, key in told if key is not None and job_id in with_trust]
     if asked:
-        facts.update((row["key"], True) for row in raw.execute(_EVENTS, (_json(asked),)))
+        facts.update((row["key"], True) for row in raw.execute(_EVENTS, (as_list(asked),)))
     return jobs, endpoints, facts
 
 
@@ -68,7 +66,7 @@ def erased_of(raw: Raw, job_ids: Sequence[str]) -> dict[str, bool]:
     """Of jobs that are not there, which were erased."""
     found = dict.fromkeys(job_ids, False)
     if found:
-        found.update((row["job_id"], True) for row in raw.execute(_ERASED, (_json(found),)))
+        found.update((row["job_id"], True) for row in raw.execute(_ERASED, (as_list(found),)))
     return found
 
 
@@ -79,10 +77,6 @@ def uncalled_of(raw: Raw, told: Iterable[tuple[str, str, str]]) -> set[tuple[str
         wanted[provider, account].add(name)
     found = set()
     for (provider, account), names in wanted.items():
-        taken = {row["provider_job_id"] for row in raw.execute(_CALLED, (provider, account, _json(sorted(names))))}
+        taken = {row["provider_job_id"] for row in raw.execute(_CALLED, (provider, account, as_list(sorted(names))))}
         found |= {(provider, account, name) for name in names - taken}
     return found
-
-
-def _json(texts: Iterable[str]) -> str:
-    return json.encode(list(texts)).decode()

@@ -16,10 +16,11 @@ from replyhook_receiver.retries import DISABLED_AFTER
 from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sql import turns
 from replyhook_receiver.stores.sql.connection import Raw
+from replyhook_receiver.stores.sql.departures import Departures
 from replyhook_receiver.stores.sql.facts import announce
 from replyhook_receiver.stores.sql.kept import give_up_kept
-from replyhook_receiver.stores.sql.places import Limits, Places, note_failure, note_success
-from replyhook_receiver.stores.sql.rows import from_ms, to_ms
+from replyhook_receiver.stores.sql.places import note_failure, note_success
+from replyhook_receiver.stores.sql.rows import to_ms
 from replyhook_receiver.stores.sql.turns import Turn
 from replyhook_receiver.tasks import Dead, Done, Retry, Task
 from replyhook_receiver.told import whole_body
@@ -48,43 +49,48 @@ def keep_delivery(
     *,
     now: datetime,
     describe: Describe,
-    limits: Limits,
+    departures: Departures,
 ) -> None:
     """Keep what became of a try; ``state`` is the task's after it."""
-    turn = turns.read_turn(raw, task.subject)
+    turn = departures.turn(task.subject)
     if turn is None:
         return
     _end_attempt(raw, task, outcome, now)
     if turn.status == "pending":
-        _keep(raw, turn, outcome, state, now)
+        _keep(raw, turn, outcome, state, now, departures)
         if outcome.answer is not None and not isinstance(outcome, Done):
-            _judge_endpoint(raw, turn, outcome.answer, now, describe)
-    Places(raw, limits=limits, now=now).let_in(turn.place)
+            _judge_endpoint(raw, turn, outcome.answer, now, describe, departures)
+    departures.leave(turn.place)
 
 
-def let_others_in(raw: Raw, task: Task, *, now: datetime, limits: Limits) -> None:
+def let_others_in(task: Task, departures: Departures) -> None:
     """A try has ended whose claim was taken away: its room is free."""
-    turn = turns.read_turn(raw, task.subject)
+    turn = departures.turn(task.subject)
     if turn is not None:
-        Places(raw, limits=limits, now=now).let_in(turn.place)
+        departures.leave(turn.place)
 
 
-def _keep(raw: Raw, turn: Turn, outcome: Done | Retry | Dead, state: str, now: datetime) -> None:
+def _keep(
+    raw: Raw, turn: Turn, outcome: Done | Retry | Dead, state: str, now: datetime, departures: Departures
+) -> None:
     match outcome:
         case Done(answer=Answer() as answer):
             raw.execute(_DELIVERED, (answer.status, to_ms(now), turn.id))
             note_success(raw, turn.place)
             heard = "UPDATE endpoints SET failing_since_ms = NULL WHERE id = ? AND failing_since_ms IS NOT NULL"
             raw.execute(heard, (turn.endpoint_id,))
-            turns.let_next_go(raw, turn, to_ms(now))
+            departures.hear(turn)
+            departures.follow(turn)
         case Retry(problem=problem) | Dead(problem=problem):
             status = None if outcome.answer is None else outcome.answer.status
             raw.execute("UPDATE deliveries SET problem = ?, answer = ? WHERE id = ?", (problem, status, turn.id))
             later = turns.later_end(raw, turn, now)
             if later is not None:
-                turns.supersede(raw, turn, later, to_ms(now))
+                turns.supersede(raw, turn.id, later, to_ms(now))
+                departures.follow(turn)
             elif state == "dead" and not _waits_for_enabling(turn, outcome):
-                turns.bury(raw, turn, problem, to_ms(now))
+                turns.bury(raw, turn.id, problem, to_ms(now))
+                departures.follow(turn)
             elif state == "dead":
                 due = "UPDATE tasks SET state = 'ready', due_ms = ?, finished_ms = NULL WHERE kind = ? AND subject = ?"
                 raw.execute(due, (to_ms(now), TaskKind.NOTIFY, turn.id))
@@ -102,23 +108,21 @@ def _end_attempt(raw: Raw, task: Task, outcome: Done | Retry | Dead, now: dateti
     raw.execute(_END_ATTEMPT, values)
 
 
-def _judge_endpoint(raw: Raw, turn: Turn, answer: Answer, now: datetime, describe: Describe) -> None:
+def _judge_endpoint(
+    raw: Raw, turn: Turn, answer: Answer, now: datetime, describe: Describe, departures: Departures
+) -> None:
     """An endpoint that does not take what it is brought is left alone for a while, and in the end disabled."""
     note_failure(raw, turn.place, answer, now)
     failing = "UPDATE endpoints SET failing_since_ms = coalesce(failing_since_ms, ?) WHERE id = ?"
     raw.execute(failing, (to_ms(now), turn.endpoint_id))
+    has_failed_for_long = now - departures.fails_since(turn, now) >= DISABLED_AFTER
     if answer.is_gone:
         _disable(raw, turn, GONE, now)
         if not turn.is_standing:  # nobody looks after it, as of one that is registered
             give_up_kept(raw, turn.endpoint_id, before_ms=None, why=GIVEN_UP_WITH_IT, now=now)
-    elif turn.is_standing and _has_failed_for_long(raw, turn, now) and _disable(raw, turn, _FAILS, now):
+            departures.forget()
+    elif turn.is_standing and has_failed_for_long and _disable(raw, turn, _FAILS, now):
         announce(raw, turn.job_id, NotificationType.ENDPOINT_DISABLED, now, _with_endpoint(describe, turn))
-
-
-def _has_failed_for_long(raw: Raw, turn: Turn, now: datetime) -> bool:
-    row = raw.execute("SELECT failing_since_ms FROM endpoints WHERE id = ?", (turn.endpoint_id,)).fetchone()
-    since = from_ms(row["failing_since_ms"])
-    return since is not None and now - since >= DISABLED_AFTER
 
 
 def _disable(raw: Raw, turn: Turn, why: str, now: datetime) -> bool:

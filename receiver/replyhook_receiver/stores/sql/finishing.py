@@ -2,17 +2,19 @@
 
 import asyncio
 import contextlib
-import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from replyhook_receiver.lifecycle import TaskKind
-from replyhook_receiver.stores.sql.connection import Raw
+from replyhook_receiver.stores.sql.among import run_among
+from replyhook_receiver.stores.sql.connection import Cursor, Raw
 from replyhook_receiver.stores.sql.database import Database
-from replyhook_receiver.tasks import Done, Outcome, Task
+from replyhook_receiver.stores.sql.departures import Departures
+from replyhook_receiver.stores.sql.places import Limits
+from replyhook_receiver.tasks import Done, NotNow, Outcome, Task
 
 Leases = dict[str, bool]
 """The leases that are held, with whether their tasks begin anew; read once for many."""
@@ -31,14 +33,15 @@ class End:
 class FinishOne(Protocol):
     """Keeps one end, with everything it leads to; False when the lease was lost."""
 
-    def __call__(self, raw: Raw, task: Task, outcome: Outcome, now: datetime, leases: Leases | None) -> bool: ...
+    def __call__(self, raw: Raw, end: End, departures: Departures, leases: Leases | None) -> bool: ...
 
 
 class Finishing:
     """Gathers ends. One that cannot be kept with the others is kept alone, or fails alone."""
 
-    def __init__(self, database: Database, finish_one: FinishOne) -> None:
+    def __init__(self, database: Database, finish_one: FinishOne, *, limits: Limits) -> None:
         self._database = database
+        self._limits = limits
         self._finish_one = finish_one
         self._gathered: list[End] = []
         self._guard = threading.Lock()  # the writer takes them on a thread of its own
@@ -65,7 +68,7 @@ class Finishing:
                 with self._guard:
                     taken.extend(self._gathered)
                     self._gathered.clear()
-            return finish_all(raw, taken, self._finish_one)
+            return finish_all(raw, taken, self._finish_one, self._limits)
 
         try:
             found = await self._database.write(work)
@@ -81,7 +84,7 @@ class Finishing:
 
     async def _write_alone(self, end: End) -> None:
         def work(raw: Raw) -> bool:
-            return self._finish_one(raw, end.task, end.outcome, end.now, None)
+            return finish_all(raw, [end], self._finish_one, self._limits)[0]
 
         try:
             kept = await self._database.write(work)
@@ -102,16 +105,26 @@ class Finishing:
                 end.kept.set_exception(error)
 
 
-def finish_all(raw: Raw, ends: Sequence[End], finish_one: FinishOne) -> list[bool]:
-    """Keep all of them. Those that change nothing but themselves come last, and are looked up together."""
+def finish_all(raw: Raw, ends: Sequence[End], finish_one: FinishOne, limits: Limits) -> list[bool]:
+    """Keep all of them. Of those that come last what they need to know is looked up together: first of deliveries, then
+    of those that change nothing but themselves."""
     found: dict[int, bool] = {}
+    departures = Departures(raw, limits=limits, now=max((end.now for end in ends), default=_EARLIEST))
     plain = [end for end in ends if _is_plain(end)]
+    deliveries = [end for end in ends if _is_delivery(end)]
     for end in ends:
-        if not _is_plain(end):
-            found[id(end)] = finish_one(raw, end.task, end.outcome, end.now, None)
-    leases = _held(raw, plain)
+        if not (_is_plain(end) or _is_delivery(end)):
+            found[id(end)] = finish_one(raw, end, departures, None)
+    if deliveries:
+        asked = _ask(raw, TaskKind.NOTIFY, deliveries)
+        departures.read_ahead([end.task.subject for end in deliveries])
+        departures.leases = _leases([asked])
+        for end in deliveries:
+            found[id(end)] = finish_one(raw, end, departures, None)
+        departures.settle()
+    leases = _leases([_ask(raw, kind, plain) for kind in {end.task.kind for end in plain}])
     for end in plain:
-        found[id(end)] = finish_one(raw, end.task, end.outcome, end.now, leases)
+        found[id(end)] = finish_one(raw, end, departures, leases)
     return [found[id(end)] for end in ends]
 
 
@@ -120,18 +133,21 @@ def _is_plain(end: End) -> bool:
     return end.outcome == _NOTHING and end.task.kind in _ALONE
 
 
+def _is_delivery(end: End) -> bool:
+    """Whether a try to deliver has ended."""
+    return end.task.kind is TaskKind.NOTIFY and not isinstance(end.outcome, NotNow)
+
+
 _NOTHING = Done()
 _ALONE = frozenset(TaskKind) - {TaskKind.NOTIFY}
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+# The state is looked at afterwards: SQLite would go through all that are leased.
+_HELD = "SELECT lease, again, state FROM tasks WHERE kind = ? AND subject IN (SELECT value FROM json_each(?))"
 
 
-def _held(raw: Raw, ends: Sequence[End]) -> Leases:
-    leases: Leases = {}
-    for kind in {end.task.kind for end in ends}:
-        subjects = json.dumps([end.task.subject for end in ends if end.task.kind is kind])
-        statement = """
-            SELECT lease, again FROM tasks
-            WHERE kind = ?1 AND subject IN (SELECT value FROM json_each(?2)) AND state = 'leased'
-        """
-        for row in raw.execute(statement, (kind, subjects)):
-            leases[row["lease"]] = bool(row["again"])
-    return leases
+def _ask(raw: Raw, kind: TaskKind, ends: Sequence[End]) -> Cursor:
+    return run_among(raw, _HELD, kind.value, ids=[end.task.subject for end in ends if end.task.kind is kind])
+
+
+def _leases(asked: Iterable[Cursor]) -> Leases:
+    return {row["lease"]: bool(row["again"]) for cursor in asked for row in cursor if row["state"] == "leased"}

@@ -45,5 +45,6 @@ class Looks:
         places = Places(raw, limits=self._limits, now=now)
         for row in raw.execute(_BUSY).fetchall():
             places.let_through(row["place"])
-        for row in raw.execute(_OVERLOOKED).fetchall():
-            let_go(raw, row["delivery_id"], to_ms(now))
+        places.ask()
+        places.let_go()
+        let_go(raw, [row["delivery_id"] for row in raw.execute(_OVERLOOKED).fetchall()], to_ms(now))

@@ -12,9 +12,9 @@ from replyhook_receiver.stores.base import Describe
 from replyhook_receiver.stores.sql import links
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.delivery_ends import keep_delivery, let_others_in
+from replyhook_receiver.stores.sql.departures import Departures
 from replyhook_receiver.stores.sql.facts import accept, announce, expect_video
 from replyhook_receiver.stores.sql.overdue import keep_overdue
-from replyhook_receiver.stores.sql.places import Limits
 from replyhook_receiver.stores.sql.registering import record_submission
 from replyhook_receiver.stores.sql.relays import keep_refusal
 from replyhook_receiver.stores.sql.rows import EVENTS_OF_JOB, event_from, read_job, to_ms
@@ -30,15 +30,15 @@ def finish(
     now: datetime,
     describe: Describe,
     deadlines: Deadlines,
-    limits: Limits,
+    departures: Departures,
     leases: dict[str, bool] | None = None,
 ) -> bool:
     """Keep a task's outcome. False when the lease was lost: then nothing is kept.
 
-    ``limits`` bound the deliveries that are under way at a time; ``leases`` as in ``tasks.release``.
+    ``departures`` are those of the deliveries that end together; ``leases`` as in ``tasks.release``.
     """
     if task.kind is TaskKind.NOTIFY and not isinstance(outcome, NotNow):
-        return _finish_delivery(raw, task, outcome, now, describe, limits)
+        return _finish_delivery(raw, task, outcome, now, describe, departures)
     match outcome:
         case Done():
             state = release(raw, task, state="done", due_at=now, problem=None, now=now, leases=leases)
@@ -64,16 +64,17 @@ def finish(
 
 
 def _finish_delivery(
-    raw: Raw, task: Task, outcome: Done | Retry | Dead, now: datetime, describe: Describe, limits: Limits
+    raw: Raw, task: Task, outcome: Done | Retry | Dead, now: datetime, describe: Describe, departures: Departures
 ) -> bool:
     problem = None if isinstance(outcome, Done) else outcome.problem
     due_at, counts = (outcome.due_at, outcome.counts) if isinstance(outcome, Retry) else (now, True)
     ends = {Done: "done", Retry: "ready", Dead: "dead"}
-    state = release(raw, task, state=ends[type(outcome)], due_at=due_at, problem=problem, now=now, counts=counts)
+    end, leases = ends[type(outcome)], departures.leases
+    state = release(raw, task, state=end, due_at=due_at, problem=problem, now=now, counts=counts, leases=leases)
     if state is None:
-        let_others_in(raw, task, now=now, limits=limits)
+        let_others_in(task, departures)
         return False
-    keep_delivery(raw, task, outcome, state, now=now, describe=describe, limits=limits)
+    keep_delivery(raw, task, outcome, state, now=now, describe=describe, departures=departures)
     return True
 
 

@@ -1,6 +1,6 @@
 """Rows as values and back: times, JSON, jobs with their videos."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -44,6 +44,11 @@ JOB_COLUMNS = f"""{PLAIN_COLUMNS}, a.status AS asset_status, a.url, a.expires_ms
 
 # A job's events lie side by side, since their keys begin with its id: ``fact_key``.
 EVENTS_OF_JOB = "e.key > ?1 || ':' AND e.key < ?1 || ';'"
+
+
+def as_list(texts: Iterable[str]) -> str:
+    """Texts as one value, for ``IN (SELECT value FROM json_each(?))``."""
+    return msgspec.json.encode(list(texts)).decode()
 
 
 def to_ms(when: datetime) -> int:

@@ -26,9 +26,10 @@ from replyhook_receiver.stores.sql.canceling import SQLCanceling
 from replyhook_receiver.stores.sql.connection import Raw
 from replyhook_receiver.stores.sql.database import MakeDatabase
 from replyhook_receiver.stores.sql.deliveries import SQLDeliveries
+from replyhook_receiver.stores.sql.departures import Departures
 from replyhook_receiver.stores.sql.endpoints import SQLEndpoints
 from replyhook_receiver.stores.sql.erasing import SQLErasing
-from replyhook_receiver.stores.sql.finishing import Finishing, Leases
+from replyhook_receiver.stores.sql.finishing import End, Finishing, Leases
 from replyhook_receiver.stores.sql.gauges import SQLGauges
 from replyhook_receiver.stores.sql.history import SQLHistory
 from replyhook_receiver.stores.sql.holding import SQLHolding, is_held
@@ -119,7 +120,7 @@ class SQLStore:
         self.windows = SQLWindows(self.database)
         self.canceling = SQLCanceling(self.database, describe=describe)
         self.workers = SQLWorkers(self.database)
-        self._finishing = Finishing(self.database, self._finish_one)
+        self._finishing = Finishing(self.database, self._finish_one, limits=self._limits)
         self._looks = Looks(limits=self._limits)
         self._on_tasks: Callable[[], None] = _ignore
         self._on_notifications: Callable[[], None] = _ignore
@@ -231,8 +232,8 @@ class SQLStore:
                 links.sweep(raw, now)
             if TaskKind.NOTIFY in kinds:
                 self._looks.look(raw, now)
-            places = Turns(raw, limits=self._limits, now=now)
-            return tasks.claim(raw, kinds, limit=room, lease=lease, now=now, admits=places.admit)
+            turns = Turns(raw, limits=self._limits, now=now)
+            return tasks.claim(raw, kinds, limit=room, lease=lease, now=now, deliveries=turns)
 
         return await self.database.write(work)
 
@@ -270,15 +271,15 @@ class SQLStore:
     def _accept_all(self, raw: Raw, reports: Sequence[Report]) -> list[Accepted]:
         return facts.accept_all(raw, reports, self._describe, self._deadlines)
 
-    def _finish_one(self, raw: Raw, task: Task, outcome: Outcome, now: datetime, leases: Leases | None) -> bool:
+    def _finish_one(self, raw: Raw, end: End, departures: Departures, leases: Leases | None) -> bool:
         return outcomes.finish(
             raw,
-            task,
-            outcome,
-            now=now,
+            end.task,
+            end.outcome,
+            now=end.now,
             describe=self._describe,
             deadlines=self._deadlines,
-            limits=self._limits,
+            departures=departures,
             leases=leases,
         )
 

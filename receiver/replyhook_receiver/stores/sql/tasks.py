@@ -1,9 +1,10 @@
 """The task table: adding, claiming and finishing work. What a finish leads to besides is ``outcomes``."""
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Protocol
 
 import msgspec
 
@@ -56,6 +57,19 @@ class NewTask(msgspec.Struct, frozen=True, gc=False):
     revive: bool = False
 
 
+class Admission(Protocol):
+    """Which due deliveries may go out: ``turns.Turns``."""
+
+    def expect(self, delivery_ids: Iterable[str], *, limit: int) -> None:
+        """These will be asked for, in this order, until ``limit`` were admitted."""
+
+    def admit(self, delivery_id: str) -> bool:
+        """Whether it may go out; if not, its task is not due any more."""
+
+    def settle(self) -> None:
+        """Nobody is asked for any more."""
+
+
 def add_tasks(raw: Raw, tasks: Iterable[NewTask]) -> None:
     """Make sure that there are these tasks. One that waits stays as it is; one that is held is looked at again."""
     plain: list[NewTask] = []
@@ -93,16 +107,19 @@ def claim(
     limit: int,
     lease: timedelta,
     now: datetime,
-    admits: Callable[[str], bool],
+    deliveries: Admission,
 ) -> list[Task]:
     """Take due tasks, oldest duty first, and those whose lease has run out.
 
-    Of deliveries those that ``admits`` takes: the others it makes not due, and whoever finds too few looks again.
+    Of deliveries those that are admitted: the others are not due after it, and whoever finds too few looks again.
     """
     looked_at = max(limit, _LOOKED_AT) if TaskKind.NOTIFY in kinds else limit
     rows = due_tasks(raw, kinds, limit=looked_at, now=now)
-    admitted = (row for row in rows if row["kind"] != TaskKind.NOTIFY or admits(row["subject"]))
-    return lease_tasks(raw, list(islice(admitted, limit)), lease=lease, now=now)
+    deliveries.expect((row["subject"] for row in rows if row["kind"] == TaskKind.NOTIFY), limit=limit)
+    admitted = (row for row in rows if row["kind"] != TaskKind.NOTIFY or deliveries.admit(row["subject"]))
+    taken = list(islice(admitted, limit))
+    deliveries.settle()
+    return lease_tasks(raw, taken, lease=lease, now=now)
 
 
 def held(raw: Raw, kinds: Sequence[TaskKind], *, now: datetime) -> int:

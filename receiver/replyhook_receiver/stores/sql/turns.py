@@ -3,50 +3,46 @@
 Looked at when a delivery is claimed, in the same transaction, so it holds for any number of workers. What may not go
 out is taken out of the tasks that are due (``held``) and put back by the end of what it waits for: so however much
 waits for an endpoint, it is looked at once, not at every claim.
+
+What is to be known of the candidates is read for many at a time, and followed in memory: over a network each answer
+that is waited for costs more than all else, and holds up all who write.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
-from replyhook.notifications import NotificationType
 from replyhook_receiver.lifecycle import TaskKind
 from replyhook_receiver.stores.deliveries import WaitsFor
-from replyhook_receiver.stores.sql.connection import Raw, Row
-from replyhook_receiver.stores.sql.places import PLACE, SOUND, Limits, Places, let_go
+from replyhook_receiver.stores.sql.among import run_among
+from replyhook_receiver.stores.sql.connection import Raw
+from replyhook_receiver.stores.sql.followers import Followers
+from replyhook_receiver.stores.sql.inserts import Insert
+from replyhook_receiver.stores.sql.places import HELD_NO_MORE, PLACE, SOUND, Limits, Places, let_go
 from replyhook_receiver.stores.sql.rows import to_ms
+from replyhook_receiver.stores.sql.siblings import Pair, Sibling, Siblings, can_be_superseded, superseded_by
 
-_PROGRESS = frozenset(kind.value for kind in NotificationType if kind.is_progress)
-_ENDS = frozenset(kind.value for kind in NotificationType if kind.is_end)
 _NOTIFY = TaskKind.NOTIFY.value
-_TURN = f"""
+_TURNS = f"""
     SELECT d.id, d.notification, d.status, d.endpoint_id, n.job_id, n.type, {PLACE} AS place,
         e.disabled_ms IS NOT NULL AS is_disabled,
         e.job_id IS NULL AS is_standing, e.removed_ms IS NOT NULL AS is_removed, e.disabled_why,
-        {SOUND} AS is_sound
+        {SOUND} AS is_sound, e.failing_since_ms
     FROM deliveries d JOIN notifications n ON n.sequence = d.notification JOIN endpoints e ON e.id = d.endpoint_id
-    WHERE d.id = ?
+    WHERE d.id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - a constant of ours
-_SIBLINGS = f"""
-    SELECT d.id, d.notification, d.status, n.type,
-        coalesce(t.state = 'leased' AND t.lease_until_ms > ?3, FALSE) AS is_under_way
-    FROM notifications n JOIN deliveries d ON d.notification = n.sequence AND d.endpoint_id = ?2
-    LEFT JOIN tasks t ON t.kind = '{_NOTIFY}' AND t.subject = d.id
-    WHERE n.job_id = ?1 ORDER BY n.sequence
-"""  # noqa: S608
-_HOLD = """
-    INSERT INTO held (delivery_id, reason, place, endpoint_id, job_id, notification) VALUES (?, ?, ?, ?, ?, ?)
+_HOLD = Insert("held (delivery_id, reason, place, endpoint_id, job_id, notification)", 6)
+_TAKE_OUT = """
+    UPDATE tasks SET state = 'held', lease = NULL, lease_until_ms = NULL
+    WHERE kind = ? AND subject IN (SELECT value FROM json_each(?))
 """
-_TAKE_OUT = "UPDATE tasks SET state = 'held', lease = NULL, lease_until_ms = NULL WHERE kind = ? AND subject = ?"
 _NOT_DUE = "UPDATE tasks SET state = 'done' WHERE kind = ? AND subject = ? AND state IN ('ready', 'leased')"
 _POSTPONE = """
     UPDATE tasks SET state = 'ready', due_ms = ?, lease = NULL, lease_until_ms = NULL WHERE kind = ? AND subject = ?
 """
-_NEXT = f"""
-    SELECT delivery_id FROM held h JOIN tasks t ON t.kind = '{_NOTIFY}' AND t.subject = h.delivery_id
-    WHERE h.endpoint_id = ? AND h.reason = '{WaitsFor.EARLIER.value}' AND h.job_id = ? AND t.state = 'held'
-    ORDER BY h.notification LIMIT 1
-"""  # noqa: S608
+_TIMES = 4
+"""At first as many are read ahead as there is room for, then so many times as many each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,26 +61,50 @@ class Turn:
     is_removed: bool
     disabled_why: str | None
     is_sound: bool
+    failing_since_ms: int | None
+
+    @property
+    def pair(self) -> Pair:
+        """Where its siblings are."""
+        return self.endpoint_id, self.job_id
+
+
+def read_turns(raw: Raw, delivery_ids: Sequence[str]) -> dict[str, Turn]:
+    """Of these deliveries those that there are, by their ids."""
+    return {row["id"]: Turn(**dict(row)) for row in run_among(raw, _TURNS, ids=delivery_ids)}
 
 
 def read_turn(raw: Raw, delivery_id: str) -> Turn | None:
     """A delivery, or None."""
-    row = raw.execute(_TURN, (delivery_id,)).fetchone()
-    return Turn(**dict(row)) if row else None
+    return read_turns(raw, [delivery_id]).get(delivery_id)
 
 
 class Turns:
-    """The deliveries that one transaction claims."""
+    """The deliveries that one transaction claims. What is found out is written down by ``settle``."""
 
     def __init__(self, raw: Raw, *, limits: Limits, now: datetime) -> None:
         self._raw = raw
         self._now_ms = to_ms(now)
         self._places = Places(raw, limits=limits, now=now)
+        self._followers = Followers(raw, now=now)
+        self._expected: Iterator[str] = iter(())
+        self._at_a_time = 1
+        self._turns: dict[str, Turn | None] = {}
+        self._siblings: dict[Pair, Siblings] = {}
+        self._visited: list[str] = []
+        self._held: dict[str, tuple[object, ...]] = {}
+
+    def expect(self, delivery_ids: Iterable[str], *, limit: int) -> None:
+        """These will be asked for, in this order, until ``limit`` of them were admitted."""
+        self._expected = iter(delivery_ids)
+        self._at_a_time = limit
 
     def admit(self, delivery_id: str) -> bool:
         """Whether a due delivery may go out now. If not, its task is not due any more."""
-        self._raw.execute("DELETE FROM held WHERE delivery_id = ?", (delivery_id,))
-        turn = read_turn(self._raw, delivery_id)
+        while delivery_id not in self._turns:
+            self._read_ahead(delivery_id)
+        self._visited.append(delivery_id)
+        turn = self._turns[delivery_id]
         if turn is None:
             return True
         if turn.status != "pending":  # it was superseded a moment ago, by one that was looked at before it
@@ -95,25 +115,45 @@ class Turns:
             self._places.let_in(turn.place)  # it may have been the one that was let in
         return is_ready and self._has_room(turn)
 
+    def settle(self) -> None:
+        """Write down who is held, and let those go on who wait for what has become free."""
+        if not self._visited:
+            return
+        run_among(self._raw, HELD_NO_MORE, ids=self._visited)
+        if self._held:
+            _HOLD.write(self._raw, list(self._held.values()))
+            run_among(self._raw, _TAKE_OUT, _NOTIFY, ids=list(self._held))
+        let_all_go_on(self._followers, self._places)
+
+    def _read_ahead(self, delivery_id: str) -> None:
+        some = list(islice(self._expected, self._at_a_time)) or [delivery_id]
+        self._at_a_time *= _TIMES
+        found = read_turns(self._raw, some)
+        self._turns.update((each, found.get(each)) for each in some)
+        pending = [turn for turn in found.values() if turn.status == "pending"]
+        pairs = {turn.pair for turn in pending} - self._siblings.keys()
+        if pairs:
+            self._siblings.update(dict.fromkeys(pairs, Siblings(self._raw, pairs, self._now_ms)))
+        if pending:
+            self._places.read_ahead({turn.place for turn in pending})
+
     def _is_its_turn(self, turn: Turn) -> bool:
-        siblings = self._siblings(turn)
+        siblings = self._siblings[turn.pair].of(turn.pair)
         later = superseded_by(turn.notification, turn.type, siblings)
         if later is not None:
-            supersede(self._raw, turn, later, self._now_ms)
+            self._supersede(turn, turn.id, later, siblings)
             return False
         if turn.is_disabled:
             self._hold(turn, WaitsFor.ENABLING)
             return False
-        for row in siblings:
-            if row["notification"] >= turn.notification or row["status"] != "pending":
+        for each in siblings:
+            if each.notification >= turn.notification or each.status != "pending":
                 continue
-            later = superseded_by(row["notification"], row["type"], siblings)
-            if later is None or row["is_under_way"]:
+            later = superseded_by(each.notification, each.type, siblings)
+            if later is None or each.is_under_way:
                 self._hold(turn, WaitsFor.EARLIER)
                 return False
-            earlier = read_turn(self._raw, row["id"])
-            if earlier is not None:
-                supersede(self._raw, earlier, later, self._now_ms)
+            self._supersede(turn, each.id, later, siblings)
         return True
 
     def _has_room(self, turn: Turn) -> bool:
@@ -127,64 +167,63 @@ class Turns:
             self._hold(turn, WaitsFor.PLACE, shut)
         return shut is None
 
-    def _siblings(self, turn: Turn) -> Sequence[Row]:
-        """All deliveries of the same job to the same endpoint, in their order."""
-        return self._raw.execute(_SIBLINGS, (turn.job_id, turn.endpoint_id, self._now_ms)).fetchall()
+    def _supersede(self, turn: Turn, delivery_id: str, by: str, siblings: Sequence[Sibling]) -> None:
+        """End a sibling of ``turn``, or itself."""
+        supersede(self._raw, delivery_id, by, self._now_ms)
+        self._followers.follow(turn.endpoint_id, turn.job_id)
+        self._held.pop(delivery_id, None)
+        for each in siblings:
+            if each.id == delivery_id:
+                each.status = "superseded"
+        known = self._turns.get(delivery_id)
+        if known is not None:
+            self._turns[delivery_id] = replace(known, status="superseded")
 
     def _hold(self, turn: Turn, reason: WaitsFor, gate: str = "") -> None:
-        self._raw.execute(
-            _HOLD, (turn.id, reason, gate or turn.place, turn.endpoint_id, turn.job_id, turn.notification)
-        )
-        self._raw.execute(_TAKE_OUT, (_NOTIFY, turn.id))
-
-
-def superseded_by(notification: int, kind: str, siblings: Sequence[Row]) -> str | None:
-    """The delivery of a later end, which makes one of mere progress pointless."""
-    if kind not in _PROGRESS:
-        return None
-    ends = (row for row in siblings if row["notification"] > notification and row["type"] in _ENDS)
-    return next((row["id"] for row in ends), None)
+        place = gate or turn.place
+        self._held[turn.id] = (turn.id, reason.value, place, turn.endpoint_id, turn.job_id, turn.notification)
 
 
 def later_end(raw: Raw, turn: Turn, now: datetime) -> str | None:
-    """The same of one delivery, looked up."""
-    siblings = raw.execute(_SIBLINGS, (turn.job_id, turn.endpoint_id, to_ms(now))).fetchall()
+    """The delivery of a later end, which makes one of mere progress pointless, looked up."""
+    if not can_be_superseded(turn.type):
+        return None
+    siblings = Siblings(raw, [turn.pair], to_ms(now)).of(turn.pair)
     return superseded_by(turn.notification, turn.type, siblings)
 
 
-def supersede(raw: Raw, turn: Turn, by: str, now_ms: int) -> None:
-    """End a delivery without sending it: ``by`` says more."""
-    raw.execute("UPDATE deliveries SET status = 'superseded', superseded_by = ? WHERE id = ?", (by, turn.id))
-    _end(raw, turn, "done", None, now_ms)
+def supersede(raw: Raw, delivery_id: str, by: str, now_ms: int) -> None:
+    """End a delivery without sending it: ``by`` says more. Whoever follows it is to be let go on."""
+    raw.execute("UPDATE deliveries SET status = 'superseded', superseded_by = ? WHERE id = ?", (by, delivery_id))
+    _end(raw, delivery_id, "done", None, now_ms)
 
 
-def bury(raw: Raw, turn: Turn, problem: str, now_ms: int) -> None:
-    """Give a delivery up."""
-    raw.execute("UPDATE deliveries SET status = 'dead', problem = ? WHERE id = ?", (problem, turn.id))
-    _end(raw, turn, "dead", problem, now_ms)
+def bury(raw: Raw, delivery_id: str, problem: str, now_ms: int) -> None:
+    """Give a delivery up. Whoever follows it is to be let go on."""
+    raw.execute("UPDATE deliveries SET status = 'dead', problem = ? WHERE id = ?", (problem, delivery_id))
+    _end(raw, delivery_id, "dead", problem, now_ms)
 
 
-def let_next_go(raw: Raw, turn: Turn, now_ms: int) -> None:
-    """A delivery has ended: the next one of its job to its endpoint may be looked at."""
-    row = raw.execute(_NEXT, (turn.endpoint_id, turn.job_id)).fetchone()
-    if row is not None:
-        let_go(raw, row["delivery_id"], now_ms)
+def let_all_go_on(followers: Followers, places: Places) -> None:
+    """At the end of a transaction; both are asked for before the first answer is waited for."""
+    followers.ask()
+    places.ask()
+    followers.let_go()
+    places.let_go()
 
 
 def look_again(raw: Raw, now: datetime) -> None:
     """Look at everything held once more: nothing is to wait for ever for what a process was stopped from noticing."""
     waiting = f"SELECT delivery_id FROM held WHERE reason <> '{WaitsFor.ENABLING.value}'"  # noqa: S608
-    for row in raw.execute(waiting).fetchall():
-        let_go(raw, row["delivery_id"], to_ms(now))
+    let_go(raw, [row["delivery_id"] for row in raw.execute(waiting).fetchall()], to_ms(now))
 
 
-def _end(raw: Raw, turn: Turn, state: str, problem: str | None, now_ms: int) -> None:
-    raw.execute("DELETE FROM held WHERE delivery_id = ?", (turn.id,))
+def _end(raw: Raw, delivery_id: str, state: str, problem: str | None, now_ms: int) -> None:
+    raw.execute("DELETE FROM held WHERE delivery_id = ?", (delivery_id,))
     raw.execute(
         """
         UPDATE tasks SET state = ?, problem = ?, finished_ms = ?, again = 0, lease = NULL, lease_until_ms = NULL
         WHERE kind = ? AND subject = ?
         """,
-        (state, problem, now_ms, _NOTIFY, turn.id),
+        (state, problem, now_ms, _NOTIFY, delivery_id),
     )
-    let_next_go(raw, turn, now_ms)
