@@ -1,7 +1,6 @@
 """*Overview*: how things stand."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -17,22 +16,21 @@ from replyhook_receiver.stores.deliveries import DeliveryFilter
 from replyhook_receiver.stores.overview import MINUTES, Lately
 from replyhook_receiver.web.dashboard.asking import ask
 from replyhook_receiver.web.dashboard.charts import columns, share, stack
+from replyhook_receiver.web.dashboard.glances import Glances
 from replyhook_receiver.web.dashboard.ground import Ground, access_of_visit
 from replyhook_receiver.web.dashboard.pages import may
 
-_KEPT_FOR = timedelta(seconds=2)
-_MOST_KEPT = 64
 _KINDS = {JobStatus.SUCCEEDED: "good", JobStatus.FAILED: "bad", JobStatus.CANCELED: "other", JobStatus.UNKNOWN: "bad"}
 
 
 class OverviewPage:
-    """The first page. What it reads is kept for a moment, for all who look at the same time."""
+    """The first page."""
 
     def __init__(self, ground: Ground, *, store: Store, storage: Storage) -> None:
         self._ground = ground
         self._store = store
         self._storage = storage
-        self._kept: dict[str | None, tuple[datetime, Lately]] = {}
+        self._glances = Glances(store, now=ground.now)
 
     def routes(self) -> list[Route]:
         """The page."""
@@ -40,8 +38,8 @@ class OverviewPage:
 
     async def show(self, request: Request) -> Response:
         """How things stand: everybody's or one user's jobs, and, for whoever may know, the receiver itself."""
-        access, now = access_of_visit(request), self._ground.now()
-        lately = await self._lately(access.user, now)
+        access = access_of_visit(request)
+        lately = await self._glances.lately(access.user)
         slowest = max((wait.p95 for wait in lately.waits), default=0.0)
         return await self._ground.pages.show(
             request,
@@ -55,16 +53,6 @@ class OverviewPage:
             dead=await self._dead(access.user),
             receiver=await self._receiver(request) if may(access, "GET /v1/downloads") else None,
         )
-
-    async def _lately(self, user: str | None, now: datetime) -> Lately:
-        kept = self._kept.get(user)
-        if kept is not None and abs(now - kept[0]) < _KEPT_FOR:
-            return kept[1]
-        found = await self._store.overview.lately(user=user, now=now)
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept.clear()
-        self._kept[user] = (now, found)
-        return found
 
     async def _dead(self, user: str | None) -> int:
         if user is None:
