@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from replyhook_receiver.cli.bench_live import json_option
+
 
 @click.command()
 @click.option(
@@ -26,7 +28,7 @@ import click
     help="Put a wire that takes so long, there and back, between the workers and PostgreSQL.",
 )
 @click.option("--quick", is_flag=True, help="One round of 200: to see that it runs, not to quote.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@json_option
 def deliveries(database: str, rounds: int, count: int, round_trip_ms: float, quick: bool, as_json: bool) -> None:
     """Drain deliveries that wait, to one endpoint and to a hundred, by one worker and by two, limits as they are set.
 

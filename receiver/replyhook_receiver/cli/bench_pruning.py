@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from replyhook_receiver.cli.bench_live import directory_option, json_option
+
 
 @click.command()
 @click.option(
@@ -25,13 +27,8 @@ import click
     help="Windows of 4 s of each kind, in turn.",
 )
 @click.option("--quick", is_flag=True, help="One short window of each: to see that it runs, not to quote.")
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Folder on the disk to be measured; what is made there is removed.  [default: the system's temporary one]",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
+@directory_option
+@json_option
 def pruning(stored: int, rate: float, windows: int, quick: bool, directory: Path | None, as_json: bool) -> None:
     """Keep callbacks on SQLite at a steady rate, with and without a round of throwing away beside them.
 
