@@ -45,7 +45,7 @@ class DeliveryPages:
             request,
             "deliveries.html",
             deliveries=found["data"],
-            has_more=found["has_more"],
+            next=found["next"],
             asked=asked,
             filters=_filters(asked),
             statuses=[status.value for status in DeliveryStatus],

@@ -1,14 +1,16 @@
 """*Search* and the lists that *Overview* leads to: from a name or a number to what it stands for, without a script."""
 
+import re
 import sqlite3
 from contextlib import closing
 from html import unescape
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
 from tests.receiver.support import Host, Receiver, says, until, useapi_body
 from tests.receiver.web.dashboard.visiting import a_visitor
+from tests.receiver.web.test_deliveries import a_refused_job
 
 HOSTILE = '"><script>alert(1)</script>'
 
@@ -107,8 +109,14 @@ async def test_the_numbers_of_the_overview_lead_to_lists_as_long(receiver: Recei
             assert [each for each in jobs if f'id="row-{each}"' in listed] == [job]
 
 
-async def test_an_empty_page_of_a_long_list_leads_on(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = sorted([(await receiver.register())[0] for _ in range(3)], reverse=True)
+async def test_an_empty_page_of_a_long_list_leads_on(
+    receiver: Receiver, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await a_refused_job(receiver, host.will("/gone", says(410)))
+        job, path = await receiver.register("useapi", notify=[])
+        assert (await receiver.client.post(path, content=useapi_body(job, video_id=job))).status_code == 200
+    await until(lambda: receiver.rows("SELECT count(*) FROM deliveries WHERE status = 'dead'") == [(3,)])
     whole = receiver.app.state.store.windows.bottom
 
     async def one_at_a_time(of: object, *, before: str | None = None, rows: int = 1) -> str | None:
@@ -117,6 +125,13 @@ async def test_an_empty_page_of_a_long_list_leads_on(receiver: Receiver, monkeyp
 
     monkeypatch.setattr(receiver.app.state.store.windows, "bottom", one_at_a_time)
     async with a_visitor(receiver) as visitor:
-        page = unescape((await visitor.get("/jobs?overdue=true")).text)
-        assert f"/jobs?overdue=true&before={made[0]}" in page
-        assert "there are older ones" in page
+        for path, rows in (
+            ("/jobs?overdue=true", "jobs ORDER BY id"),
+            ("/callbacks?verdict=conflict", "callbacks ORDER BY rowid"),
+            ("/deliveries?status=dead&reference=nobody's", "deliveries ORDER BY id"),
+        ):
+            ((newest,),) = receiver.rows(f"SELECT id FROM {rows} DESC LIMIT 1")  # noqa: S608 - ours
+            page = (await visitor.get(path)).text
+            assert "there are older ones" in page, path
+            (older,) = re.findall(r'<a href="([^"]+)" rel="next">', page)
+            assert parse_qs(urlsplit(unescape(older)).query)["before"] == [newest], path
