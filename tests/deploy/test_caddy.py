@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -19,6 +19,10 @@ from tests.faults.test_socket_activation import activated, listening
 from tests.receiver.support import until
 
 CADDYFILE = DEPLOY / "Caddyfile"
+PATIENCE_SECONDS = 15
+"""How long our Caddyfile lets a callback wait for a receiver."""
+_LONG_SECONDS = 180
+"""A machine that is busy with other tests starts a receiver late: what is tried then is not how fast it starts."""
 SECRET_PARTS = ["/callbacks/useapi/not-a-token-but-secret", "/videos/secret-link", "/v1/stream?token=secret"]
 
 
@@ -41,22 +45,27 @@ async def test_a_restart_beneath_caddy_fails_no_callback(tmp_path: Path, provide
                 return activated(held, tmp_path, **providers.settings)
             return a_server(tmp_path, port=port, **providers.settings)
 
-        async with in_front_of(f"127.0.0.1:{port}") as (url, _), httpx.AsyncClient(base_url=url, timeout=60) as client:
-            calling = asyncio.gather(*(keep_calling(client, providers) for _ in range(4)))
+        async with (
+            in_front_of(f"127.0.0.1:{port}", patience=_LONG_SECONDS) as (url, _),
+            httpx.AsyncClient(base_url=url, timeout=2 * _LONG_SECONDS) as client,
+            AsyncExitStack() as until_all_are_answered,
+            asyncio.TaskGroup() as callers,
+        ):
+            for _ in range(4):
+                callers.create_task(keep_calling(client, providers))
             for _ in range(2):
                 async with started() as server:
                     enough = providers.ledger.acknowledged.total() + 150
                     await until(lambda enough=enough: providers.ledger.acknowledged.total() > enough, seconds=60)
                     await server.end()
-            async with started():
-                providers.stopping = True
-                await calling
+            await until_all_are_answered.enter_async_context(started())
+            providers.stopping = True
     assert (providers.ledger.unanswered, providers.ledger.turned_away.total()) == ([], 0)
     Evidence.read(tmp_path).assert_keeps(providers.ledger)
 
 
 async def test_of_paths_which_hold_tokens_caddy_logs_the_first_part_alone() -> None:
-    async with in_front_of(f"127.0.0.1:{_free_port()}", patience="1s") as (url, log), httpx.AsyncClient() as client:
+    async with in_front_of(f"127.0.0.1:{_free_port()}", patience=1) as (url, log), httpx.AsyncClient() as client:
         named = AUTH | {"referer": "https://app.example.com/secret"}
         answers = [await client.post(url + path, headers=named, timeout=30) for path in SECRET_PARTS]
         await until(lambda: sum("http.log.access" in line for line in log) == len(SECRET_PARTS))
@@ -68,7 +77,7 @@ async def test_of_paths_which_hold_tokens_caddy_logs_the_first_part_alone() -> N
 
 
 async def test_a_whole_url_in_place_of_a_path_is_logged_no_further_either() -> None:
-    async with in_front_of(f"127.0.0.1:{_free_port()}", patience="1s") as (url, log):
+    async with in_front_of(f"127.0.0.1:{_free_port()}", patience=1) as (url, log):
         for whole in (f"{url}/callbacks/fal/secret", "HTTP://me:secret@127.0.0.1/videos/secret", "x://y?secret"):
             reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
             host = url.removeprefix("http://")
@@ -107,16 +116,19 @@ async def keep_calling(client: httpx.AsyncClient, providers: Providers) -> None:
 
 
 @asynccontextmanager
-async def in_front_of(*upstreams: str, patience: str = "15s") -> AsyncIterator[tuple[str, list[str]]]:
-    """Caddy as compose.yaml starts it, without TLS and its own interface: its URL, and what it logs."""
+async def in_front_of(*upstreams: str, patience: int = PATIENCE_SECONDS) -> AsyncIterator[tuple[str, list[str]]]:
+    """Caddy as compose.yaml starts it, without TLS and its own interface: its URL, and what it logs.
+
+    ``patience`` is in seconds, in place of what the file has.
+    """
     url = f"http://127.0.0.1:{_free_port()}"
     env = {"REPLYHOOK_DOMAIN": url, "REPLYHOOK_UPSTREAMS": " ".join(upstreams), "HOME": "/nonexistent"}
     adapted = json.loads(said(caddy(), "adapt", "--config", str(CADDYFILE), "--adapter", "caddyfile", env=env))
     adapted["admin"] = {"disabled": True, "config": {"persist": False}}
     config = json.dumps(adapted)
-    assert '"try_duration": 15000000000' in config
-    if patience != "15s":
-        config = config.replace('"try_duration": 15000000000', '"try_duration": 1000000000')
+    as_shipped = f'"try_duration": {PATIENCE_SECONDS}000000000'
+    assert as_shipped in config
+    config = config.replace(as_shipped, f'"try_duration": {patience}000000000')
     process = await asyncio.create_subprocess_exec(
         caddy(), "run", "--config", "-", stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=env
     )
