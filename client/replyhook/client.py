@@ -134,13 +134,18 @@ class Client:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         error: str | None = None,
+        overdue: bool | None = None,
+        video: str | None = None,
+        expiring: bool | None = None,
         before: str | None = None,
         limit: int = 50,
     ) -> JobPage:
         """The receiver's jobs, newest first, of which all that is given is true.
 
-        ``error`` is a part of what is wrong with a job or its video, in any case. At most 100 at a time; ``before`` is
-        the ``next`` of the page before, which may be there even where a page is empty.
+        ``error`` is a part of what is wrong with a job or its video, in any case. ``overdue``: not called back about
+        in time, and not ended since. ``video`` is ``none``, ``pending``, ``stored``, ``failed``, ``expired``, or
+        ``lost`` for the last two; ``expiring``: it is not stored, and it was said that its link ends. At most 100 at a
+        time; ``before`` is the ``next`` of the page before, which may be there even where a page is empty.
         """
         receiver = self._settings.need_receiver("jobs()")
         request = receiver.build_jobs(
@@ -151,6 +156,9 @@ class Client:
             created_after=created_after,
             created_before=created_before,
             error=error,
+            overdue=overdue,
+            video=video,
+            expiring=expiring,
             before=before,
             limit=limit,
         )

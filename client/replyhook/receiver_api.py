@@ -216,7 +216,7 @@ def _plain(name: str, value: str | int | datetime) -> str | int:
         if value.tzinfo is None:
             raise InvalidRequest(name, value.isoformat(), "a time with its zone, such as datetime.now(UTC)")
         return value.isoformat()
-    return value
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _problem(response: HTTPResponse) -> dict[str, Any]:

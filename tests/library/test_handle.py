@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from replyhook import AsyncClient, CancelNotPossible, Client, JobFailed, JobNotFound, JobOverdue
+from replyhook import AsyncClient, CancelNotPossible, Client, InvalidRequest, JobFailed, JobNotFound, JobOverdue
 from replyhook.jobs import AssetStatus, JobStatus
 from tests.library.conftest import Driver
 from tests.stage import Stage, a_stage
@@ -77,6 +77,12 @@ def test_a_page_of_jobs_is_gone_through_itself_newest_first(drive: Driver, clien
     ids = [drive(client.submit(**asked(stage), reply_ref=reference)).id for _ in range(2)]
     page = drive(client.jobs(reference=reference))
     assert ([found.id for found in page], len(page), page.has_more) == (ids[::-1], 2, False)
+    assert [found.id for found in drive(client.jobs(reference=reference, overdue=False))] == ids[::-1]
+    for wanted in ({"overdue": True}, {"video": "lost"}, {"expiring": True, "limit": 1}):
+        assert len(drive(client.jobs(reference=reference, **wanted))) == 0, wanted
+    with pytest.raises(InvalidRequest) as refused:
+        drive(client.jobs(video="gone"))
+    assert (refused.value.field, "lost" in refused.value.allowed) == ("video", True)
 
 
 @pytest.mark.parametrize("job_id", ["job_06gzvyj6038xt427xgy6esgkjx", "order-42", "../v1/stream", "a b?c#d"])
