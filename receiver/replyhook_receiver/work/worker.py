@@ -78,6 +78,7 @@ class Worker:
         self._stopping = False
         self._looking, self._renewing = Pulse(), Pulse()
         self._running: dict[asyncio.Task[None], Task] = {}
+        self._ending: set[str] = set()  # the leases of those whose work is over, and whose end is being noted
         self._loops: list[asyncio.Task[None]] = []
         self._renewed_at = now()
         self._looked_at = (now(), time.monotonic())
@@ -230,7 +231,7 @@ class Worker:
         running.add_done_callback(self._ended)
 
     def _ended(self, running: asyncio.Task[None]) -> None:
-        self._running.pop(running, None)
+        self._ending.discard(self._running.pop(running).lease)
         self.wake()
 
     async def _run(self, task: Task) -> None:
@@ -287,6 +288,7 @@ class Worker:
         return Retry(due_at=self._now() + timedelta(seconds=delay), problem=problem, answer=answer)
 
     async def _finish(self, task: Task, outcome: Outcome, *, tries: int = _FINISH_TRIES) -> None:
+        self._ending.add(task.lease)
         try:
             kept = await self._finish_patiently(task, outcome, tries)
         except ReceiverTrouble as error:
@@ -337,7 +339,9 @@ class Worker:
             kept = await self._store.renew(list(held.values()), lease=LEASE, now=self._now())
             for running, task in held.items():
                 # A relayed submit is paid for whoever holds the lease: its answer is always worth having.
+                # Where the work is over, its end itself tells of a lease that was lost, or is what the lease ended by.
                 # Once: a second one would come upon what it does about the first.
-                if task.lease not in kept and task.kind is not TaskKind.RELAY and not running.cancelling():
+                is_worth_having = task.kind is TaskKind.RELAY or task.lease in self._ending
+                if task.lease not in kept and not is_worth_having and not running.cancelling():
                     running.cancel()
         self._renewed_at = self._now()

@@ -78,7 +78,7 @@ async def test_a_submit_is_never_sent_again(host: Host, receiver: Receiver) -> N
     made = await receiver.client.post("/v1/jobs", json=body, headers=AUTH)
     assert made.status_code == 202, made.text
     job = made.json()["id"]
-    await until(lambda: receiver.rows("SELECT state FROM tasks WHERE kind = 'relay'") != [("leased",)])
+    await until(lambda: receiver.rows("SELECT state FROM tasks WHERE kind = 'relay'") == [("done",)])
     before = len(host.seen)
     for word in ("retry", "reconcile"):
         await ask(receiver, job, word)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +34,8 @@ class CountingStore(SQLiteStore):
     failing_finishes = 0
     at_fault: Exception | None = None
     """What every look for work and every renewal fails with."""
+    renewing_meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """Done once an end is kept or refused, before the worker knows which."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -63,7 +65,10 @@ class CountingStore(SQLiteStore):
         if self.failing_finishes:
             self.failing_finishes -= 1
             raise StoreUnavailable("down")
-        return await super().finish(*arguments, **more)
+        kept = await super().finish(*arguments, **more)
+        if self.renewing_meanwhile is not None:
+            await asyncio.create_task(self.renewing_meanwhile())
+        return kept
 
     async def works(self, *jobs: str) -> None:
         """A download to do for each job."""
@@ -91,7 +96,12 @@ async def store(tmp_path: Path) -> AsyncIterator[CountingStore]:
 
 @asynccontextmanager
 async def working(
-    store: SQLiteStore, run: Run, *, concurrency: int = 4, policy: RetryPolicy = AT_ONCE
+    store: SQLiteStore,
+    run: Run,
+    *,
+    concurrency: int = 4,
+    policy: RetryPolicy = AT_ONCE,
+    give_up: Callable[[Task], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Worker]:
     """A worker with all three kinds of work; downloads are ``run``."""
 
@@ -99,7 +109,7 @@ async def working(
         return Done()
 
     others = {kind: Handler(run=nothing, policy=policy, concurrency=4) for kind in TaskKind}
-    handlers = others | {TaskKind.DOWNLOAD: Handler(run=run, policy=policy, concurrency=concurrency)}
+    handlers = others | {TaskKind.DOWNLOAD: Handler(run=run, policy=policy, concurrency=concurrency, give_up=give_up)}
     worker = Worker(store=store, handlers=handlers, now=now)
     store.on_change(tasks=worker.wake, notifications=lambda: None)
     await worker.start()
@@ -311,6 +321,30 @@ async def test_work_that_could_not_be_noted_is_done_again_when_its_lease_ran_out
     assert (await store.state(job))[0] == "leased"
     later = now() + timedelta(seconds=31)
     assert len(await store.claim([TaskKind.DOWNLOAD], limit=5, lease=timedelta(seconds=1), now=later)) == 1
+
+
+@pytest.mark.parametrize("loses", [False, True], ids=["its lease ended with it", "another took it over"])
+async def test_a_renewal_does_not_cut_off_what_is_done_about_an_end(
+    store: CountingStore, caplog: pytest.LogCaptureFixture, loses: bool
+) -> None:
+    job, given_up = a_job(), []
+
+    async def fails(_: Task) -> Done:
+        if loses:
+            later = now() + 2 * worker_module.LEASE
+            assert len(await store.claim([TaskKind.DOWNLOAD], limit=1, lease=worker_module.LEASE, now=later)) == 1
+        raise LinkDead("gone")
+
+    async def give_up(task: Task) -> None:
+        given_up.append(task.subject)
+
+    async with working(store, fails, give_up=give_up) as worker:
+        store.renewing_meanwhile = worker._renew_held
+        await store.works(job)
+        await until(lambda: given_up or "another worker has it" in caplog.text, seconds=10)
+        await until(lambda: not worker._running)
+        assert worker._ending == set()
+    assert given_up == ([] if loses else [job])
 
 
 async def test_a_stop_does_not_wait_for_a_store_that_is_away(
