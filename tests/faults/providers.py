@@ -67,8 +67,8 @@ class Ledger:
     acknowledged: Counter[Report] = field(default_factory=Counter)
     turned_away: Counter[Report] = field(default_factory=Counter)
     unanswered: list[Report] = field(default_factory=list)
-    cut_off: int = 0
-    """How often there was no answer, whether it was sent again since or not."""
+    cut_off: list[str] = field(default_factory=list)
+    """Why there was no answer, each time that there was none, whether it was sent again since or not."""
     slowest_seconds: float = 0.0
 
 
@@ -102,9 +102,10 @@ class Providers:
         try:
             path = f"/callbacks/{report.provider}/{token}"
             response = await client.post(path, content=report.body, headers=headers)
-        except httpx.TransportError:
+        except httpx.TransportError as error:
             self.ledger.unanswered.append(report)
-            self.ledger.cut_off += 1
+            seconds = asyncio.get_running_loop().time() - started
+            self.ledger.cut_off.append(f"{error!r} after {seconds:.1f} s, from {error.__cause__!r}")
             return None
         finally:
             seconds = asyncio.get_running_loop().time() - started
