@@ -144,7 +144,7 @@ def _cells(delivery: dict[str, Any]) -> tuple[str | None, ...]:
         delivery["id"],
         delivery["type"],
         delivery["job_id"],
-        " ".join(filter(None, (endpoint["id"], endpoint["host"] or endpoint["channel"]))),
+        " ".join(filter(None, (endpoint["name"], endpoint["id"], endpoint["host"] or endpoint["channel"]))),
         status,
         _tries(delivery),
         when(delivery["created_at"]),

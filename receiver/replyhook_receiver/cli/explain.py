@@ -139,7 +139,8 @@ def _work(entry: dict[str, Any]) -> str:
 
 def _delivery(entry: dict[str, Any]) -> str:
     answer = "" if entry["answer"] is None else f", answered {entry['answer']}"
-    where = f"{entry['endpoint_id']} at {entry['endpoint']}"
+    named = f"{entry['endpoint_name']} " if entry["endpoint_name"] else ""
+    where = f"{named}{entry['endpoint_id']} at {entry['endpoint']}"
     return f"{_tries(entry)}: {entry['type']} by {entry['channel']} to {where}{answer}{_problem(entry)}"
 
 

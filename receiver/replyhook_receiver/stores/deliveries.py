@@ -52,6 +52,7 @@ class DeliverySummary:
     type: str
     job_id: str
     endpoint_id: str
+    endpoint_name: str | None
     channel: str
     url: str = field(repr=False)
     is_endpoint_removed: bool

@@ -120,6 +120,7 @@ class DeliveryStory:
     notification_id: str
     type: NotificationType
     endpoint_id: str
+    endpoint_name: str | None
     channel: str
     url: str = field(repr=False)
     is_endpoint_removed: bool

@@ -165,6 +165,7 @@ class Place(Told):
     """Where a delivery goes; of http(s) URLs the host, of others nothing. ``removed``: the endpoint is gone."""
 
     id: str
+    name: str | None
     channel: str
     host: str | None
     removed: bool

@@ -151,6 +151,7 @@ def _shown(delivery: DeliverySummary) -> dict[str, Any]:
         "job_id": delivery.job_id,
         "endpoint": {
             "id": delivery.endpoint_id,
+            "name": delivery.endpoint_name,
             "channel": delivery.channel,
             "host": _host(delivery.url),
             "removed": delivery.is_endpoint_removed,

@@ -205,6 +205,7 @@ class DeliveryEntry(_Entry, tag="delivery"):
     type: NotificationType
     channel: str
     endpoint_id: str
+    endpoint_name: str | None
     endpoint: str
     endpoint_removed: bool
     status: DeliveryStatus

@@ -107,6 +107,7 @@ def _delivery(delivery: DeliveryStory) -> Entry:
         "type": delivery.type,
         "channel": delivery.channel,
         "endpoint_id": delivery.endpoint_id,
+        "endpoint_name": delivery.endpoint_name,
         "endpoint": shown_target(delivery.url),
         "endpoint_removed": delivery.is_endpoint_removed,
         "status": delivery.status,

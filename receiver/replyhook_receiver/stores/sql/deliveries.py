@@ -32,7 +32,7 @@ _DELIVERY = """
 """
 _SUMMARIES = f"""
     SELECT d.*, n.id AS notification_id, n.type, n.job_id, e.channel, e.url, t.state, t.due_ms, h.reason, e.disabled_ms,
-        e.removed_ms, t.attempts AS counted,
+        e.removed_ms, e.name AS endpoint_name, t.attempts AS counted,
         (SELECT count(*) FROM attempts a WHERE a.delivery_id = d.id) AS attempts
     FROM deliveries d
     JOIN notifications n ON n.sequence = d.notification
@@ -188,6 +188,7 @@ def _summary_from(row: Row) -> DeliverySummary:
         type=row["type"],
         job_id=row["job_id"],
         endpoint_id=row["endpoint_id"],
+        endpoint_name=row["endpoint_name"],
         channel=row["channel"],
         url=row["url"],
         is_endpoint_removed=row["removed_ms"] is not None,

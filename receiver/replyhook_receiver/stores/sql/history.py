@@ -52,7 +52,7 @@ _ANNOUNCED = "SELECT id, type, created_ms, body FROM notifications WHERE job_id 
 _WORK = "SELECT * FROM tasks WHERE subject = ? ORDER BY created_ms, kind"
 _DELIVERIES = """
     SELECT d.id, d.status, d.answer, d.problem, d.created_ms, d.delivered_ms, d.endpoint_id, n.id AS notification_id,
-        n.type, e.channel, e.url, e.removed_ms, t.attempts AS counted,
+        n.type, e.channel, e.url, e.removed_ms, e.name AS endpoint_name, t.attempts AS counted,
         (SELECT count(*) FROM attempts a WHERE a.delivery_id = d.id) AS attempts
     FROM notifications n
     JOIN deliveries d ON d.notification = n.sequence
@@ -251,6 +251,7 @@ def _delivery(row: Row) -> DeliveryStory:
         notification_id=row["notification_id"],
         type=NotificationType(row["type"]),
         endpoint_id=row["endpoint_id"],
+        endpoint_name=row["endpoint_name"],
         channel=row["channel"],
         url=row["url"],
         is_endpoint_removed=row["removed_ms"] is not None,

@@ -101,7 +101,11 @@ async def test_deliveries_to_one_host_are_told_apart_and_a_removed_endpoint_has_
     receiver: Receiver, host: Host
 ) -> None:
     urls = [host.will(f"/geheim-{number}", says(204)) for number in range(3)]
-    made = [await receiver.client.post("/v1/endpoints", json={"url": url}, headers=AUTH) for url in urls]
+    names = ["the shop", '"><img src=x onerror=alert(1)>', None]
+    made = [
+        await receiver.client.post("/v1/endpoints", json={"url": url, "name": name}, headers=AUTH)
+        for url, name in zip(urls, names, strict=True)
+    ]
     first, *others = [each.json()["id"] for each in made]
     job = await a_refused_job(receiver)
     await until(lambda: receiver.rows("SELECT count(*) FROM deliveries WHERE status = 'delivered'") == [(3,)])
@@ -113,8 +117,9 @@ async def test_deliveries_to_one_host_are_told_apart_and_a_removed_endpoint_has_
         assert f"/endpoints/{first}" not in page.text
         assert all(f'href="/endpoints/{each}"' in page.text for each in others)
         assert "geheim" not in page.text
+        assert "the shop <code>" in page.text
+        assert "&gt;&lt;img src=x onerror=alert(1)&gt; <a" in page.text
     told = (await receiver.client.get("/v1/deliveries", headers=AUTH)).json()["data"]
-    assert {each["endpoint"]["id"]: each["endpoint"]["removed"] for each in told} == {
-        first: True,
-        **dict.fromkeys(others, False),
+    assert {each["endpoint"]["id"]: (each["endpoint"]["name"], each["endpoint"]["removed"]) for each in told} == {
+        each: (name, each == first) for each, name in zip([first, *others], names, strict=True)
     }
