@@ -6,10 +6,18 @@ from collections.abc import Generator
 from itertools import groupby
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("tests.contracts")
-settings.register_profile("replyhook", deadline=None, print_blob=True)
+# Where a change is judged (CI) the same examples are tried each time; elsewhere others each time.
+is_judged = bool(os.environ.get("REPLYHOOK_REQUIRE_ALL"))
+settings.register_profile(
+    "replyhook",
+    deadline=None,
+    print_blob=True,
+    derandomize=is_judged,
+    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no fault
+)
 settings.load_profile("replyhook")
 
 from tests.callbacks import every_recorded  # noqa: E402 - after the registration above, which it may come to need

@@ -42,7 +42,7 @@ def test_every_provider_ends_with_a_playable_video_and_one_verified_notification
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--fault", "forged", "--timeout", "12"], "the receiver refused"),
+        (["--fault", "forged", "--timeout", "25"], "the receiver refused"),
         (["--fault", "never", "--timeout", "12"], "never called back"),
         (["--fault", "failed"], "failed"),
         (["--listener-answer", "500"], "the listener answered 500"),

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replyhook.errors import NoMatchingKey, VerificationError
-from replyhook.query_forms import check_form_signature, query_forms
+from replyhook.query_forms import _MAX_FIELDS, check_form_signature, query_forms
 
 
 def escaped(text: str, kept: str) -> str:
@@ -163,6 +163,7 @@ def test_what_each_sample_writes_is_a_form_or_knowingly_none(body: str, real: di
             lambda number: abs(number) < 1e300
         ),
         min_size=1,
+        max_size=_MAX_FIELDS,
     )
 )  # fmt: skip
 def test_what_the_python_sample_writes_is_always_a_form(fields: dict[str, Any]) -> None:
@@ -172,7 +173,14 @@ def test_what_the_python_sample_writes_is_always_a_form(fields: dict[str, Any]) 
     assert len(set(forms)) == len(forms)
 
 
-@given(st.dictionaries(st.text(min_size=1), st.text() | st.booleans() | st.integers(-999_999, 999_999), min_size=1))
+@given(
+    st.dictionaries(
+        st.text(min_size=1),
+        st.text() | st.booleans() | st.integers(-999_999, 999_999),
+        min_size=1,
+        max_size=_MAX_FIELDS,
+    )
+)
 def test_without_points_and_large_numbers_every_sample_writes_a_form(fields: dict[str, Any]) -> None:
     forms = query_forms(json.dumps(fields).encode())
     for write in SAMPLES.values():

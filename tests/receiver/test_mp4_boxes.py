@@ -82,7 +82,7 @@ def test_a_real_clip_passes(tmp_path: Path) -> None:
     check_boxes(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=300))
 def test_whatever_is_in_a_file_it_ends_and_raises_nothing_else(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "any.mp4"

@@ -88,7 +88,7 @@ JSON = st.recursive(
 
 
 @given(request=st.dictionaries(st.text(max_size=12), JSON, max_size=4))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 async def test_whatever_a_request_holds_it_is_kept_or_refused(receiver: Receiver, request: dict[str, Any]) -> None:
     content = json.dumps({"provider": "fal", "request": request}, allow_nan=False)
     answer = await receiver.client.put(f"/v1/jobs/{new_id('job')}", content=content, headers=AUTH)
@@ -101,7 +101,7 @@ ASKED = st.sampled_from(("status", "error", "user", "reference", "before", "limi
 
 
 @given(query=st.dictionaries(ASKED, st.text(max_size=30), max_size=4))
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 async def test_whatever_a_query_holds_it_is_answered(receiver: Receiver, query: dict[str, str]) -> None:
     query = {name: value.encode("utf-8", "replace").decode() for name, value in query.items()}
     assert is_told(await receiver.client.get("/v1/jobs", params=query, headers=AUTH))
