@@ -41,6 +41,10 @@ async def test_the_first_round_is_planned_and_a_restart_does_not_put_it_off(tmp_
         await put(storage, VIDEO.name, pattern(100))
         await store.finish(task, Done(video=VIDEO), now=NOW)
         keep = keep_for(Settings(keep_videos_days=1))
+
+        async def nothing_is_unwanted() -> bool:
+            return await store.retention.next_unwanted() is None
+
         for _ in range(2):
             housekeeping = Housekeeping(store=store, storage=storage, keep=keep, now=clock)
             housekeeping.start()
@@ -56,6 +60,7 @@ async def test_the_first_round_is_planned_and_a_restart_does_not_put_it_off(tmp_
         housekeeping = Housekeeping(store=store, storage=storage, keep=keep, now=clock)
         housekeeping.start()
         await until(lambda: storage.local_path(VIDEO.name) is None, seconds=60)
+        await until(nothing_is_unwanted, seconds=60)
         await housekeeping.stop()
         assert await store.retention.next_round() == clock() + DAY
         assert [path.exists() for path in aside] == [True, False]
