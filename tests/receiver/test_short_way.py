@@ -14,6 +14,7 @@ from starlette.routing import Route
 from replyhook_receiver import bounds, serving
 from replyhook_receiver.serving import Server, free_socket, server_config
 from replyhook_receiver.short_way import Answer
+from tests.receiver.support import until
 
 CALLBACK = b"POST /callbacks/x/y HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
 OTHER = b"POST /other HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
@@ -146,7 +147,9 @@ async def test_a_server_that_ends_waits_for_pending_callbacks_and_closes_behind_
     async with running() as on:
         on.writer.write(CALLBACK)
         await on.slow.has(1)
+        (connection,) = on.server.server_state.connections
         on.server.should_exit = True
+        await until(lambda: not connection.cycle.keep_alive)
         await on.is_silent()
         on.slow.answer(Answer(200, b"ok"))
         said = await asyncio.wait_for(on.reader.read(), 60)
