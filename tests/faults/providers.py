@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import anyio
+import httpcore
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -68,7 +70,7 @@ class Ledger:
     turned_away: Counter[Report] = field(default_factory=Counter)
     unanswered: list[Report] = field(default_factory=list)
     cut_off: list[str] = field(default_factory=list)
-    """Why there was no answer, each time that there was none, whether it was sent again since or not."""
+    """Why there was no answer where a connection was ended by the other side, whether it was sent again or not."""
     slowest_seconds: float = 0.0
 
 
@@ -104,8 +106,9 @@ class Providers:
             response = await client.post(path, content=report.body, headers=headers)
         except httpx.TransportError as error:
             self.ledger.unanswered.append(report)
-            seconds = asyncio.get_running_loop().time() - started
-            self.ledger.cut_off.append(f"{error!r} after {seconds:.1f} s, from {error.__cause__!r}")
+            if not _is_our_own_doing(error):
+                seconds = asyncio.get_running_loop().time() - started
+                self.ledger.cut_off.append(f"{error!r} after {seconds:.1f} s, from {error.__cause__!r}")
             return None
         finally:
             seconds = asyncio.get_running_loop().time() - started
@@ -184,6 +187,13 @@ class Providers:
         else:
             assert (response.status_code, "retry-after" in response.headers) == (503, True), response.text
         return response.status_code
+
+
+def _is_our_own_doing(error: httpx.TransportError) -> bool:
+    """Whether httpcore itself closed the connection: as idle for too long, just as it was handed to a request."""
+    under_it = error.__cause__
+    is_of_httpcore = isinstance(under_it, httpcore.ReadError | httpcore.WriteError)
+    return is_of_httpcore and any(isinstance(why, anyio.ClosedResourceError) for why in under_it.args)
 
 
 def _in_two_halves(clip: bytes) -> Answer:

@@ -23,8 +23,8 @@ async def test_what_got_in_before_the_end_is_answered_and_kept(tmp_path: Path, p
     async with a_server(tmp_path, **providers.settings) as server, server.client() as client:
         senders = [asyncio.create_task(providers.keep_sending(client)) for _ in range(PROVIDERS_AT_ONCE)]
         slow = [SlowSender(server) for _ in range(SLOW_SENDERS)]
-        await asyncio.gather(*(sender.is_let_in() for sender in slow))
         await until(lambda: providers.ledger.acknowledged.total() > 200)
+        await asyncio.gather(*(sender.is_let_in() for sender in slow))  # from here on their time runs
         listener = asyncio.create_task(listen(server))
         ending = asyncio.create_task(server.end())
         answers = await asyncio.gather(*(sender.finish(seconds=1.5) for sender in slow))
